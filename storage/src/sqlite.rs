@@ -182,3 +182,55 @@ fn failed(doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
         _ => StoreError::Database { doing, reason: error.to_string() },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    fn wait<T>(future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        loop {
+            match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(value) => return value,
+                Poll::Pending => std::thread::yield_now(),
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_costs_its_own_request_and_undoes_what_it_wrote() {
+        let options = StoreOptions::new(Location::SqliteMemory);
+        let (sqlite, _) = Sqlite::open(&options).unwrap();
+        let broken = sqlite.ask(|connection| -> Result<(), StoreError> {
+            let transaction = connection.transaction().unwrap();
+            transaction.execute("INSERT INTO meta VALUES ('a', 'b')", []).unwrap();
+            panic!("a bug");
+        });
+        assert_eq!(wait(broken), Err(StoreError::Interrupted));
+        assert_eq!(wait(sqlite.get_meta("a")), Ok(None));
+        assert_eq!(wait(sqlite.put_meta("a", "c")), Ok(()));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_and_the_store_goes_on_when_there_is_room() {
+        let options = StoreOptions::new(Location::SqliteMemory);
+        let (sqlite, _) = Sqlite::open(&options).unwrap();
+        let limit = |count: i64| {
+            wait(sqlite.ask(move |connection| {
+                connection.pragma_update(None, "max_page_count", count).map_err(failed("limiting"))
+            }))
+        };
+        // SQLite takes the size that it has as the least.
+        limit(1).unwrap();
+        let large = "x".repeat(100_000);
+        let error = wait(sqlite.put_meta("a", &large)).unwrap_err();
+        assert!(error.to_string().contains("full"), "{error}");
+        assert_eq!(wait(sqlite.get_meta("a")), Ok(None));
+        limit(1_000_000).unwrap();
+        assert_eq!(wait(sqlite.put_meta("a", &large)), Ok(()));
+    }
+}

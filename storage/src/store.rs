@@ -102,7 +102,7 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::Conflict`] (answer 409), [`StoreError::NotFound`] (404) and
-    /// [`StoreError::VersionMismatch`] (409) name the record at fault; else as [`Store::load`].
+    /// [`StoreError::VersionMismatch`] (412) name the record at fault; else as [`Store::load`].
     pub async fn apply(&self, mutations: Vec<Mutation>) -> Result<Applied, StoreError> {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.apply(mutations).await,

@@ -280,7 +280,8 @@ fn select_sql<T: Table>() -> String {
     format!("SELECT {} FROM {}", T::COLUMNS.join(", "), T::NAME)
 }
 
-/// Placeholders are written `$1`, which both databases read.
+/// Placeholders are written `$1`, which both databases read; to SQLite they are names, numbered as
+/// they first appear, so they must appear in order.
 fn upsert_sql<T: Table>() -> String {
     let places: Vec<String> = (1..=T::COLUMNS.len()).map(|place| format!("${place}")).collect();
     let others = T::COLUMNS.iter().filter(|column| **column != "id");

@@ -37,12 +37,12 @@ pub fn open(options: &StoreOptions) -> Result<(Connection, MigrationReport), Sto
     Ok((connection, report))
 }
 
-/// See [`crate::migrate`].
+/// Makes the database where it is not there, and runs the migrations that are missing.
 pub fn migrate(options: &StoreOptions) -> Result<MigrationReport, StoreError> {
     run(&mut connect(options)?, options)
 }
 
-/// See [`crate::pending`].
+/// Names the migrations that the database still needs; makes and changes nothing.
 pub fn pending(options: &StoreOptions) -> Result<Vec<&'static str>, StoreError> {
     let names = |missing: &[Migration]| missing.iter().map(|migration| migration.name).collect();
     let Some(path) = options.location.path().filter(|path| path.exists()) else {
@@ -137,7 +137,7 @@ fn step(connection: &Connection, migration: &Migration) -> rusqlite::Result<()> 
     connection.execute_batch(migration.sql)?;
     connection.execute(
         "INSERT INTO ringway_migrations (version, name, checksum, applied_at)
-         VALUES ($1, $2, $3, $4)",
+         VALUES (?1, ?2, ?3, ?4)",
         (migration.version, migration.name, migration.checksum(), now()),
     )?;
     Ok(())

@@ -54,7 +54,7 @@ pub fn changes_since(
 /// Reads a small value.
 pub fn meta(connection: &mut Connection, key: &str) -> Result<Option<String>, StoreError> {
     connection
-        .prepare_cached("SELECT value FROM meta WHERE key = $1")
+        .prepare_cached("SELECT value FROM meta WHERE key = ?1")
         .and_then(|mut statement| statement.query_row([key], |row| row.get(0)).optional())
         .map_err(failed("reading a value"))
 }
@@ -97,8 +97,8 @@ fn feed_rows(
     limit: usize,
 ) -> Result<Vec<FeedRow>, StoreError> {
     let doing = "reading the change feed";
-    let sql = "SELECT sequence, entity, id FROM changes WHERE sequence > $1
-               ORDER BY sequence LIMIT $2";
+    let sql = "SELECT sequence, entity, id FROM changes WHERE sequence > ?1
+               ORDER BY sequence LIMIT ?2";
     let mut statement = connection.prepare_cached(sql).map_err(failed(doing))?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut rows = statement.query((since, limit)).map_err(failed(doing))?;
@@ -130,7 +130,7 @@ fn all<T: Table>(connection: &Connection) -> Result<Vec<T>, StoreError> {
 
 fn one<T: Table>(connection: &Connection, id: &str) -> Result<Option<T>, StoreError> {
     let doing = "reading a record";
-    let sql = format!("{} WHERE id = $1", T::select());
+    let sql = format!("{} WHERE id = ?1", T::select());
     let mut statement = connection.prepare_cached(&sql).map_err(failed(doing))?;
     let mut rows = statement.query([id]).map_err(failed(doing))?;
     rows.next().map_err(failed(doing))?.map(record).transpose()
@@ -163,7 +163,7 @@ fn servers(connection: &Connection) -> Result<Vec<Server>, StoreError> {
 fn server(connection: &Connection, id: &str) -> Result<Option<Server>, StoreError> {
     let Some(mut server) = one::<Server>(connection, id)? else { return Ok(None) };
     for Membership { table, list, .. } in &MEMBERSHIPS {
-        let sql = format!("SELECT member_id FROM {table} WHERE server_id = $1 ORDER BY position");
+        let sql = format!("SELECT member_id FROM {table} WHERE server_id = ?1 ORDER BY position");
         each(connection, &sql, &[id], &mut |row| {
             list(&mut server).push(row.get(0)?);
             Ok(())

@@ -39,7 +39,7 @@ pub fn apply(
 
 /// Writes a small value.
 pub fn put_meta(connection: &mut Connection, key: &str, value: &str) -> Result<(), StoreError> {
-    let sql = "INSERT INTO meta (key, value) VALUES ($1, $2)
+    let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2)
                ON CONFLICT (key) DO UPDATE SET value = excluded.value";
     let written = connection.execute(sql, [key, value]);
     written.map(|_| ()).map_err(failed("writing a value"))
@@ -49,10 +49,10 @@ pub fn put_meta(connection: &mut Connection, key: &str, value: &str) -> Result<(
 fn advance(transaction: &Transaction<'_>, sequence: i64, pruned: i64) -> Result<(), StoreError> {
     let write = || {
         transaction
-            .prepare_cached("DELETE FROM changes WHERE sequence <= $1")?
+            .prepare_cached("DELETE FROM changes WHERE sequence <= ?1")?
             .execute([pruned])?;
         transaction
-            .prepare_cached("UPDATE feed SET sequence = $1, pruned = $2 WHERE id = 1")?
+            .prepare_cached("UPDATE feed SET sequence = ?1, pruned = ?2 WHERE id = 1")?
             .execute([sequence, pruned])
     };
     write().map(|_| ()).map_err(failed("moving the change feed"))
@@ -90,7 +90,7 @@ impl Writer<'_> {
     }
 
     fn expect(&self, entity: Entity, id: String, expected: i64) -> Result<(), StoreError> {
-        let sql = format!("SELECT version FROM {} WHERE id = $1", name_of(entity));
+        let sql = format!("SELECT version FROM {} WHERE id = ?1", name_of(entity));
         let found: Option<i64> = self
             .transaction
             .prepare_cached(&sql)
@@ -129,9 +129,9 @@ impl Writer<'_> {
     ) -> Result<(), StoreError> {
         let doing = failed("writing what a server chose");
         let Membership { table, entity, .. } = membership;
-        let clear = format!("DELETE FROM {table} WHERE server_id = $1");
+        let clear = format!("DELETE FROM {table} WHERE server_id = ?1");
         let insert =
-            format!("INSERT INTO {table} (server_id, member_id, position) VALUES ($1, $2, $3)");
+            format!("INSERT INTO {table} (server_id, member_id, position) VALUES (?1, ?2, ?3)");
         let cleared = self
             .transaction
             .prepare_cached(&clear)
@@ -163,13 +163,13 @@ impl Writer<'_> {
             self.note_servers(
                 &format!(
                     "SELECT DISTINCT server_id FROM {} WHERE member_id IN
-                 (SELECT id FROM {owned} WHERE gateway_id = $1)",
+                 (SELECT id FROM {owned} WHERE gateway_id = ?1)",
                     membership.table
                 ),
                 &id,
             )?;
             let mut gone = Vec::new();
-            let sql = format!("DELETE FROM {owned} WHERE gateway_id = $1 RETURNING id");
+            let sql = format!("DELETE FROM {owned} WHERE gateway_id = ?1 RETURNING id");
             read::each(self.transaction, &sql, &[&id], &mut |row| {
                 gone.push(row.get(0)?);
                 Ok(())
@@ -184,9 +184,9 @@ impl Writer<'_> {
     fn delete(&mut self, entity: Entity, id: String) -> Result<(), StoreError> {
         for membership in MEMBERSHIPS.iter().filter(|each| each.entity == entity) {
             let table = membership.table;
-            self.note_servers(&format!("SELECT server_id FROM {table} WHERE member_id = $1"), &id)?;
+            self.note_servers(&format!("SELECT server_id FROM {table} WHERE member_id = ?1"), &id)?;
         }
-        let sql = format!("DELETE FROM {} WHERE id = $1", name_of(entity));
+        let sql = format!("DELETE FROM {} WHERE id = ?1", name_of(entity));
         let count = self
             .transaction
             .prepare_cached(&sql)
@@ -213,7 +213,7 @@ impl Writer<'_> {
         for id in std::mem::take(&mut self.servers) {
             self.transaction
                 .prepare_cached(
-                    "UPDATE servers SET version = version + 1, updated_at = $2 WHERE id = $1",
+                    "UPDATE servers SET version = version + 1, updated_at = ?2 WHERE id = ?1",
                 )
                 .and_then(|mut statement| statement.execute((&id, self.at)))
                 .map_err(failed("changing a server"))?;
@@ -228,7 +228,7 @@ impl Writer<'_> {
         self.sequence += 1;
         let action = if matches!(current, Current::Deleted { .. }) { "delete" } else { "put" };
         let sql = "INSERT INTO changes (sequence, entity, id, action, at)
-                   VALUES ($1, $2, $3, $4, $5)";
+                   VALUES (?1, ?2, ?3, ?4, ?5)";
         let entity = current.entity().as_str();
         self.transaction
             .prepare_cached(sql)
