@@ -1,1 +1,12 @@
-//! Placeholder.
+//! Bytes to messages and back: HTTP/1.1, server-sent events, JSON-RPC.
+//!
+//! The codecs do no I/O: they are fed whatever arrived, however it was cut. Nothing here knows a
+//! tool, a user or a table.
+
+#![forbid(unsafe_code)]
+
+pub mod error;
+pub mod http1;
+pub mod span;
+
+pub use span::Span;
