@@ -9,11 +9,12 @@ use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
     pin::{Pin, pin},
+    rc::Rc,
     task::Poll,
     time::Duration,
 };
 
-use shards::{buffer, task, watch};
+use shards::{Watch, buffer, task, watch};
 
 use crate::{
     connection::Connection,
@@ -124,7 +125,13 @@ pub async fn serve<S: Service>(
     limits: &Limits,
 ) {
     loop {
-        let active = Active { connection: &mut connection, peer, service, limits };
+        let active = Active {
+            connection: &mut connection,
+            peer,
+            service,
+            limits,
+            cancel_on_disconnect: Rc::default(),
+        };
         match Box::pin(active.run()).await {
             Next::Idle if !service.draining() => {}
             _ => break,
@@ -152,6 +159,7 @@ struct Active<'a, S> {
     peer: SocketAddr,
     service: &'a S,
     limits: &'a Limits,
+    cancel_on_disconnect: Rc<Cell<bool>>,
 }
 
 /// How reading ended when it brought no whole head.
@@ -258,8 +266,11 @@ impl<S: Service> Active<'_, S> {
         mut input: Vec<u8>,
     ) -> (Option<Next>, Vec<u8>) {
         let keep_alive = head.keep_alive() && !self.service.draining();
-        let mut responder = Responder::new(head, keep_alive);
-        let request = Request { head, bytes: &input, peer: self.peer, tls: self.connection.is_tls() };
+        self.cancel_on_disconnect.set(false);
+        let flag = self.cancel_on_disconnect.clone();
+        let mut responder = Responder::new(head, keep_alive, flag);
+        let request =
+            Request { head, bytes: &input, peer: self.peer, tls: self.connection.is_tls() };
         let admitted = self.service.admit(&request, &mut responder);
         let Some((permit, body_size_max)) = admitted else {
             return self.turn_away(head, head_size, input, responder).await;
@@ -273,7 +284,8 @@ impl<S: Service> Active<'_, S> {
                 return (Some(Next::Close), input);
             }
         };
-        let request = Request { head, bytes: &input, peer: self.peer, tls: self.connection.is_tls() };
+        let request =
+            Request { head, bytes: &input, peer: self.peer, tls: self.connection.is_tls() };
         let answered = self.answer(permit, &request, body.of(&input), &mut responder).await;
         let end = head_size + body.wire_size();
         if !answered {
@@ -293,20 +305,9 @@ impl<S: Service> Active<'_, S> {
     ) -> bool {
         let watch = self.connection.watch();
         watch.disarm();
-        let cancel_on_disconnect = responder.cancel_on_disconnect_flag();
+        let cancel_on_disconnect = self.cancel_on_disconnect.clone();
         let answer = self.service.answer(permit, request, body, responder);
-        let mut answer = pin!(task::guard(answer));
-        let mut gone = pin!(watch.peer_gone());
-        let outcome = poll_fn(|context| {
-            if let Poll::Ready(outcome) = answer.as_mut().poll(context) {
-                return Poll::Ready(Some(outcome));
-            }
-            if cancel_on_disconnect.get() && gone.as_mut().poll(context).is_ready() {
-                return Poll::Ready(None);
-            }
-            Poll::Pending
-        })
-        .await;
+        let outcome = answer_or_gone(task::guard(answer), watch, &cancel_on_disconnect).await;
         match outcome {
             None => return false,
             Some(Ok(())) if responder.is_written() => return true,
@@ -386,7 +387,8 @@ impl<S: Service> Active<'_, S> {
             (outcome, input) = self.connection.read(input).await;
             if !matches!(outcome, Ok(count) if count > 0) {
                 let late = self.connection.watch().fired();
-                let message = if late { "The body did not arrive in time." } else { "The body broke off." };
+                let message =
+                    if late { "The body did not arrive in time." } else { "The body broke off." };
                 return (Err((if late { 408 } else { 400 }, message.to_owned())), input);
             }
         }
@@ -430,8 +432,7 @@ impl<S: Service> Active<'_, S> {
         let out = responder.take_bytes();
         let written = self.write_bytes(out).await;
         if let Some(stream) = responder.take_stream() {
-            let cancel = responder.cancel_on_disconnect_flag();
-            let whole = written && self.write_stream(stream, &responder, cancel).await;
+            let whole = written && self.write_stream(stream, responder.version()).await;
             return if whole && responder.keep_alive() { None } else { Some(Next::Close) };
         }
         match written && responder.keep_alive() {
@@ -448,25 +449,20 @@ impl<S: Service> Active<'_, S> {
     }
 
     /// Writes chunks as they come; false if the peer left before the end.
-    async fn write_stream(
-        &mut self,
-        mut stream: Box<dyn BodyStream>,
-        responder: &Responder,
-        cancel_on_disconnect: std::rc::Rc<Cell<bool>>,
-    ) -> bool {
-        let chunked = responder.version() == Version::Http11;
+    async fn write_stream(&mut self, mut stream: Box<dyn BodyStream>, version: Version) -> bool {
+        let chunked = version == Version::Http11;
         loop {
             let mut data = buffer::take();
             self.connection.watch().disarm();
             let more = next_or_gone(self.connection, stream.as_mut(), &mut data).await;
             let Some(more) = more else {
                 buffer::give(data);
-                run_out(stream, cancel_on_disconnect.get());
+                run_out(stream, self.cancel_on_disconnect.get());
                 return false;
             };
             let bytes = frame(data, more, chunked);
             if !self.write_bytes(bytes).await {
-                run_out(stream, cancel_on_disconnect.get());
+                run_out(stream, self.cancel_on_disconnect.get());
                 return false;
             }
             if !more {
@@ -474,6 +470,26 @@ impl<S: Service> Active<'_, S> {
             }
         }
     }
+}
+
+/// Waits for `answer`; `None` if the peer left first and leaving cancels.
+async fn answer_or_gone<T>(
+    answer: impl Future<Output = T>,
+    watch: &Watch,
+    cancel_on_disconnect: &Cell<bool>,
+) -> Option<T> {
+    let mut answer = pin!(answer);
+    let mut gone = pin!(watch.peer_gone());
+    poll_fn(|context| {
+        if let Poll::Ready(outcome) = answer.as_mut().poll(context) {
+            return Poll::Ready(Some(outcome));
+        }
+        if cancel_on_disconnect.get() && gone.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// Waits for the stream's next data; `None` if the peer left before it came.
