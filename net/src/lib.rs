@@ -7,6 +7,9 @@
 
 pub mod error;
 pub mod http1;
+pub mod json_guard;
+pub mod jsonrpc;
 pub mod span;
+pub mod sse;
 
 pub use span::Span;
