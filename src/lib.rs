@@ -1,1 +1,5 @@
-//! x
+//! The rooms of the gateway.
+
+#![forbid(unsafe_code)]
+
+pub mod settings;
