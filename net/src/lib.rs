@@ -1,1 +1,14 @@
-//! Placeholder.
+//! Bytes to messages and back: HTTP/1.1, server-sent events, TLS, JSON-RPC.
+//!
+//! The codecs do no I/O: they are fed whatever arrived, however it was cut. Nothing here knows a
+//! tool, a user or a table.
+
+#![forbid(unsafe_code)]
+
+pub mod connection;
+pub mod error;
+pub mod http1;
+pub mod span;
+pub mod tls;
+
+pub use span::Span;

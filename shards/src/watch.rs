@@ -39,6 +39,7 @@ struct State {
     deadline_ms: Cell<u64>,
     action: Cell<Action>,
     fired: Cell<bool>,
+    idle: Cell<bool>,
     peer_watched: Cell<bool>,
     peer_gone: Cell<bool>,
     bell: Bell,
@@ -63,6 +64,7 @@ impl Watch {
             deadline_ms: Cell::new(NEVER),
             action: Cell::new(Action::Abort),
             fired: Cell::new(false),
+            idle: Cell::new(false),
             peer_watched: Cell::new(false),
             peer_gone: Cell::new(false),
             bell: Bell::default(),
@@ -92,6 +94,22 @@ impl Watch {
     /// Returns true if the last deadline passed before it was forgotten or replaced.
     pub fn fired(&self) -> bool {
         self.0.fired.get()
+    }
+
+    /// Marks the connection as waiting for its next request (true) or busy (false); [`stop_idle`]
+    /// ends those that wait.
+    pub fn set_idle(&self, idle: bool) {
+        self.0.idle.set(idle);
+    }
+
+    /// Shuts the writing side: the peer reads to the end of what was written, then sees the end.
+    pub fn stop_writing(&self) {
+        shut(self.0.fd, libc::SHUT_WR);
+    }
+
+    /// Returns true if the peer has closed and nothing of it waits to be read. One system call.
+    pub fn looks_closed(&self) -> bool {
+        peer_closed(self.0.fd)
     }
 
     /// Shuts both sides of the connection now: whatever is pending on it ends.
@@ -174,6 +192,14 @@ async fn sweep_forever() {
             SWEEPING.with(|sweeping| sweeping.set(false));
             return;
         }
+    }
+}
+
+/// Ends every connection of this shard that waits for a request: its pending read sees the end.
+pub fn stop_idle() {
+    let watched: Vec<_> = WATCHED.with(|watched| watched.borrow().clone());
+    for state in watched.iter().filter_map(Weak::upgrade).filter(|state| state.idle.get()) {
+        shut(state.fd, libc::SHUT_RD);
     }
 }
 
