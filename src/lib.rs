@@ -6,4 +6,5 @@
 
 pub mod catalog;
 pub mod failure;
+pub mod settings;
 pub mod upstream;

@@ -8,7 +8,10 @@
 pub mod connection;
 pub mod error;
 pub mod http1;
+pub mod json_guard;
+pub mod jsonrpc;
 pub mod span;
+pub mod sse;
 pub mod tls;
 
 pub use span::Span;
