@@ -13,8 +13,12 @@ use storage::{
     seal::Sealer,
 };
 
+pub mod author;
 mod entry;
+pub mod inventory;
+pub mod naming;
 pub mod param_headers;
+pub mod reconcile;
 mod shelf;
 mod upstream;
 mod view;
