@@ -172,7 +172,11 @@ impl<R: Relay> Call<'_, R> {
     async fn tool(&self) -> Result<Reply, Failure> {
         let name = self.name(Param::Name, "name")?;
         let Some((entry, upstream)) = route::tool(self.parts.catalog, self.view, &name) else {
-            return Err(Failure::protocol(200, code::INVALID_PARAMS, format!("Unknown tool: {name}")));
+            return Err(Failure::protocol(
+                200,
+                code::INVALID_PARAMS,
+                format!("Unknown tool: {name}"),
+            ));
         };
         let arguments = self.message.param(Param::Arguments);
         if self.checks_headers() {
@@ -230,7 +234,9 @@ impl<R: Relay> Call<'_, R> {
         let mut outgoing = self.plain_outgoing();
         if !original.is_empty() && original != text {
             let offset = raw.as_ptr() as usize - self.params().as_ptr() as usize;
-            outgoing.edits.push(Edit { span: place.shifted(offset), replacement: quoted(original) });
+            outgoing
+                .edits
+                .push(Edit { span: place.shifted(offset), replacement: quoted(original) });
         }
         self.relay(upstream, &outgoing, false).await
     }
@@ -276,9 +282,12 @@ impl<R: Relay> Call<'_, R> {
 
     fn plain_outgoing(&self) -> Outgoing<'_> {
         let raw_meta = self.message.param(Param::Meta).filter(|raw| raw.starts_with('{'));
-        let meta = self.within_params(self.message.param_place(Param::Meta)).filter(|_| raw_meta.is_some());
+        let meta = self
+            .within_params(self.message.param_place(Param::Meta))
+            .filter(|_| raw_meta.is_some());
         let token = raw_meta.and_then(|raw| jsonrpc::pick(raw, ["progressToken"]).ok()?[0]);
-        let progress_token = token.zip(meta).map(|(token, meta)| token.shifted(meta.start as usize));
+        let progress_token =
+            token.zip(meta).map(|(token, meta)| token.shifted(meta.start as usize));
         Outgoing {
             method: self.message.method(),
             params: self.params().as_bytes(),
@@ -350,3 +359,6 @@ fn relayed(reply: crate::upstream::Reply) -> Reply {
     let is_error = reply.outcome == Outcome::Error;
     Reply::Relayed(Relayed { bytes: reply.bytes, place: reply.span, is_error })
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, ResourceEntry, ToolEntry, PromptEntry, Upstream, View};
+use crate::catalog::{Catalog, PromptEntry, ResourceEntry, ToolEntry, Upstream, View};
 
 /// What answers a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +111,11 @@ fn template_fits(template: &str, uri: &str) -> bool {
         false => uri.find('/').unwrap_or(uri.len()),
     };
     if next_literal.is_empty() {
-        return if rest.is_empty() { longest == uri.len() } else { template_fits(rest, &uri[longest..]) };
+        return if rest.is_empty() {
+            longest == uri.len()
+        } else {
+            template_fits(rest, &uri[longest..])
+        };
     }
     uri.match_indices(next_literal)
         .take_while(|(at, _)| *at <= longest)

@@ -36,9 +36,6 @@ pub trait HeaderSource {
     fn get(&self, name: &str) -> Option<&[u8]>;
     /// How many fields are called `name`.
     fn count(&self, name: &str) -> usize;
-    /// Calls `each` with the part behind `prefix` and the value of every field whose name begins
-    /// with it, letters compared without case.
-    fn each_with_prefix(&self, prefix: &str, each: &mut dyn FnMut(&str, &[u8]));
 }
 
 /// Methods of the stateless revision that the gateway answers or relays.
@@ -85,7 +82,8 @@ pub fn find(
             Some(header) if !LEGACY.iter().any(|known| known.as_bytes() == header) => {
                 let header = String::from_utf8_lossy(header);
                 let known = LEGACY.join(", ");
-                let text = format!("Unsupported protocol version: {header}; known: {MODERN}, {known}");
+                let text =
+                    format!("Unsupported protocol version: {header}; known: {MODERN}, {known}");
                 Err(Failure::protocol(400, code::INVALID_REQUEST, text))
             }
             _ => Ok(Era::Legacy),
@@ -107,7 +105,8 @@ pub fn find(
         check_header(headers, "Mcp-Method", message.method())?;
     }
     check_log_level(level)?;
-    if !MODERN_METHODS.contains(&message.method()) && !message.method().starts_with("notifications/")
+    if !MODERN_METHODS.contains(&message.method())
+        && !message.method().starts_with("notifications/")
     {
         let text = format!("Method not found: {}", message.method());
         return Err(Failure::protocol(404, code::METHOD_NOT_FOUND, text));

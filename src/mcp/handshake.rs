@@ -32,11 +32,15 @@ impl Offer {
                 upstream_ids.insert(place, id);
             }
         }
-        let records: Vec<_> =
-            upstream_ids.iter().filter_map(|id| catalog.upstream(id)).map(|up| &up.record).collect();
+        let records: Vec<_> = upstream_ids
+            .iter()
+            .filter_map(|id| catalog.upstream(id))
+            .map(|up| &up.record)
+            .collect();
         let completions = records.iter().any(|record| {
             let text = record.capabilities.as_deref().unwrap_or("{}");
-            serde_json::from_str::<Value>(text).is_ok_and(|value| value.get("completions").is_some())
+            serde_json::from_str::<Value>(text)
+                .is_ok_and(|value| value.get("completions").is_some())
         });
         let mut capabilities = Map::new();
         capabilities.insert("tools".to_owned(), json!({}));

@@ -170,7 +170,9 @@ fn render(
     let count_max = request.count_max;
     let mut out = Vec::new();
     let last = match request.kind {
-        Kind::Tools => render_shelf(&mut out, "tools", &view.tools, from, count_max, ToolEntry::write),
+        Kind::Tools => {
+            render_shelf(&mut out, "tools", &view.tools, from, count_max, ToolEntry::write)
+        }
         Kind::Prompts => {
             render_shelf(&mut out, "prompts", &view.prompts, from, count_max, PromptEntry::write)
         }
