@@ -4,7 +4,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod catalog;
+pub mod cli;
 pub mod failure;
+pub mod observe;
 pub mod settings;
 pub mod upstream;
