@@ -4,11 +4,14 @@
 
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod catalog;
+pub mod cli;
 pub mod failure;
 pub mod gateway;
 pub mod limits;
 pub mod mcp;
+pub mod observe;
 pub mod reply;
 pub mod route;
 pub mod settings;
