@@ -4,6 +4,8 @@
 //! and the others reach it by mailbox. What crosses this module is raw JSON: a leg splices ids,
 //! names and `_meta`, it never rebuilds what it relays.
 
+pub mod address;
+
 use net::span::Span;
 
 use crate::failure::Failure;
