@@ -146,9 +146,10 @@ impl Catalog {
     /// What belongs to an upstream.
     pub fn offers_of(&self, gateway_id: &str) -> impl Iterator<Item = Entry> + '_ {
         let offers = self.offers.get(gateway_id);
-        offers.into_iter().flat_map(|offers| offers.iter()).filter_map(|(entity, id)| {
-            self.entry(*entity, id)
-        })
+        offers
+            .into_iter()
+            .flat_map(|offers| offers.iter())
+            .filter_map(|(entity, id)| self.entry(*entity, id))
     }
 
     fn entry(&self, entity: Entity, id: &str) -> Option<Entry> {

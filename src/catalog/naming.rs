@@ -27,7 +27,9 @@ impl<'a> Circle<'a> {
         match ownership.visibility {
             Visibility::Public => Circle::Everyone,
             Visibility::Team => Circle::Team(ownership.team_id.as_deref().unwrap_or_default()),
-            Visibility::Private => Circle::User(ownership.owner_email.as_deref().unwrap_or_default()),
+            Visibility::Private => {
+                Circle::User(ownership.owner_email.as_deref().unwrap_or_default())
+            }
         }
     }
 }

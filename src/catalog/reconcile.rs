@@ -89,12 +89,7 @@ pub fn reconcile(
 ///
 /// What is skipped here has a name that another gateway's offer has: refuse the change then, since
 /// the mutations would delete it.
-pub fn follow(
-    owned: &Owned,
-    gateway: &Gateway,
-    names: &Names<'_>,
-    author: &Author,
-) -> Reconciled {
+pub fn follow(owned: &Owned, gateway: &Gateway, names: &Names<'_>, author: &Author) -> Reconciled {
     let mut work = Work { gateway, names, author, done: Reconciled::default() };
     work.done.tools = work.keep(&owned.tools);
     work.done.resources = work.keep(&owned.resources);
@@ -158,10 +153,9 @@ impl Work<'_> {
     }
 
     fn keep<T: Offering>(&mut self, stored: &[Arc<T>]) -> Counts {
-        let candidates = stored.iter().map(|record| Candidate {
-            wanted: T::clone(record),
-            stored: Some(&**record),
-        });
+        let candidates = stored
+            .iter()
+            .map(|record| Candidate { wanted: T::clone(record), stored: Some(&**record) });
         let candidates = candidates.collect();
         self.settle(stored, candidates)
     }
