@@ -13,7 +13,8 @@ pub mod token;
 mod verifier;
 
 pub use caller::{Caller, Scopes, Teams};
+pub use credentials::Credentials;
 pub use error::{AuthError, Fault, KeyError};
 pub use origin::Gate;
-pub use token::{Issuer, Rules};
-pub use verifier::{Verifier, shared_rules};
+pub use token::{Issuer, TokenRules};
+pub use verifier::{Rules, Verifier};

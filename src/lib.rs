@@ -8,6 +8,16 @@ pub mod auth;
 pub mod catalog;
 pub mod cli;
 pub mod failure;
+pub mod gateway;
+pub mod limits;
+pub mod mcp;
 pub mod observe;
+pub mod reply;
+pub mod route;
 pub mod settings;
+pub mod state {
+    #[path = "../state/options.rs"]
+    mod options;
+    pub use options::Options;
+}
 pub mod upstream;

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::Span;
+
 /// Why the head of a message was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadError {
@@ -133,3 +135,154 @@ impl fmt::Display for BodyError {
 }
 
 impl std::error::Error for BodyError {}
+
+/// Why JSON, or one of its strings, was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JsonError {
+    /// The text is not JSON.
+    Syntax {
+        /// Offset of the byte that does not fit.
+        at: usize,
+    },
+    /// The nesting is deeper than the limit.
+    TooDeep {
+        /// The limit, in levels.
+        depth_max: usize,
+    },
+    /// A string has half of a surrogate pair, which is no character.
+    LoneSurrogate,
+    /// A key that decides something stands there twice.
+    Duplicate {
+        /// The key.
+        key: &'static str,
+    },
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JsonError::Syntax { at } => write!(f, "The message is not JSON (byte {at})."),
+            JsonError::TooDeep { depth_max } => {
+                write!(f, "The message is nested deeper than {depth_max} levels.")
+            }
+            JsonError::LoneSurrogate => f.write_str("A string has half of a surrogate pair."),
+            JsonError::Duplicate { key } => write!(f, "The key \"{key}\" stands there twice."),
+        }
+    }
+}
+
+impl std::error::Error for JsonError {}
+
+/// What is wrong with an envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The bytes are not UTF-8.
+    NotUtf8,
+    /// The text is not JSON, or not JSON that we take.
+    Json(JsonError),
+    /// An array of messages; only the revision 2025-03-26 knows them, and they are split elsewhere.
+    Batch,
+    /// JSON, but no object.
+    NotAnObject,
+    /// `jsonrpc` is not "2.0".
+    Version,
+    /// `method` is missing or no string.
+    Method,
+    /// `id` is missing where one is needed, or neither a string nor an integer.
+    Id,
+    /// `id` is longer than the limit, in bytes.
+    IdTooLong {
+        /// The limit.
+        size_max: usize,
+    },
+    /// `params` is no object.
+    Params,
+    /// A request with a result or an error, or a response with both.
+    Mixed,
+}
+
+/// Why an envelope was refused, and the id to answer with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EnvelopeError {
+    /// What is wrong.
+    pub fault: Fault,
+    /// Where the id lies, if it is valid; else the answer has `null`.
+    pub id: Option<Span>,
+}
+
+impl EnvelopeError {
+    /// The JSON-RPC code to answer.
+    pub fn code(self) -> i32 {
+        match self.fault {
+            Fault::Json(JsonError::Duplicate { .. } | JsonError::TooDeep { .. }) => -32600,
+            Fault::NotUtf8 | Fault::Json(_) => -32700,
+            Fault::Params => -32602,
+            _ => -32600,
+        }
+    }
+}
+
+impl From<JsonError> for EnvelopeError {
+    #[cold]
+    fn from(error: JsonError) -> EnvelopeError {
+        EnvelopeError { fault: Fault::Json(error), id: None }
+    }
+}
+
+impl From<Fault> for EnvelopeError {
+    #[cold]
+    fn from(fault: Fault) -> EnvelopeError {
+        EnvelopeError { fault, id: None }
+    }
+}
+
+impl fmt::Display for EnvelopeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.fault {
+            Fault::NotUtf8 => "The message is not UTF-8.",
+            Fault::Json(error) => return error.fmt(f),
+            Fault::Batch => "Batches of messages are not taken here.",
+            Fault::NotAnObject => "A message must be an object.",
+            Fault::Version => "\"jsonrpc\" must be \"2.0\".",
+            Fault::Method => "\"method\" must be a string.",
+            Fault::Id => "\"id\" must be a string or an integer.",
+            Fault::IdTooLong { size_max } => {
+                return write!(f, "\"id\" is longer than {size_max} bytes.");
+            }
+            Fault::Params => "\"params\" must be an object.",
+            Fault::Mixed => "A message is either a request or a response.",
+        })
+    }
+}
+
+impl std::error::Error for EnvelopeError {}
+
+/// Why a stream of events was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SseError {
+    /// A line is longer than the limit, in bytes.
+    LineTooLong {
+        /// The limit.
+        size_max: usize,
+    },
+    /// The fields of an event are longer than the limit, in bytes.
+    EventTooLong {
+        /// The limit.
+        size_max: usize,
+    },
+}
+
+impl fmt::Display for SseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SseError::LineTooLong { size_max } => {
+                write!(f, "A line of the event stream is longer than {size_max} bytes.")
+            }
+            SseError::EventTooLong { size_max } => {
+                write!(f, "An event is longer than {size_max} bytes.")
+            }
+        }
+    }
+}
+
+impl std::error::Error for SseError {}

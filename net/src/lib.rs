@@ -5,10 +5,14 @@
 
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod connection;
 pub mod error;
 pub mod http1;
+pub mod json_guard;
+pub mod jsonrpc;
 pub mod span;
+pub mod sse;
 pub mod tls;
 
 pub use span::Span;

@@ -15,33 +15,33 @@ use crate::settings::{Auth, Secret, Settings};
 const TOKEN_SIZE_MAX: usize = 16 * 1024;
 
 /// Which tokens are good: the key, the algorithm and what the claims must say.
-pub struct Rules {
+pub struct TokenRules {
     key: DecodingKey,
     validation: Validation,
     demands: Demands,
 }
 
-impl Rules {
+impl TokenRules {
     /// Makes rules of the settings; with an HMAC algorithm the key is their secret, or the one in
     /// the data folder. Reads, and perhaps makes, a file.
     ///
     /// # Errors
     ///
     /// [`KeyError`] if there is no usable key: do not start.
-    pub fn load(settings: &Settings) -> Result<Rules, KeyError> {
-        Rules::for_algorithm(settings, settings.auth.algorithm, None)
+    pub fn load(settings: &Settings) -> Result<TokenRules, KeyError> {
+        TokenRules::for_algorithm(settings, settings.auth.algorithm, None)
     }
 
-    /// As [`Rules::load`], with another algorithm and perhaps another secret.
+    /// As [`TokenRules::load`], with another algorithm and perhaps another secret.
     ///
     /// # Errors
     ///
-    /// As [`Rules::load`].
+    /// As [`TokenRules::load`].
     pub fn for_algorithm(
         settings: &Settings,
         algorithm: Algorithm,
         secret: Option<&Secret>,
-    ) -> Result<Rules, KeyError> {
+    ) -> Result<TokenRules, KeyError> {
         let key = match algorithm.family() {
             AlgorithmFamily::Hmac => {
                 let secret = secret.map_or_else(|| secret::signing(settings), |s| Ok(s.clone()))?;
@@ -53,10 +53,10 @@ impl Rules {
                 key.map_err(|_| KeyError::NoKey { path: path.clone(), algorithm })?
             }
         };
-        Ok(Rules::new(&settings.auth, algorithm, key))
+        Ok(TokenRules::new(&settings.auth, algorithm, key))
     }
 
-    fn new(auth: &Auth, algorithm: Algorithm, key: DecodingKey) -> Rules {
+    fn new(auth: &Auth, algorithm: Algorithm, key: DecodingKey) -> TokenRules {
         let mut validation = Validation::new(algorithm);
         // The library checks algorithm and signature. Claims are compared here, against a time
         // that is given, so that the cache and the first look decide alike.
@@ -69,7 +69,7 @@ impl Rules {
             expiration_required: auth.expiration_required,
             admin_email: auth.admin_email.clone(),
         };
-        Rules { key, validation, demands }
+        TokenRules { key, validation, demands }
     }
 
     /// Says whose `token` is at `now`, in seconds since the epoch.

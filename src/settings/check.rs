@@ -334,6 +334,29 @@ impl Check for Hidden {
     }
 }
 
+/// The URL of a database, which may hold a password.
+pub struct DatabaseUrl;
+
+impl Check for DatabaseUrl {
+    type Value = Secret;
+
+    fn read(&self, text: &str) -> Result<Secret, String> {
+        match storage::Location::parse(text) {
+            Ok(_) => Ok(Secret::new(text)),
+            Err(storage::StoreError::InvalidUrl { reason }) => Err(reason),
+            Err(_) => Err("names a kind of database that this version does not speak".to_owned()),
+        }
+    }
+
+    fn form(&self) -> String {
+        "a URL that begins with `sqlite:///`".to_owned()
+    }
+
+    fn is_secret(&self) -> bool {
+        true
+    }
+}
+
 /// A file or a folder. That it exists is seen by whoever opens it.
 pub struct FilePath;
 

@@ -10,7 +10,7 @@ use jsonwebtoken::Algorithm;
 
 use super::authority::{Allowed, HostRule, Origin};
 use super::check::{
-    self, Address, AutoFlag, Count, FilePath, Flag, Hidden, Hosts, Level, Minutes, OneOrigin,
+    self, Address, AutoFlag, Count, DatabaseUrl, FilePath, Flag, Hidden, Hosts, Level, Minutes, OneOrigin,
     Optional, OriginList, Port, RootPath, Seconds, Shards, Size, Text,
 };
 use super::table::table;
@@ -68,7 +68,10 @@ table! {
         /// The largest request body; a larger one is answered 413.
         body_size_max: usize, "MAX_BODY_SIZE_BYTES", [], "4194304",
             Size { min: 1024, max: BODY };
-        /// How long a request head may take, from connecting or its first byte to its last.
+        /// How long a new connection may wait before its first byte.
+        first_byte_timeout: Duration, "CLIENT_FIRST_BYTE_TIMEOUT", [], "30",
+            Seconds { min_ms: 10, max: DAY };
+        /// How long a request head may take from its first byte to its last.
         head_timeout: Duration, "CLIENT_HEAD_TIMEOUT", [], "10", Seconds { min_ms: 10, max: DAY };
         /// How long a request body may take.
         body_timeout: Duration, "CLIENT_BODY_TIMEOUT", [], "60", Seconds { min_ms: 10, max: DAY };
@@ -213,7 +216,7 @@ table! {
         data_dir: PathBuf, "RINGWAY_DATA_DIR", [], "./ringway-data", FilePath;
         /// The database, as `sqlite:////var/lib/ringway/ringway.db`. Unset: `ringway.db` in the
         /// data folder.
-        database_url: Option<Secret>, "DATABASE_URL", [], "", Optional(Hidden);
+        database_url: Option<Secret>, "DATABASE_URL", [], "", Optional(DatabaseUrl);
         /// Whether missing migrations run at start. If not, run `ringway migrate` before.
         migrate_on_start: bool, "MIGRATE_ON_START", [], "true", Flag;
     }
