@@ -209,7 +209,8 @@ mod tests {
     fn looks_at_the_clock() {
         let (verifier, forge) = verifier(&[]);
         let identify = |exp: u64| {
-            let header = format!("Bearer {}", forge.token(&format!(r#"{{"sub":"a","exp":{exp}}}"#)));
+            let header =
+                format!("Bearer {}", forge.token(&format!(r#"{{"sub":"a","exp":{exp}}}"#)));
             let credentials =
                 Credentials { authorization: Some(header.as_bytes()), ..Credentials::default() };
             verifier.identify(credentials).is_ok()

@@ -269,7 +269,8 @@ mod tests {
         assert_eq!(notes, "");
         let token = out.strip_suffix('\n').unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let caller = TokenRules::load(&settings(&[])).unwrap().verify(token.as_bytes(), now).unwrap();
+        let caller =
+            TokenRules::load(&settings(&[])).unwrap().verify(token.as_bytes(), now).unwrap();
         assert!(caller.is_admin);
         assert_eq!(caller.email, "admin@example.com");
         assert!(caller.token_id.is_some());

@@ -10,8 +10,8 @@ use jsonwebtoken::Algorithm;
 
 use super::authority::{Allowed, HostRule, Origin};
 use super::check::{
-    self, Address, AutoFlag, Count, DatabaseUrl, FilePath, Flag, Hidden, Hosts, Level, Minutes, OneOrigin,
-    Optional, OriginList, Port, RootPath, Seconds, Shards, Size, Text,
+    self, Address, AutoFlag, Count, DatabaseUrl, FilePath, Flag, Hidden, Hosts, Level, Minutes,
+    OneOrigin, Optional, OriginList, Port, RootPath, Seconds, Shards, Size, Text,
 };
 use super::table::table;
 use super::values::{LogFormat, Secret, ShardCount, Switch};
