@@ -13,8 +13,7 @@ pub mod token;
 mod verifier;
 
 pub use caller::{Caller, Scopes, Teams};
-pub use credentials::Credentials;
 pub use error::{AuthError, Fault, KeyError};
 pub use origin::Gate;
-pub use token::{Issuer, TokenRules};
-pub use verifier::{Rules, Verifier};
+pub use token::{Issuer, Rules};
+pub use verifier::{Verifier, shared_rules};

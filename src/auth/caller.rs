@@ -44,7 +44,7 @@ impl Caller {
     }
 
     /// Whoever speaks, without a token, to a virtual server that needs none: nobody in particular.
-    pub fn anonymous() -> Caller {
+    pub fn nobody() -> Caller {
         Caller::unnamed(false)
     }
 
@@ -86,7 +86,7 @@ mod tests {
             server_id: server_id.map(str::to_owned),
             permissions: permissions.iter().map(ToString::to_string).collect(),
         };
-        Caller { scopes: Some(scopes), ..Caller::anonymous() }
+        Caller { scopes: Some(scopes), ..Caller::nobody() }
     }
 
     #[test]

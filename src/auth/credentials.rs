@@ -3,26 +3,9 @@
 /// The cookies that may hold a token, the more telling first.
 const COOKIES: [&[u8]; 2] = [b"jwt_token", b"access_token"];
 
-/// The headers of a request that may hold a token.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Credentials<'a> {
-    /// The value of `Authorization`.
-    pub authorization: Option<&'a [u8]>,
-    /// The value of `Cookie`, on paths that take cookies; `None` on `/mcp`, which takes none.
-    pub cookie: Option<&'a [u8]>,
-}
-
-impl<'a> Credentials<'a> {
-    /// Finds the token. The header wins over the cookie: a browser sends a cookie by itself, a
-    /// header never.
-    pub(super) fn token(self) -> Option<&'a [u8]> {
-        self.authorization.and_then(bearer).or_else(|| self.cookie.and_then(cookie))
-    }
-}
-
 /// Finds the token in the value of `Authorization`; `None` if its scheme is not `Bearer`, in
 /// whatever case (RFC 9110 §11.1), or if nothing follows.
-fn bearer(value: &[u8]) -> Option<&[u8]> {
+pub fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(7)?;
     if !scheme.eq_ignore_ascii_case(b"Bearer ") {
         return None;
@@ -31,7 +14,7 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 }
 
 /// Finds the token in the value of `Cookie` (RFC 6265 §4.2).
-fn cookie(value: &[u8]) -> Option<&[u8]> {
+pub fn cookie(value: &[u8]) -> Option<&[u8]> {
     COOKIES.iter().find_map(|name| cookie_called(name, value))
 }
 

@@ -6,7 +6,6 @@
 
 use std::net::IpAddr;
 
-use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::settings::authority::{Allowed, HostRule, Origin, split};
 
@@ -38,12 +37,6 @@ impl Foreign {
     }
 }
 
-impl From<Foreign> for Failure {
-    fn from(foreign: Foreign) -> Failure {
-        Failure::Forbidden(foreign.detail().to_owned())
-    }
-}
-
 impl Gate {
     /// Makes the lists that the settings mean.
     pub fn new(settings: &Settings) -> Gate {
@@ -70,14 +63,14 @@ impl Gate {
         }
     }
 
-    /// Lets a request from this `Origin` and for this `Host` pass. What is absent is not refused: a
-    /// browser always sends `Host`, and `Origin` with everything that could change something.
+    /// Lets a request with these headers pass. What is absent is not refused: a browser always
+    /// sends `Host`, and `Origin` with everything that could change something.
     ///
     /// # Errors
     ///
     /// [`Foreign`]: answer 403.
-    pub fn check(&self, origin: Option<&[u8]>, host: Option<&str>) -> Result<(), Foreign> {
-        if host.is_some_and(|host| !self.is_host_allowed(host.as_bytes())) {
+    pub fn admit(&self, host: Option<&[u8]>, origin: Option<&[u8]>) -> Result<(), Foreign> {
+        if host.is_some_and(|host| !self.is_host_allowed(host)) {
             return Err(Foreign::Host);
         }
         if origin.is_some_and(|origin| !self.is_origin_allowed(origin)) {
@@ -147,9 +140,8 @@ mod tests {
             settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         let gate = Gate::new(&crate::settings::parse("", [], &given).unwrap().settings);
         // An empty text stands for a header that is not there.
-        let header = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        let (host, origin) = (header(host), header(origin));
-        gate.check(origin.as_deref().map(str::as_bytes), host.as_deref())
+        let header = |text: &str| (!text.is_empty()).then(|| text.as_bytes().to_vec());
+        gate.admit(header(host).as_deref(), header(origin).as_deref())
     }
 
     #[test]

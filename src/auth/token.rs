@@ -15,33 +15,33 @@ use crate::settings::{Auth, Secret, Settings};
 const TOKEN_SIZE_MAX: usize = 16 * 1024;
 
 /// Which tokens are good: the key, the algorithm and what the claims must say.
-pub struct TokenRules {
+pub struct Rules {
     key: DecodingKey,
     validation: Validation,
     demands: Demands,
 }
 
-impl TokenRules {
+impl Rules {
     /// Makes rules of the settings; with an HMAC algorithm the key is their secret, or the one in
     /// the data folder. Reads, and perhaps makes, a file.
     ///
     /// # Errors
     ///
     /// [`KeyError`] if there is no usable key: do not start.
-    pub fn load(settings: &Settings) -> Result<TokenRules, KeyError> {
-        TokenRules::for_algorithm(settings, settings.auth.algorithm, None)
+    pub fn load(settings: &Settings) -> Result<Rules, KeyError> {
+        Rules::for_algorithm(settings, settings.auth.algorithm, None)
     }
 
-    /// As [`TokenRules::load`], with another algorithm and perhaps another secret.
+    /// As [`Rules::load`], with another algorithm and perhaps another secret.
     ///
     /// # Errors
     ///
-    /// As [`TokenRules::load`].
+    /// As [`Rules::load`].
     pub fn for_algorithm(
         settings: &Settings,
         algorithm: Algorithm,
         secret: Option<&Secret>,
-    ) -> Result<TokenRules, KeyError> {
+    ) -> Result<Rules, KeyError> {
         let key = match algorithm.family() {
             AlgorithmFamily::Hmac => {
                 let secret = secret.map_or_else(|| secret::signing(settings), |s| Ok(s.clone()))?;
@@ -53,10 +53,10 @@ impl TokenRules {
                 key.map_err(|_| KeyError::NoKey { path: path.clone(), algorithm })?
             }
         };
-        Ok(TokenRules::new(&settings.auth, algorithm, key))
+        Ok(Rules::new(&settings.auth, algorithm, key))
     }
 
-    fn new(auth: &Auth, algorithm: Algorithm, key: DecodingKey) -> TokenRules {
+    fn new(auth: &Auth, algorithm: Algorithm, key: DecodingKey) -> Rules {
         let mut validation = Validation::new(algorithm);
         // The library checks algorithm and signature. Claims are compared here, against a time
         // that is given, so that the cache and the first look decide alike.
@@ -69,7 +69,7 @@ impl TokenRules {
             expiration_required: auth.expiration_required,
             admin_email: auth.admin_email.clone(),
         };
-        TokenRules { key, validation, demands }
+        Rules { key, validation, demands }
     }
 
     /// Says whose `token` is at `now`, in seconds since the epoch.

@@ -3,47 +3,22 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::cache::TokenCache;
 use super::caller::Caller;
 use super::claims::Span;
-use super::credentials::Credentials;
+use super::credentials;
 use super::error::{AuthError, Fault, KeyError};
-use super::token::TokenRules;
-use crate::settings::Settings;
-
-/// Who gets in: what all shards share.
-pub struct Rules {
-    /// Which tokens are good; `None` if none can be checked and none is needed.
-    tokens: Option<TokenRules>,
-    /// Whether whoever comes without a token is an administrator.
-    is_open: bool,
-}
-
-impl Rules {
-    /// Makes rules of the settings. Reads the key, and perhaps makes a secret.
-    ///
-    /// # Errors
-    ///
-    /// [`KeyError`] if tokens cannot be checked as the settings want: do not start.
-    pub fn load(settings: &Settings) -> Result<Rules, KeyError> {
-        let is_open = !settings.auth.required;
-        let tokens = match TokenRules::load(settings) {
-            Ok(tokens) => Some(tokens),
-            Err(KeyError::Unset { .. }) if is_open => None,
-            Err(error) => return Err(error),
-        };
-        Ok(Rules { tokens, is_open })
-    }
-}
+use super::token::Rules;
+use crate::settings::{Auth, Settings};
 
 /// A shard's judge of tokens. It remembers the good ones, never past their end; what it refuses it
 /// looks at anew each time.
 pub struct Verifier {
-    rules: Arc<Rules>,
+    rules: Option<Arc<Rules>>,
     cache: RefCell<TokenCache<Verified>>,
-    operator: Rc<Caller>,
+    /// Who comes without a token, if they may.
+    unnamed: Option<Rc<Caller>>,
 }
 
 #[derive(Clone)]
@@ -52,14 +27,33 @@ struct Verified {
     span: Span,
 }
 
+/// Loads the rules that the verifiers of all shards share; `None` if no token can be checked and
+/// none is needed.
+///
+/// # Errors
+///
+/// [`KeyError`] if tokens are needed and cannot be checked: do not start.
+pub fn shared_rules(settings: &Settings) -> Result<Option<Arc<Rules>>, KeyError> {
+    match Rules::load(settings) {
+        Ok(rules) => Ok(Some(Arc::new(rules))),
+        Err(KeyError::Unset { .. }) if !settings.auth.required => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 impl Verifier {
-    /// Makes the verifier of one shard, which remembers up to `token_count_max` tokens.
-    pub fn new(rules: Arc<Rules>, token_count_max: usize) -> Verifier {
-        let cache = RefCell::new(TokenCache::new(token_count_max));
-        Verifier { rules, cache, operator: Rc::new(Caller::operator()) }
+    /// Makes the verifier of one shard.
+    pub fn new(auth: &Auth, rules: Option<Arc<Rules>>) -> Verifier {
+        Verifier {
+            rules,
+            cache: RefCell::new(TokenCache::new(auth.token_count_max)),
+            unnamed: (!auth.required).then(|| Rc::new(Caller::operator())),
+        }
     }
 
-    /// Says who sent a request now.
+    /// Says who sent a request with these values of `Authorization` and `Cookie`, at `now` in
+    /// seconds since the epoch. A path that takes no cookies (`/mcp`) passes `None` for it. The
+    /// header wins over the cookie: a browser sends a cookie by itself, a header never.
     ///
     /// Without authentication, whoever sends no token is an administrator; a token that was sent
     /// is checked even then, since its sender relies on being who it says.
@@ -67,27 +61,19 @@ impl Verifier {
     /// # Errors
     ///
     /// [`AuthError`]: answer 401.
-    pub fn identify(&self, credentials: Credentials<'_>) -> Result<Rc<Caller>, AuthError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        // A clock before 1970 is broken. Then no token is good: better than all of them.
-        self.identify_at(credentials, now.map_or(u64::MAX, |now| now.as_secs()))
-    }
-
-    /// As [`Verifier::identify`], at `now` in seconds since the epoch.
-    ///
-    /// # Errors
-    ///
-    /// [`AuthError`]: answer 401.
-    pub fn identify_at(
+    pub fn identify(
         &self,
-        credentials: Credentials<'_>,
+        authorization: Option<&[u8]>,
+        cookie: Option<&[u8]>,
         now: u64,
     ) -> Result<Rc<Caller>, AuthError> {
-        match (credentials.token(), &self.rules.tokens) {
-            (Some(token), Some(rules)) => {
+        let token = authorization.and_then(credentials::bearer);
+        let token = token.or_else(|| cookie.and_then(credentials::cookie));
+        match (token, &self.rules, &self.unnamed) {
+            (Some(token), Some(rules), _) => {
                 self.recall(rules, token, now).map_err(AuthError::Invalid)
             }
-            _ if self.rules.is_open => Ok(self.operator.clone()),
+            (_, _, Some(unnamed)) => Ok(unnamed.clone()),
             _ => Err(AuthError::Missing),
         }
     }
@@ -97,7 +83,7 @@ impl Verifier {
         self.cache.borrow_mut().clear();
     }
 
-    fn recall(&self, rules: &TokenRules, token: &[u8], now: u64) -> Result<Rc<Caller>, Fault> {
+    fn recall(&self, rules: &Rules, token: &[u8], now: u64) -> Result<Rc<Caller>, Fault> {
         let mut cache = self.cache.borrow_mut();
         if let Some(verified) = cache.get(token) {
             let checked = verified.span.check(now);
@@ -121,22 +107,12 @@ mod tests {
 
     fn verifier(overrides: &[(&str, &str)]) -> (Verifier, Forge) {
         let settings = settings(overrides);
-        let rules = Arc::new(Rules::load(&settings).unwrap());
-        (Verifier::new(rules, settings.auth.token_count_max), Forge::new(&settings))
-    }
-
-    fn by(
-        verifier: &Verifier,
-        authorization: Option<&str>,
-        cookie: Option<&str>,
-        now: u64,
-    ) -> Result<Rc<Caller>, AuthError> {
-        let (authorization, cookie) = (authorization.map(str::as_bytes), cookie.map(str::as_bytes));
-        verifier.identify_at(Credentials { authorization, cookie }, now)
+        let rules = shared_rules(&settings).unwrap();
+        (Verifier::new(&settings.auth, rules), Forge::new(&settings))
     }
 
     fn ask(verifier: &Verifier, token: &str, now: u64) -> Result<Rc<Caller>, AuthError> {
-        by(verifier, Some(&format!("Bearer {token}")), None, now)
+        verifier.identify(Some(format!("Bearer {token}").as_bytes()), None, now)
     }
 
     #[test]
@@ -172,8 +148,8 @@ mod tests {
     #[test]
     fn asks_for_a_token_without_calling_an_absent_one_invalid() {
         let (verifier, _) = verifier(&[]);
-        for header in [None, Some("Basic YTpi")] {
-            let error = by(&verifier, header, None, NOW).unwrap_err();
+        for header in [None, Some(b"Basic YTpi".as_slice())] {
+            let error = verifier.identify(header, None, NOW).unwrap_err();
             assert_eq!(error, AuthError::Missing);
             assert_eq!(error.challenge(), "Bearer");
             assert_eq!(error.detail(), "Authorization token required");
@@ -197,32 +173,19 @@ mod tests {
         let (verifier, forge) = verifier(&[]);
         let (header, cookie) = (forge.token(r#"{"sub":"h"}"#), forge.token(r#"{"sub":"c"}"#));
         let (header, cookie) = (format!("bearer {header}"), format!("jwt_token={cookie}"));
-        let email = |header: Option<&str>, cookie: Option<&str>| {
-            by(&verifier, header, cookie, NOW).map(|caller| caller.email.clone())
+        let by = |header: Option<&str>, cookie: Option<&str>| {
+            let (header, cookie) = (header.map(str::as_bytes), cookie.map(str::as_bytes));
+            verifier.identify(header, cookie, NOW).map(|caller| caller.email.clone())
         };
-        assert_eq!(email(None, Some(&cookie)), Ok("c".into()));
-        assert_eq!(email(Some(&header), Some(&cookie)), Ok("h".into()));
-        assert_eq!(email(None, None), Err(AuthError::Missing));
-    }
-
-    #[test]
-    fn looks_at_the_clock() {
-        let (verifier, forge) = verifier(&[]);
-        let identify = |exp: u64| {
-            let header =
-                format!("Bearer {}", forge.token(&format!(r#"{{"sub":"a","exp":{exp}}}"#)));
-            let credentials =
-                Credentials { authorization: Some(header.as_bytes()), ..Credentials::default() };
-            verifier.identify(credentials).is_ok()
-        };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        assert!(identify(now + 3600) && !identify(now));
+        assert_eq!(by(None, Some(&cookie)), Ok("c".into()));
+        assert_eq!(by(Some(&header), Some(&cookie)), Ok("h".into()));
+        assert_eq!(by(None, None), Err(AuthError::Missing));
     }
 
     #[test]
     fn an_open_gateway_takes_the_unnamed_for_its_operator_and_still_checks_tokens() {
         let (verifier, forge) = verifier(&[("AUTH_REQUIRED", "false")]);
-        assert!(by(&verifier, None, None, NOW).unwrap().is_admin);
+        assert!(verifier.identify(None, None, NOW).unwrap().is_admin);
         assert!(!ask(&verifier, &forge.token(r#"{"sub":"a"}"#), NOW).unwrap().is_admin);
         assert!(ask(&verifier, "rubbish", NOW).is_err());
     }

@@ -11,7 +11,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value, json};
 
 use crate::auth::token::peek;
-use crate::auth::{Fault, Issuer, KeyError, TokenRules};
+use crate::auth::{Fault, Issuer, KeyError, Rules};
 use crate::settings::{Secret, Settings};
 
 /// Makes a token for a user or with given claims, or shows what is in one.
@@ -140,7 +140,7 @@ fn show(
     let claims = peek(token).ok_or(TokenError::Unreadable)?;
     writeln!(out, "{}", pretty(&claims)).map_err(TokenError::Output)?;
     let (algorithm, secret) = key(args, settings);
-    let rules = TokenRules::for_algorithm(settings, algorithm, secret.as_ref())?;
+    let rules = Rules::for_algorithm(settings, algorithm, secret.as_ref())?;
     rules.verify(token.as_bytes(), now).map(|_| ()).map_err(TokenError::NotGood)
 }
 
@@ -274,8 +274,7 @@ mod tests {
         assert_eq!(notes, "");
         let token = out.strip_suffix('\n').unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let caller =
-            TokenRules::load(&settings(&[])).unwrap().verify(token.as_bytes(), now).unwrap();
+        let caller = Rules::load(&settings(&[])).unwrap().verify(token.as_bytes(), now).unwrap();
         assert!(caller.is_admin);
         assert_eq!(caller.email, "admin@example.com");
         assert!(caller.token_id.is_some());

@@ -44,7 +44,7 @@ impl Forge {
 fn verify_with(overrides: &[(&str, &str)], claims: &str) -> Result<Caller, Fault> {
     let settings = settings(overrides);
     let token = Forge::new(&settings).token(claims);
-    TokenRules::load(&settings).unwrap().verify(token.as_bytes(), NOW)
+    Rules::load(&settings).unwrap().verify(token.as_bytes(), NOW)
 }
 
 fn verify(claims: &str) -> Result<Caller, Fault> {
@@ -60,7 +60,7 @@ fn raw_token(header: &str, claims: &str) -> String {
 }
 
 fn verify_raw(token: &str) -> Result<Caller, Fault> {
-    TokenRules::load(&settings(&[])).unwrap().verify(token.as_bytes(), NOW)
+    Rules::load(&settings(&[])).unwrap().verify(token.as_bytes(), NOW)
 }
 
 const GOOD: &str = r#"{"sub":"a@b","iss":"mcpgateway","aud":"mcpgateway-api"}"#;
@@ -183,7 +183,7 @@ fn refuses_a_claim_that_stands_twice() {
 /// Every letter of the signature is changed in turn, and every letter of the claims.
 #[test]
 fn refuses_a_token_that_was_tampered_with_anywhere() {
-    let rules = TokenRules::load(&settings(&[])).unwrap();
+    let rules = Rules::load(&settings(&[])).unwrap();
     let token = raw_token(r#"{"alg":"HS256"}"#, GOOD);
     assert!(rules.verify(token.as_bytes(), NOW).is_ok());
     for index in 0..token.len() {
@@ -239,10 +239,7 @@ fn signs_and_checks_with_every_secret_algorithm() {
         let settings = settings(&[("JWT_ALGORITHM", name)]);
         let issuer = Issuer::load(&settings, settings.auth.algorithm, None).unwrap();
         let token = issuer.issue(&serde_json::from_str(GOOD).unwrap()).unwrap();
-        assert!(
-            TokenRules::load(&settings).unwrap().verify(token.as_bytes(), NOW).is_ok(),
-            "{name}"
-        );
+        assert!(Rules::load(&settings).unwrap().verify(token.as_bytes(), NOW).is_ok(), "{name}");
     }
 }
 
@@ -304,7 +301,7 @@ fn signs_and_checks_with_key_files() {
         let settings = with_key_pair(folder.path(), name, &private, &public);
         let issuer = Issuer::load(&settings, settings.auth.algorithm, None).unwrap();
         let token = issuer.issue(&serde_json::from_str(GOOD).unwrap()).unwrap();
-        let rules = TokenRules::load(&settings).unwrap();
+        let rules = Rules::load(&settings).unwrap();
         assert!(rules.verify(token.as_bytes(), NOW).is_ok(), "{name}");
         assert!(rules.verify(&token.as_bytes()[1..], NOW).is_err(), "{name}");
     }
@@ -318,7 +315,7 @@ fn a_public_key_is_no_secret() {
     let keyed = with_key_pair(folder.path(), "ES256", &private, &public);
     let pem = std::fs::read_to_string(folder.path().join("public")).unwrap();
     let forged = Forge::new(&settings(&[("JWT_SECRET_KEY", &pem)])).token(r#"{"sub":"a"}"#);
-    let rules = TokenRules::load(&keyed).unwrap();
+    let rules = Rules::load(&keyed).unwrap();
     assert_eq!(rules.verify(forged.as_bytes(), NOW), Err(Fault::Algorithm));
 }
 
@@ -327,8 +324,8 @@ fn names_the_file_that_holds_no_key() {
     let folder = tempfile::tempdir().unwrap();
     let (private, public) = key_pair("ES256");
     let keyed = with_key_pair(folder.path(), "RS256", &private, &public);
-    let error = TokenRules::load(&keyed).err().unwrap().to_string();
+    let error = Rules::load(&keyed).err().unwrap().to_string();
     assert!(error.contains("public holds no key in PEM for RS256"), "{error}");
     std::fs::remove_file(folder.path().join("public")).unwrap();
-    assert!(matches!(TokenRules::load(&keyed), Err(KeyError::File { .. })));
+    assert!(matches!(Rules::load(&keyed), Err(KeyError::File { .. })));
 }
