@@ -109,3 +109,4 @@ impl Shard {
         *self.catalog.borrow_mut() = catalog;
     }
 }
+

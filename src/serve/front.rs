@@ -47,7 +47,11 @@ impl Drop for Room {
 impl Service for Front {
     type Permit = Permit;
 
-    fn admit(&self, request: &Request<'_>, responder: &mut Responder) -> Option<(Permit, u64)> {
+    fn admit(
+        &self,
+        request: &Request<'_>,
+        responder: &mut Responder,
+    ) -> Option<(Permit, u64)> {
         match self.check(request) {
             Ok(permit) => Some(permit),
             Err(failure) => {
@@ -70,8 +74,7 @@ impl Service for Front {
                 write_options(responder, RPC_METHODS);
             }
             Some(Route::Mcp { server_id }) => {
-                self.answer_rpc(request, server_id, Transport::StreamableHttp, body, responder)
-                    .await;
+                self.answer_rpc(request, server_id, Transport::StreamableHttp, body, responder).await;
             }
             Some(Route::Rpc) => {
                 self.answer_rpc(request, "", Transport::Rpc, body, responder).await;
