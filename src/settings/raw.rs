@@ -57,8 +57,8 @@ impl fmt::Display for SettingError {
     }
 }
 
-/// A value as it was typed.
-#[derive(Debug, Clone)]
+/// A value as it was typed. It may be a secret, so it cannot be printed.
+#[derive(Clone)]
 struct Typed {
     name: String,
     text: Result<String, OsString>,
@@ -67,7 +67,7 @@ struct Typed {
 
 /// Everything that was typed, by upper-case name. What was typed nearest to the program wins:
 /// command line, then environment, then `.env`.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Raw {
     typed: BTreeMap<String, Typed>,
     errors: Vec<SettingError>,
