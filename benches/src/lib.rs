@@ -8,9 +8,14 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+pub mod bars;
+pub mod gateway;
 pub mod histogram;
 pub mod http;
 pub mod load;
+pub mod nginx;
 pub mod poll;
 pub mod process;
+pub mod report;
+pub mod suite;
 pub mod upstream;

@@ -1,7 +1,7 @@
 //! The servers under test as child processes that end with us.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,6 +14,8 @@ use crate::account;
 
 /// How long a server has to end by itself before it is killed.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long a server has to print its address.
+const ANNOUNCE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// The pause between two looks at a condition.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
@@ -25,7 +27,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a program whose standard error goes to a file in `folder`.
+    /// Starts a program whose output goes to a file in `folder`.
     ///
     /// # Errors
     ///
@@ -35,7 +37,7 @@ impl Server {
         let log = File::create(&log_path)?;
         let child = command
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
             .map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
@@ -57,12 +59,11 @@ impl Server {
     ///
     /// When it ends or prints something else first.
     pub fn read_address(&mut self) -> io::Result<SocketAddr> {
-        let mut line = String::new();
-        if let Some(stdout) = &mut self.child.stdout {
-            BufReader::new(stdout).read_line(&mut line)?;
-        }
+        let log_path = self.log_path.clone();
+        self.wait_until("announced", ANNOUNCE_WAIT_MAX, || first_line(&log_path).is_some())?;
+        let line = first_line(&self.log_path).unwrap_or_default();
         let word = line.split_whitespace().last().unwrap_or_default();
-        word.parse().map_err(|_| self.complain(&format!("printed no address but {line:?}")))
+        word.parse().map_err(|_| self.complain("printed no address"))
     }
 
     /// Waits until `is_ready`, for up to `wait_max`.
@@ -96,11 +97,8 @@ impl Server {
 
     /// An error about this server, with the end of its log.
     pub fn complain(&self, what: &str) -> io::Error {
-        let mut log = String::new();
-        if let Ok(mut file) = File::open(&self.log_path) {
-            // A log that is no text only makes the message shorter.
-            let _ = file.read_to_string(&mut log);
-        }
+        // A log that is gone or no text only makes the message shorter.
+        let log = fs::read_to_string(&self.log_path).unwrap_or_default();
         let tail: Vec<_> = log.lines().rev().take(10).collect();
         let tail: Vec<_> = tail.into_iter().rev().collect();
         io::Error::other(format!("{} {what}; its log: {}", self.name, tail.join("\n")))
@@ -123,6 +121,12 @@ impl Drop for Server {
             thread::sleep(LOOK_EVERY);
         }
     }
+}
+
+/// The first line of a file, once it is whole.
+fn first_line(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    text.split_once('\n').map(|(line, _)| line.to_owned())
 }
 
 /// Finds a port of 127.0.0.1 that is free now.
