@@ -2,7 +2,7 @@
 //!
 //! It is set up as its own documentation recommends for this work: one pinned worker per core
 //! with its own listening socket, files kept open, no access log, connections to the upstream
-//! kept.
+//! kept. Under one path it opens its files anew, which is its default and costs more.
 
 use std::fs;
 use std::io;
@@ -12,11 +12,15 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use crate::account;
 use crate::http;
 use crate::process::{Server, free_port};
 
 /// How long nginx has to start.
 const START_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// The path under which nginx opens a file anew for every request, as it does by default.
+pub const REOPENED: &str = "/reopened";
 
 /// What nginx serves.
 pub struct Site<'a> {
@@ -40,14 +44,20 @@ pub fn start(program: &Path, folder: &Path, site: &Site<'_>) -> io::Result<(Serv
         fs::write(html.join(name), body)?;
     }
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+    let worker_count = thread::available_parallelism().map_or(1, usize::from);
     let config_path = folder.join("nginx.conf");
-    fs::write(&config_path, config(folder, address, site)?)?;
+    fs::write(&config_path, config(folder, address, worker_count, site)?)?;
     let mut command = Command::new(program);
     command.arg("-p").arg(folder).arg("-c").arg(&config_path);
     let mut server = Server::start("nginx", &mut command, folder).map_err(explain)?;
     let health = http::request("GET", "/health", address, &[], "");
     server.wait_until("ready", START_WAIT_MAX, || {
         http::ask(address, &health, START_WAIT_MAX).is_ok_and(|answer| answer.status == 200)
+    })?;
+    // The first worker answers before the last is forked, and all of them are to be accounted.
+    let master = server.pid();
+    server.wait_until("complete", START_WAIT_MAX, || {
+        account::family(master).is_ok_and(|family| family.len() == worker_count + 1)
     })?;
     Ok((server, address))
 }
@@ -61,12 +71,16 @@ fn explain(error: io::Error) -> io::Error {
 }
 
 /// Writes the configuration.
-fn config(folder: &Path, address: SocketAddr, site: &Site<'_>) -> io::Result<String> {
+fn config(
+    folder: &Path,
+    address: SocketAddr,
+    worker_count: usize,
+    site: &Site<'_>,
+) -> io::Result<String> {
     let health = std::str::from_utf8(site.health).map_err(io::Error::other)?;
     if health.contains(['\'', '$', '\\']) {
         return Err(io::Error::other(format!("nginx cannot quote the health answer {health}")));
     }
-    let worker_count = thread::available_parallelism().map_or(1, usize::from);
     let folder = folder.display();
     let upstream = site.upstream;
     // The workers have to read files in a folder that only its owner may enter.
@@ -75,10 +89,10 @@ fn config(folder: &Path, address: SocketAddr, site: &Site<'_>) -> io::Result<Str
         "daemon off; {user}
 worker_processes {worker_count}; worker_cpu_affinity auto; worker_rlimit_nofile 16384;
 pid {folder}/nginx.pid; error_log {folder}/error.log error;
-events {{ worker_connections 8192; use epoll; multi_accept on; }}
+events {{ worker_connections 8192; use epoll; }}
 http {{
   access_log off; server_tokens off; etag off; default_type application/json;
-  sendfile on; tcp_nopush on; tcp_nodelay on; open_file_cache max=64 inactive=1h;
+  sendfile on; tcp_nopush on; tcp_nodelay on;
   keepalive_timeout 1h; keepalive_requests 1000000000; reset_timedout_connection on;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
@@ -86,8 +100,9 @@ http {{
     server {upstream}; keepalive 256; keepalive_requests 1000000000; keepalive_timeout 1h;
   }}
   server {{
-    listen {address} reuseport backlog=4096;
-    location / {{ root {folder}/html; }}
+    listen {address} backlog=4096;
+    location / {{ root {folder}/html; open_file_cache max=64 inactive=1h; }}
+    location {REOPENED}/ {{ alias {folder}/html/; open_file_cache off; }}
     location = /health {{ return 200 '{health}'; }}
     location = /mcp {{
       proxy_pass http://mcp; proxy_http_version 1.1; proxy_set_header Connection \"\";
@@ -105,7 +120,7 @@ mod tests {
     fn config_with(health: &[u8]) -> io::Result<String> {
         let address = SocketAddr::from(([127, 0, 0, 1], 81));
         let upstream = SocketAddr::from(([127, 0, 0, 1], 82));
-        config(Path::new("/x"), address, &Site { health, files: &[], upstream })
+        config(Path::new("/x"), address, 2, &Site { health, files: &[], upstream })
     }
 
     #[test]

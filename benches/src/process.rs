@@ -44,6 +44,11 @@ impl Server {
         Ok(Server { name: name.to_owned(), child, log_path })
     }
 
+    /// The process that was started.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The processes that do the server's work: itself and all its children.
     ///
     /// # Errors

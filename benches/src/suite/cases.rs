@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::gateway::{Gateway, open_message};
 use crate::http;
+use crate::nginx::REOPENED;
 use crate::upstream::{REVISION_LEGACY, REVISION_MODERN};
 
 /// The first tool of the upstream, by its own name.
@@ -93,6 +94,11 @@ pub fn gateway_request(gateway: &Gateway, kind: Kind) -> io::Result<Vec<u8>> {
         Kind::CallLegacy => gateway.message("/mcp", &legacy, &call(&tool, "")),
         Kind::CallModern => gateway.message("/mcp", &modern_fields(&tool), &modern_call(&tool)),
     })
+}
+
+/// Makes nginx's request for a file that it opens anew each time.
+pub fn nginx_reopened_request(target: SocketAddr, kind: Kind) -> Vec<u8> {
+    http::request("GET", &format!("{REOPENED}/{}", kind.file_name()), target, &[], "")
 }
 
 /// Makes nginx's request of a case: a GET for the file, or the same call under the upstream's own

@@ -73,21 +73,6 @@ impl Contender {
         &self.expected.body
     }
 
-    /// Checks that a static peer answers the same number of bytes; a proxied call may differ,
-    /// since the gateway speaks for the upstream.
-    ///
-    /// # Errors
-    ///
-    /// When it does not.
-    pub fn require_same_size(&self, peer: &Contender, kind: Kind) -> io::Result<()> {
-        let is_static = kind == Kind::Health || kind.is_list();
-        if is_static && self.body() != peer.body() {
-            let text = format!("{} does not answer the bytes of {}", peer.name, self.name);
-            return Err(io::Error::other(text));
-        }
-        Ok(())
-    }
-
     /// Measures one window.
     fn sample(&self, timing: Timing, concurrency: usize) -> io::Result<Sample> {
         let plan = Plan {
@@ -113,6 +98,22 @@ impl Contender {
         }
         Ok(Sample::new(&outcome, closed.since(&opened), memory))
     }
+}
+
+/// Checks that all contenders answer the same bytes where a peer serves them from a file; a
+/// proxied call may differ, since the gateway speaks for the upstream.
+///
+/// # Errors
+///
+/// When one does not.
+pub fn require_same_bytes(contenders: &[Contender], kind: Kind) -> io::Result<()> {
+    let is_static = kind == Kind::Health || kind.is_list();
+    let is_same = contenders.windows(2).all(|pair| pair[0].body() == pair[1].body());
+    if is_static && !is_same {
+        let text = format!("{}: the servers answer different bytes", kind.name());
+        return Err(io::Error::other(text));
+    }
+    Ok(())
 }
 
 /// What one window found.
