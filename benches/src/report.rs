@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::bars::Bar;
-use crate::suite::Results;
+use crate::suite::{Results, Row};
 
 /// The line of the page after which the measured table begins.
 const BEGIN: &str = "<!-- bench:begin -->";
@@ -12,11 +12,30 @@ const END: &str = "<!-- bench:end -->";
 
 /// Writes the run as Markdown tables, which a terminal shows as well.
 pub fn markdown(results: &Results, bars: &[Bar], host: &str) -> String {
-    let mut text = format!("{host}\n\n");
-    let header = "| case | c | server | requests/s | p50 µs | p99 µs | errors | CPU µs/request \
-        | ratio | peak RSS MiB | answer bytes |\n|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|\n";
-    text.push_str(header);
-    for row in &results.rows {
+    let mut text = format!("{host}\n\n{}", table(&results.rows));
+    text.push_str("\n| figure | server | value |\n|---|---|--:|\n");
+    for figure in &results.figures {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {:.2} {} |",
+            figure.name, figure.server, figure.value, figure.unit
+        );
+    }
+    text.push_str("\n```text\n");
+    for bar in bars {
+        let _ = writeln!(text, "{bar}");
+    }
+    text.push_str("```\n");
+    text
+}
+
+/// Writes the cases as a Markdown table.
+pub fn table(rows: &[Row]) -> String {
+    let mut text = String::from(
+        "| case | c | server | requests/s | p50 µs | p99 µs | errors | CPU µs/request | ratio \
+         | peak RSS MiB | answer bytes |\n|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+    );
+    for row in rows {
         let sample = row.sample;
         let _ = writeln!(
             text,
@@ -34,19 +53,6 @@ pub fn markdown(results: &Results, bars: &[Bar], host: &str) -> String {
             row.answer_size,
         );
     }
-    text.push_str("\n| figure | server | value |\n|---|---|--:|\n");
-    for figure in &results.figures {
-        let _ = writeln!(
-            text,
-            "| {} | {} | {:.2} {} |",
-            figure.name, figure.server, figure.value, figure.unit
-        );
-    }
-    text.push_str("\n```text\n");
-    for bar in bars {
-        let _ = writeln!(text, "{bar}");
-    }
-    text.push_str("```\n");
     text
 }
 
@@ -113,7 +119,7 @@ pub fn host() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::suite::{Figure, Row, Sample};
+    use crate::suite::{Figure, Sample};
 
     fn results() -> Results {
         let sample = Sample {

@@ -15,9 +15,9 @@ use crate::gateway::{Gateway, Program};
 use crate::nginx::{self, Site};
 use crate::process::Server;
 use crate::upstream::Era;
-use cases::Kind;
-use measure::{Contender, median};
-pub use measure::{Row, Sample, Timing};
+pub use cases::Kind;
+use measure::median;
+pub use measure::{Contender, Row, Sample, Timing, rounds};
 
 /// What to measure and for how long.
 #[derive(Clone, Debug)]
@@ -249,13 +249,7 @@ fn measure_case(
 ) -> io::Result<()> {
     for concurrency in &settings.concurrencies {
         eprintln!("{name}, c={concurrency}");
-        results.rows.extend(measure::rounds(
-            settings.timing,
-            name,
-            contenders,
-            base,
-            *concurrency,
-        )?);
+        results.rows.extend(rounds(settings.timing, name, contenders, base, *concurrency)?);
     }
     Ok(())
 }

@@ -17,15 +17,22 @@ const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}
 /// A case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// GET /health.
     Health,
+    /// tools/list as a plain JSON-RPC client asks.
     ListRpc,
+    /// tools/list as a client of a legacy revision asks.
     ListMcp,
+    /// tools/call as a plain JSON-RPC client asks.
     CallRpc,
+    /// tools/call as a client of a legacy revision asks.
     CallLegacy,
+    /// tools/call as a client of the modern revision asks.
     CallModern,
 }
 
 impl Kind {
+    /// Every case, in the order of the table.
     pub const ALL: [Kind; 6] = [
         Kind::Health,
         Kind::ListRpc,
@@ -35,6 +42,7 @@ impl Kind {
         Kind::CallModern,
     ];
 
+    /// Its name in the table.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Health => "health",
@@ -46,6 +54,7 @@ impl Kind {
         }
     }
 
+    /// Whether the answer is a list, which nginx can serve from a file.
     pub fn is_list(self) -> bool {
         matches!(self, Kind::ListRpc | Kind::ListMcp)
     }
