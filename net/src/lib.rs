@@ -1,1 +1,17 @@
-//! Placeholder.
+//! Bytes to messages and back: HTTP/1.1, server-sent events, TLS, JSON-RPC.
+//!
+//! The codecs do no I/O: they are fed whatever arrived, however it was cut. Nothing here knows a
+//! tool, a user or a table.
+
+#![forbid(unsafe_code)]
+
+pub mod connection;
+pub mod error;
+pub mod http1;
+pub mod json_guard;
+pub mod jsonrpc;
+pub mod span;
+pub mod sse;
+pub mod tls;
+
+pub use span::Span;
