@@ -10,10 +10,12 @@
 pub mod account;
 pub mod bars;
 pub mod gateway;
+pub mod guard;
 pub mod histogram;
 pub mod http;
 pub mod load;
 pub mod nginx;
+pub mod paths;
 pub mod poll;
 pub mod process;
 pub mod report;
