@@ -1,0 +1,162 @@
+//! Where a service writes its answer: one buffer that goes out in one write.
+
+use std::{cell::Cell, future::Future, pin::Pin, rc::Rc};
+
+use shards::buffer;
+
+use crate::http1::{Method, RequestHead, Version, encode};
+
+/// A body that is made while it is sent.
+pub trait BodyStream {
+    /// Appends the next data to `out`; false if that was the last. Dropping the future, or the
+    /// stream, must be sound at any point.
+    fn next<'a>(
+        &'a mut self,
+        out: &'a mut Vec<u8>,
+    ) -> Pin<Box<dyn Future<Output = bool> + 'a>>;
+}
+
+/// An answer in the making.
+pub struct Responder {
+    out: Vec<u8>,
+    stream: Option<Box<dyn BodyStream>>,
+    keep_alive: bool,
+    head_only: bool,
+    written: bool,
+    version: Version,
+    cancel_on_disconnect: Rc<Cell<bool>>,
+}
+
+impl Responder {
+    /// Begins the answer to a request.
+    pub fn new(head: &RequestHead, keep_alive: bool) -> Responder {
+        Responder {
+            head_only: head.method() == Method::Head,
+            version: head.version(),
+            keep_alive,
+            ..Responder::closing()
+        }
+    }
+
+    /// Begins an answer after which the connection closes.
+    pub(super) fn closing() -> Responder {
+        Responder {
+            out: buffer::take(),
+            stream: None,
+            keep_alive: false,
+            head_only: false,
+            written: false,
+            version: Version::Http11,
+            cancel_on_disconnect: Rc::default(),
+        }
+    }
+
+    /// Makes the peer's leaving cancel the request from now on.
+    pub fn cancel_on_disconnect(&self) {
+        self.cancel_on_disconnect.set(true);
+    }
+
+    /// Begins the head. Fields follow by [`Responder::header`] and [`Responder::lines`].
+    pub fn begin(&mut self, status: u16) {
+        self.out.clear();
+        encode::begin(&mut self.out, status);
+    }
+
+    /// Appends a field.
+    pub fn header(&mut self, name: &str, value: &[u8]) {
+        encode::header(&mut self.out, name, value);
+    }
+
+    /// Appends whole lines of the head.
+    pub fn lines(&mut self, lines: &'static str) {
+        encode::lines(&mut self.out, lines);
+    }
+
+    /// Ends the head and appends the body, given in pieces. A request by HEAD gets the head alone.
+    pub fn finish(&mut self, body: &[&[u8]]) {
+        let size = body.iter().map(|piece| piece.len()).sum();
+        encode::content_length(&mut self.out, size);
+        self.end_head();
+        if !self.head_only {
+            self.out.reserve(size);
+            for piece in body {
+                self.out.extend_from_slice(piece);
+            }
+        }
+    }
+
+    /// Ends the head of an answer that has no body and says no length (204, 304).
+    pub fn finish_empty(&mut self) {
+        self.end_head();
+    }
+
+    /// Ends the head and lets `stream` make the body.
+    pub fn finish_stream(&mut self, stream: Box<dyn BodyStream>) {
+        if self.version == Version::Http11 {
+            self.lines("transfer-encoding: chunked\r\n");
+        } else {
+            self.keep_alive = false;
+        }
+        self.end_head();
+        if !self.head_only {
+            self.stream = Some(stream);
+        }
+    }
+
+    fn end_head(&mut self) {
+        if !self.keep_alive {
+            self.lines("connection: close\r\n");
+        } else if self.version == Version::Http10 {
+            self.lines("connection: keep-alive\r\n");
+        }
+        encode::end(&mut self.out);
+        self.written = true;
+    }
+
+    /// Returns true once an answer was finished.
+    pub fn is_written(&self) -> bool {
+        self.written
+    }
+
+    /// The bytes written so far, for tests and for callers without a socket.
+    pub fn bytes(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// Discards what was written, to write something else. The connection will close.
+    pub(super) fn restart(&mut self) {
+        self.out.clear();
+        self.stream = None;
+        self.written = false;
+        self.keep_alive = false;
+    }
+
+    /// Makes the connection close after an answer that was written already, and says so in it.
+    pub(super) fn close(&mut self) {
+        if self.keep_alive {
+            self.keep_alive = false;
+            let line_end = memchr::memchr(b'\n', &self.out).map_or(0, |place| place + 1);
+            self.out.splice(line_end..line_end, b"connection: close\r\n".iter().copied());
+        }
+    }
+
+    pub(super) fn keep_alive(&self) -> bool {
+        self.keep_alive
+    }
+
+    pub(super) fn version(&self) -> Version {
+        self.version
+    }
+
+    pub(super) fn cancel_on_disconnect_flag(&self) -> Rc<Cell<bool>> {
+        self.cancel_on_disconnect.clone()
+    }
+
+    pub(super) fn take_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    pub(super) fn take_stream(&mut self) -> Option<Box<dyn BodyStream>> {
+        self.stream.take()
+    }
+}

@@ -1,0 +1,207 @@
+//! Waiting between tasks of one shard: no atomics, no locks.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    task::{Poll, Waker},
+};
+
+/// A bell that one task waits for and others ring. A ring before the wait is not lost.
+#[derive(Default)]
+pub struct Bell {
+    rung: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Bell {
+    /// Wakes the waiter, or the next one to wait.
+    pub fn ring(&self) {
+        self.rung.set(true);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// Waits for a ring and uses it up. Only one task may wait at a time.
+    pub async fn wait(&self) {
+        poll_fn(|context| {
+            if self.rung.replace(false) {
+                return Poll::Ready(());
+            }
+            *self.waker.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// A gate that is shut until it is opened once, for any number of waiters.
+#[derive(Default)]
+pub struct Gate {
+    open: Cell<bool>,
+    wakers: RefCell<Vec<Waker>>,
+}
+
+impl Gate {
+    /// Lets everybody through, now and later.
+    pub fn open(&self) {
+        self.open.set(true);
+        for waker in self.wakers.borrow_mut().drain(..) {
+            waker.wake();
+        }
+    }
+
+    /// Returns true once [`Gate::open`] was called.
+    pub fn is_open(&self) -> bool {
+        self.open.get()
+    }
+
+    /// Waits until the gate is open.
+    pub async fn passed(&self) {
+        poll_fn(|context| {
+            if self.open.get() {
+                return Poll::Ready(());
+            }
+            let mut wakers = self.wakers.borrow_mut();
+            if !wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+                wakers.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// Turns that tasks of this shard take in order, at most `count_max` at once.
+pub struct Turns {
+    free: Cell<usize>,
+    waiting: RefCell<VecDeque<std::rc::Rc<Waiting>>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    granted: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// A turn that is held; dropping it passes it on.
+pub struct Turn<'a>(&'a Turns);
+
+impl Turns {
+    /// Makes `count_max` turns.
+    pub fn new(count_max: usize) -> Self {
+        Turns { free: Cell::new(count_max), waiting: RefCell::default() }
+    }
+
+    /// Returns how many tasks wait for a turn.
+    pub fn waiting_count(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+
+    /// Takes a turn if one is free and nobody waits before.
+    pub fn try_take(&self) -> Option<Turn<'_>> {
+        if self.free.get() == 0 {
+            return None;
+        }
+        self.free.set(self.free.get() - 1);
+        Some(Turn(self))
+    }
+
+    /// Waits for a turn, first come, first served. Dropping the future gives up the place.
+    pub fn take(&self) -> impl Future<Output = Turn<'_>> {
+        let mut place: Option<Place<'_>> = None;
+        poll_fn(move |context| {
+            if let Some(place) = &mut place {
+                if place.waiting.granted.get() {
+                    place.settled = true;
+                    return Poll::Ready(Turn(self));
+                }
+            } else {
+                if let Some(turn) = self.try_take() {
+                    return Poll::Ready(turn);
+                }
+                let waiting = std::rc::Rc::new(Waiting::default());
+                self.waiting.borrow_mut().push_back(waiting.clone());
+                place = Some(Place { turns: self, waiting, settled: false });
+            }
+            if let Some(place) = &place {
+                *place.waiting.waker.borrow_mut() = Some(context.waker().clone());
+            }
+            Poll::Pending
+        })
+    }
+
+    fn release(&self) {
+        let next = self.waiting.borrow_mut().pop_front();
+        match next {
+            None => self.free.set(self.free.get() + 1),
+            Some(next) => {
+                next.granted.set(true);
+                if let Some(waker) = next.waker.borrow_mut().take() {
+                    waker.wake();
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+struct Place<'a> {
+    turns: &'a Turns,
+    waiting: std::rc::Rc<Waiting>,
+    settled: bool,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        if self.waiting.granted.get() {
+            self.turns.release();
+        } else {
+            let mut queue = self.turns.waiting.borrow_mut();
+            queue.retain(|other| !std::rc::Rc::ptr_eq(other, &self.waiting));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::{FutureExt, task::noop_waker};
+    use std::{pin::pin, task::Context};
+
+    #[test]
+    fn keeps_a_ring_for_a_later_waiter() {
+        let bell = Bell::default();
+        bell.ring();
+        assert!(bell.wait().now_or_never().is_some());
+        assert!(bell.wait().now_or_never().is_none());
+    }
+
+    #[test]
+    fn grants_turns_in_order_and_takes_back_those_of_the_impatient() {
+        let turns = Turns::new(1);
+        let held = turns.try_take().expect("one is free");
+        let waker = noop_waker();
+        let mut context = Context::from_waker(&waker);
+        {
+            let mut impatient = pin!(turns.take());
+            assert!(impatient.as_mut().poll(&mut context).is_pending());
+            assert_eq!(turns.waiting_count(), 1);
+        }
+        assert_eq!(turns.waiting_count(), 0);
+        let mut first = Box::pin(turns.take());
+        assert!(first.as_mut().poll(&mut context).is_pending());
+        drop(held);
+        drop(first);
+        assert!(turns.try_take().is_some(), "a granted turn that nobody took is free again");
+    }
+}

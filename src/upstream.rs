@@ -1,0 +1,128 @@
+//! The other side of the gateway: requests to upstreams and what comes back.
+//!
+//! Each shard has its own legs and shares none, except that a child process belongs to one shard
+//! and the others reach it by mailbox. What crosses this module is raw JSON: a leg splices ids,
+//! names and `_meta`, it never rebuilds what it relays.
+
+use net::span::Span;
+
+use crate::failure::Failure;
+
+/// A request of a client on its way to an upstream.
+///
+/// `params` is the client's own raw object; `edits` are what the upstream must see otherwise.
+pub struct Outgoing<'a> {
+    /// The method, as `tools/call`.
+    pub method: &'a str,
+    /// The raw params object; `{}` if there was none.
+    pub params: &'a [u8],
+    /// Replacements within `params`, ascending and not overlapping.
+    pub edits: Vec<Edit<'a>>,
+    /// Where the object `params._meta` lies in `params`.
+    pub meta: Option<Span>,
+    /// Where the value of `params._meta.progressToken` lies in `params`.
+    pub progress_token: Option<Span>,
+    /// What `Mcp-Name` says: the name, URI or task id as the upstream knows it.
+    pub name: Option<&'a str>,
+    /// `Mcp-Param-*` headers: the part behind the prefix, and the encoded value.
+    pub param_headers: Vec<(&'a str, String)>,
+    /// True if `params._meta` already is that of a modern request.
+    pub modern: bool,
+    /// How long the whole exchange may take.
+    pub within: std::time::Duration,
+}
+
+/// One replacement within raw JSON.
+pub struct Edit<'a> {
+    /// What is replaced; empty to insert.
+    pub span: Span,
+    /// What stands there instead.
+    pub replacement: std::borrow::Cow<'a, [u8]>,
+}
+
+/// What an upstream answered.
+pub enum Answer {
+    /// The answer, with nothing before it.
+    Whole(Reply),
+    /// Notifications first, and the answer at the end.
+    Stream(Stream),
+}
+
+/// An answer's result or error, as raw JSON inside the buffer it arrived in.
+pub struct Reply {
+    /// The buffer; it goes back to [`shards::buffer`] when it was written out.
+    pub bytes: Vec<u8>,
+    /// Where the raw result or error object lies in `bytes`.
+    pub span: Span,
+    /// Which of the two it is.
+    pub outcome: Outcome,
+}
+
+/// Which of the two an answer holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// `result`.
+    Result,
+    /// `error`.
+    Error,
+}
+
+/// One message of an answer that streams.
+pub enum Event {
+    /// A notification, as the whole raw message.
+    Notification(Vec<u8>),
+    /// The answer; nothing comes after it.
+    Reply(Reply),
+}
+
+/// An answer that streams. Dropping it cancels the request upstream.
+pub struct Stream {
+    source: Box<dyn EventSource>,
+}
+
+/// What a leg implements to stream.
+pub trait EventSource {
+    /// Waits for the next message.
+    fn next(&mut self) -> std::pin::Pin<Box<dyn Future<Output = Result<Event, Failure>> + '_>>;
+}
+
+impl Stream {
+    /// Makes a stream of a leg's own source.
+    pub fn new(source: Box<dyn EventSource>) -> Stream {
+        Stream { source }
+    }
+
+    /// Waits for the next message; after an [`Event::Reply`] or an error there is none.
+    ///
+    /// # Errors
+    ///
+    /// An upstream failure when the stream breaks off or takes too long.
+    pub async fn next(&mut self) -> Result<Event, Failure> {
+        self.source.next().await
+    }
+}
+
+impl Reply {
+    /// The raw result or error object.
+    pub fn raw(&self) -> &[u8] {
+        self.span.of_bytes(&self.bytes)
+    }
+}
+
+impl Outgoing<'_> {
+    /// Appends the params as the upstream must see them.
+    pub fn write_params(&self, out: &mut Vec<u8>) {
+        splice(out, self.params, &self.edits);
+    }
+}
+
+/// Appends `raw` with its `edits` made; they are ascending and do not overlap.
+pub fn splice(out: &mut Vec<u8>, raw: &[u8], edits: &[Edit<'_>]) {
+    let mut from = 0;
+    for edit in edits {
+        out.extend_from_slice(&raw[from..edit.span.start as usize]);
+        out.extend_from_slice(&edit.replacement);
+        from = edit.span.end as usize;
+    }
+    out.extend_from_slice(&raw[from..]);
+}
