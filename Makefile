@@ -37,7 +37,7 @@ lint: toolchain ## Checks format, clippy, the docs' warnings and, where cargo-de
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
 	@RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items --locked --quiet
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny --offline check bans licenses sources; fi
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; fi
 
 .PHONY: bench
 bench: toolchain ## Measures Ringway beside nginx on this machine; a table and a CSV file

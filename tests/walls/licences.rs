@@ -6,7 +6,8 @@ use std::process::Command;
 use serde_json::Value;
 
 fn allowed() -> BTreeSet<String> {
-    let text = std::fs::read_to_string(super::root().join("deny.toml")).expect("deny.toml is there");
+    let text =
+        std::fs::read_to_string(super::root().join("deny.toml")).expect("deny.toml is there");
     let list = text.split_once("allow = [").and_then(|(_, rest)| rest.split_once(']'));
     let (list, _) = list.expect("deny.toml has a list of allowed licences");
     let names = list.split('"').skip(1).step_by(2);
@@ -69,7 +70,8 @@ fn output(program: &str, arguments: &[&str]) -> String {
 /// What cargo knows of the crates built for this machine. Offline, for they were just built.
 fn packages() -> Vec<Value> {
     let version = output("rustc", &["-vV"]);
-    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("rustc names it");
+    let host =
+        version.lines().find_map(|line| line.strip_prefix("host: ")).expect("rustc names it");
     let arguments =
         ["metadata", "--format-version=1", "--locked", "--offline", "--filter-platform", host];
     let metadata: Value = serde_json::from_str(&output(env!("CARGO"), &arguments)).expect("JSON");
@@ -92,7 +94,8 @@ fn every_dependency_has_a_licence_that_deny_toml_allows() {
 
 #[test]
 fn an_expression_is_met_by_the_allowed_licences_alone() {
-    let allowed = BTreeSet::from(["MIT", "ISC", "Apache-2.0 WITH LLVM-exception"].map(str::to_owned));
+    let allowed =
+        BTreeSet::from(["MIT", "ISC", "Apache-2.0 WITH LLVM-exception"].map(str::to_owned));
     for met in [
         "MIT",
         "GPL-3.0 OR MIT",
@@ -103,7 +106,9 @@ fn an_expression_is_met_by_the_allowed_licences_alone() {
     ] {
         assert!(permitted(met, &allowed), "{met}");
     }
-    for unmet in ["GPL-3.0", "MIT AND GPL-3.0", "(MIT OR ISC) AND GPL-3.0", "Apache-2.0", "", "MIT MIT"] {
+    for unmet in
+        ["GPL-3.0", "MIT AND GPL-3.0", "(MIT OR ISC) AND GPL-3.0", "Apache-2.0", "", "MIT MIT"]
+    {
         assert!(!permitted(unmet, &allowed), "{unmet}");
     }
 }

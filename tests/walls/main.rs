@@ -194,7 +194,9 @@ fn room_named(modules: &[String], path: &NamedPath) -> Option<String> {
 }
 
 /// Every arrow from room to room, with the places where it is drawn.
-fn arrows<'a>(sources: impl Iterator<Item = &'a Source>) -> BTreeMap<(String, String), Vec<String>> {
+fn arrows<'a>(
+    sources: impl Iterator<Item = &'a Source>,
+) -> BTreeMap<(String, String), Vec<String>> {
     let mut found: BTreeMap<_, Vec<String>> = BTreeMap::new();
     for source in sources {
         let modules = source.modules();
@@ -232,8 +234,10 @@ fn rooms_name_only_rooms_below_them() {
 fn every_room_of_src_has_its_row() {
     let all = sources();
     let rooms = all.iter().filter(|source| source.home == ".").map(Source::modules);
-    let unknown: BTreeSet<String> =
-        rooms.filter_map(|modules| modules.first().cloned()).filter(|room| row(room).is_none()).collect();
+    let unknown: BTreeSet<String> = rooms
+        .filter_map(|modules| modules.first().cloned())
+        .filter(|room| row(room).is_none())
+        .collect();
     assert!(unknown.is_empty(), "rooms without a row in this test: {unknown:?}");
 }
 
@@ -258,7 +262,9 @@ fn an_arrow_up_is_found_however_it_is_written() {
 
 #[test]
 fn an_arrow_down_or_inside_a_room_is_free() {
-    for text in ["use crate::catalog::Catalog;", "use super::table::Row;", "use crate::route::table;"] {
+    for text in
+        ["use crate::catalog::Catalog;", "use super::table::Row;", "use crate::route::table;"]
+    {
         let found = forbidden(&arrows([drawn("route/find.rs", text)].iter()));
         assert_eq!(found, Vec::<String>::new(), "{text}");
     }

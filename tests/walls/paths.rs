@@ -35,9 +35,9 @@ pub fn named(source: &str) -> Vec<NamedPath> {
 /// Where the part that only tests see begins: `#[cfg(test)]` before a `mod`.
 fn tests_start(tokens: &[Token]) -> Option<usize> {
     let wanted = ["#", "[", "cfg", "(", "test", ")", "]", "mod"];
-    tokens.windows(wanted.len()).position(|window| {
-        window.iter().zip(wanted).all(|(token, text)| token.text == text)
-    })
+    tokens
+        .windows(wanted.len())
+        .position(|window| window.iter().zip(wanted).all(|(token, text)| token.text == text))
 }
 
 /// Reads one path outside a `use`, or steps over one token; returns where to go on.
@@ -204,7 +204,8 @@ mod tests {
 
     #[test]
     fn reads_nothing_in_comments_strings_and_characters() {
-        let source = "// a::b\n/* c::d */ let q = '\"'; let s = \"e::f \\\" g::h\"; r#\"i::j\"#; k::l";
+        let source =
+            "// a::b\n/* c::d */ let q = '\"'; let s = \"e::f \\\" g::h\"; r#\"i::j\"#; k::l";
         assert_eq!(told(source), ["2 k::l"]);
     }
 
