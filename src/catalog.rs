@@ -1,5 +1,364 @@
 //! Everything that routing and lists need, as an immutable snapshot.
+//!
+//! A shard holds one `Arc` of it and never waits for anybody. A change makes a new snapshot that
+//! shares all that did not change with the one before, so that it costs the logarithm of the
+//! size: one tool among 20,000 leaves the other 19,999 where they are.
 
+use std::{collections::BTreeMap, sync::Arc};
+
+use imbl::{HashMap, OrdMap, OrdSet};
+use storage::{
+    Change, Current, Snapshot,
+    record::{Entity, Gateway, Prompt, Resource, Server, Tool},
+    seal::Sealer,
+};
+
+pub mod author;
+mod entry;
+pub mod inventory;
+pub mod naming;
+pub mod param_headers;
+pub mod reconcile;
+mod shelf;
 mod upstream;
+mod view;
 
+pub use entry::{PromptEntry, ResourceEntry, ToolEntry};
+pub use shelf::{Item, Shelf};
 pub use upstream::Upstream;
+pub use view::{Entry, Membership, View};
+
+/// An id of a record.
+type Id = Arc<str>;
+
+/// A virtual server of the catalog.
+#[derive(Clone)]
+pub struct VirtualServer {
+    /// The stored record.
+    pub record: Arc<Server>,
+    /// What it offers.
+    pub view: View,
+}
+
+/// The snapshot. Cloning is cheap.
+#[derive(Clone, Default)]
+pub struct Catalog {
+    /// The place in the change feed up to which it is current.
+    pub sequence: i64,
+    /// What `/mcp` offers: everything that is switched on and reachable.
+    pub everything: View,
+    upstreams: OrdMap<Id, Arc<Upstream>>,
+    tools: OrdMap<Id, Arc<ToolEntry>>,
+    resources: OrdMap<Id, Arc<ResourceEntry>>,
+    prompts: OrdMap<Id, Arc<PromptEntry>>,
+    servers: OrdMap<Id, Arc<VirtualServer>>,
+    /// What belongs to an upstream: kind and id.
+    offers: HashMap<Id, OrdSet<(Entity, Id)>>,
+}
+
+impl Catalog {
+    /// Builds the catalog of everything stored.
+    pub fn load(snapshot: Snapshot, sealer: &Sealer) -> Catalog {
+        let mut catalog = Catalog { sequence: snapshot.sequence, ..Catalog::default() };
+        for record in snapshot.gateways {
+            catalog.put_gateway(record, sealer);
+        }
+        for record in snapshot.tools {
+            catalog.put_tool(record);
+        }
+        for record in snapshot.resources {
+            catalog.put_resource(record);
+        }
+        for record in snapshot.prompts {
+            catalog.put_prompt(record);
+        }
+        for record in snapshot.servers {
+            catalog.put_server(record);
+        }
+        catalog
+    }
+
+    /// Makes the versions of the views higher than those of `former`, which was loaded before: what
+    /// was rendered from it must not be taken for this.
+    pub fn newer_than(mut self, former: &Catalog) -> Catalog {
+        self.everything.version += former.everything.version;
+        let ids: Vec<Id> = self.servers.keys().cloned().collect();
+        for id in ids {
+            let before = former.servers.get(&id).map_or(0, |server| server.view.version);
+            if let Some(server) = self.servers.get_mut(&id) {
+                Arc::make_mut(server).view.version += before;
+            }
+        }
+        self
+    }
+
+    /// Makes the changes, in order.
+    pub fn apply(&mut self, changes: Vec<Change>, sealer: &Sealer) {
+        for change in changes {
+            self.sequence = self.sequence.max(change.sequence);
+            match change.current {
+                Current::Gateway(record) => self.put_gateway(record, sealer),
+                Current::Tool(record) => self.put_tool(record),
+                Current::Resource(record) => self.put_resource(record),
+                Current::Prompt(record) => self.put_prompt(record),
+                Current::Server(record) => self.put_server(record),
+                Current::Deleted { entity, id } => self.delete(entity, &id),
+            }
+        }
+    }
+
+    /// Returns an upstream.
+    pub fn upstream(&self, id: &str) -> Option<&Arc<Upstream>> {
+        self.upstreams.get(id)
+    }
+
+    /// Returns a virtual server.
+    pub fn server(&self, id: &str) -> Option<&Arc<VirtualServer>> {
+        self.servers.get(id)
+    }
+
+    /// Returns a tool by its id, switched on or not.
+    pub fn tool(&self, id: &str) -> Option<&Arc<ToolEntry>> {
+        self.tools.get(id)
+    }
+
+    /// Returns a resource by its id, switched on or not.
+    pub fn resource(&self, id: &str) -> Option<&Arc<ResourceEntry>> {
+        self.resources.get(id)
+    }
+
+    /// Returns a prompt by its id, switched on or not.
+    pub fn prompt(&self, id: &str) -> Option<&Arc<PromptEntry>> {
+        self.prompts.get(id)
+    }
+
+    /// Every upstream, in the order of ids.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.upstreams.values()
+    }
+
+    /// Every virtual server, in the order of ids.
+    pub fn servers(&self) -> impl Iterator<Item = &Arc<VirtualServer>> {
+        self.servers.values()
+    }
+
+    /// Every tool, in the order of ids.
+    pub fn tools(&self) -> impl Iterator<Item = &Arc<ToolEntry>> {
+        self.tools.values()
+    }
+
+    /// Every resource and template, in the order of ids.
+    pub fn resources(&self) -> impl Iterator<Item = &Arc<ResourceEntry>> {
+        self.resources.values()
+    }
+
+    /// Every prompt, in the order of ids.
+    pub fn prompts(&self) -> impl Iterator<Item = &Arc<PromptEntry>> {
+        self.prompts.values()
+    }
+
+    /// What belongs to an upstream.
+    pub fn offers_of(&self, gateway_id: &str) -> impl Iterator<Item = Entry> + '_ {
+        let offers = self.offers.get(gateway_id);
+        offers
+            .into_iter()
+            .flat_map(|offers| offers.iter())
+            .filter_map(|(entity, id)| self.entry(*entity, id))
+    }
+
+    fn entry(&self, entity: Entity, id: &str) -> Option<Entry> {
+        match entity {
+            Entity::Tool => self.tools.get(id).cloned().map(Entry::Tool),
+            Entity::Resource => self.resources.get(id).cloned().map(Entry::Resource),
+            Entity::Prompt => self.prompts.get(id).cloned().map(Entry::Prompt),
+            Entity::Gateway | Entity::Server => None,
+        }
+    }
+
+    fn put_gateway(&mut self, record: Arc<Gateway>, sealer: &Sealer) {
+        let was_active = self.is_active(Some(&record.id));
+        let upstream = Arc::new(open(record.clone(), sealer));
+        let id: Id = record.id.as_str().into();
+        self.upstreams.insert(id, upstream);
+        let is_active = self.is_active(Some(&record.id));
+        if was_active == is_active {
+            return;
+        }
+        let offers: Vec<Entry> = self.offers_of(&record.id).collect();
+        for entry in &offers {
+            if is_active { self.show(entry) } else { self.hide(entry) }
+        }
+    }
+
+    fn put_tool(&mut self, record: Arc<Tool>) {
+        let id: Id = record.id.as_str().into();
+        self.take_out(Entity::Tool, &id);
+        let entry = Arc::new(ToolEntry::new(record));
+        self.tools.insert(id.clone(), entry.clone());
+        self.put_in(Entity::Tool, id, Entry::Tool(entry));
+    }
+
+    fn put_resource(&mut self, record: Arc<Resource>) {
+        let id: Id = record.id.as_str().into();
+        self.take_out(Entity::Resource, &id);
+        let entry = Arc::new(ResourceEntry { record });
+        self.resources.insert(id.clone(), entry.clone());
+        self.put_in(Entity::Resource, id, Entry::Resource(entry));
+    }
+
+    fn put_prompt(&mut self, record: Arc<Prompt>) {
+        let id: Id = record.id.as_str().into();
+        self.take_out(Entity::Prompt, &id);
+        let entry = Arc::new(PromptEntry::new(record));
+        self.prompts.insert(id.clone(), entry.clone());
+        self.put_in(Entity::Prompt, id, Entry::Prompt(entry));
+    }
+
+    /// A server's view is built anew when the server itself changes, and only then.
+    fn put_server(&mut self, record: Arc<Server>) {
+        let former = self.servers.get(record.id.as_str());
+        let version = former.map_or(0, |former| former.view.version) + 1;
+        let mut view = View { version, ..View::default() };
+        let membership = Membership::Server(&record);
+        for entry in self.members(&record) {
+            if self.is_offered(&entry) {
+                view.insert(&membership, &entry);
+            }
+        }
+        let id: Id = record.id.as_str().into();
+        self.servers.insert(id, Arc::new(VirtualServer { record, view }));
+    }
+
+    /// Everything a server chose, once each.
+    fn members(&self, server: &Server) -> Vec<Entry> {
+        let mut members: BTreeMap<(Entity, Id), Entry> = BTreeMap::new();
+        let chosen = [
+            (Entity::Tool, &server.associated_tools),
+            (Entity::Resource, &server.associated_resources),
+            (Entity::Prompt, &server.associated_prompts),
+        ];
+        for (entity, ids) in chosen {
+            for id in ids {
+                if let Some(entry) = self.entry(entity, id) {
+                    members.insert((entity, id.as_str().into()), entry);
+                }
+            }
+        }
+        for gateway_id in &server.associated_gateways {
+            let offers = self.offers.get(gateway_id.as_str());
+            for (entity, id) in offers.into_iter().flat_map(|offers| offers.iter()) {
+                if let Some(entry) = self.entry(*entity, id) {
+                    members.insert((*entity, id.clone()), entry);
+                }
+            }
+        }
+        members.into_values().collect()
+    }
+
+    fn delete(&mut self, entity: Entity, id: &str) {
+        match entity {
+            Entity::Gateway => {
+                self.upstreams.remove(id);
+            }
+            Entity::Server => {
+                self.servers.remove(id);
+            }
+            Entity::Tool => {
+                self.take_out(entity, id);
+                self.tools.remove(id);
+            }
+            Entity::Resource => {
+                self.take_out(entity, id);
+                self.resources.remove(id);
+            }
+            Entity::Prompt => {
+                self.take_out(entity, id);
+                self.prompts.remove(id);
+            }
+        }
+    }
+
+    /// Takes a former version of an entry out of every view and index.
+    fn take_out(&mut self, entity: Entity, id: &str) {
+        let Some(entry) = self.entry(entity, id) else { return };
+        if self.is_offered(&entry) {
+            self.hide(&entry);
+        }
+        let Some(gateway_id) = entry.gateway_id() else { return };
+        if let Some(offers) = self.offers.get_mut(gateway_id) {
+            offers.remove(&(entity, id.into()));
+            if offers.is_empty() {
+                self.offers.remove(gateway_id);
+            }
+        }
+    }
+
+    fn put_in(&mut self, entity: Entity, id: Id, entry: Entry) {
+        if let Some(gateway_id) = entry.gateway_id() {
+            self.offers.entry(gateway_id.into()).or_default().insert((entity, id));
+        }
+        if self.is_offered(&entry) {
+            self.show(&entry);
+        }
+    }
+
+    fn is_offered(&self, entry: &Entry) -> bool {
+        entry.enabled() && self.is_active(entry.gateway_id())
+    }
+
+    /// An upstream that is switched on and answers; what has no upstream is always active.
+    fn is_active(&self, gateway_id: Option<&str>) -> bool {
+        let Some(id) = gateway_id else { return true };
+        let upstream = self.upstreams.get(id);
+        upstream.is_some_and(|upstream| upstream.record.enabled && upstream.record.reachable)
+    }
+
+    fn show(&mut self, entry: &Entry) {
+        self.everything.insert(&Membership::All, entry);
+        self.for_each_server(entry, View::insert);
+    }
+
+    fn hide(&mut self, entry: &Entry) {
+        self.everything.remove(&Membership::All, entry);
+        self.for_each_server(entry, View::remove);
+    }
+
+    fn for_each_server(&mut self, entry: &Entry, act: fn(&mut View, &Membership<'_>, &Entry)) {
+        let members: Vec<Id> = self
+            .servers
+            .iter()
+            .filter(|(_, server)| Membership::Server(&server.record).includes(entry))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in members {
+            if let Some(server) = self.servers.get_mut(&*id) {
+                let server = Arc::make_mut(server);
+                let record = server.record.clone();
+                act(&mut server.view, &Membership::Server(&record), entry);
+            }
+        }
+    }
+}
+
+/// Opens an upstream's secrets. What cannot be opened (another `AUTH_ENCRYPTION_SECRET`) leaves
+/// the upstream without them, which it will answer with 401, and says so in the log.
+fn open(record: Arc<Gateway>, sealer: &Sealer) -> Upstream {
+    let opened = |sealed: &Option<String>, what: &str| {
+        let Some(sealed) = sealed else { return BTreeMap::new() };
+        sealer.open(sealed).unwrap_or_else(|error| {
+            tracing::error!(
+                upstream = record.name,
+                what,
+                %error,
+                "a stored secret cannot be opened: was AUTH_ENCRYPTION_SECRET changed?"
+            );
+            BTreeMap::new()
+        })
+    };
+    let headers = opened(&record.auth_sealed, "credentials").into_iter().collect();
+    let environment = opened(&record.env_sealed, "environment");
+    Upstream { headers, environment, record }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,4 +6,15 @@
 
 pub mod catalog;
 pub mod failure;
+pub mod gateway;
+pub mod limits;
+pub mod mcp;
+pub mod reply;
+pub mod route;
+pub mod settings;
+pub mod state {
+    #[path = "../state/options.rs"]
+    mod options;
+    pub use options::Options;
+}
 pub mod upstream;

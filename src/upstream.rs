@@ -126,3 +126,17 @@ pub fn splice(out: &mut Vec<u8>, raw: &[u8], edits: &[Edit<'_>]) {
     }
     out.extend_from_slice(&raw[from..]);
 }
+
+/// The way to the upstreams, as the request path sees it.
+pub trait Relay {
+    /// Sends one request to `upstream` and returns what it answers.
+    ///
+    /// # Errors
+    ///
+    /// An upstream failure with its kind; see [`crate::failure::UpstreamKind`].
+    fn request(
+        &self,
+        upstream: &std::sync::Arc<crate::catalog::Upstream>,
+        outgoing: &Outgoing<'_>,
+    ) -> impl Future<Output = Result<Answer, Failure>>;
+}

@@ -1,9 +1,18 @@
-//! Bytes to messages and back: HTTP/1.1, server-sent events, TLS, JSON-RPC envelopes.
+//! Bytes to messages and back: HTTP/1.1, server-sent events, TLS, JSON-RPC.
 //!
-//! It knows no tool, no user and no table, and its codecs do no I/O.
+//! The codecs do no I/O: they are fed whatever arrived, however it was cut. Nothing here knows a
+//! tool, a user or a table.
 
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod connection;
+pub mod error;
+pub mod http1;
+pub mod json_guard;
+pub mod jsonrpc;
 pub mod span;
+pub mod sse;
 pub mod tls;
+
+pub use span::Span;

@@ -76,6 +76,13 @@ pub enum StoreError {
         /// What the system or the database said.
         reason: String,
     },
+    /// Another program made this database.
+    DatabaseForeign {
+        /// Where it is.
+        location: String,
+        /// A table in it that is not ours.
+        table: String,
+    },
     /// A newer program wrote this database.
     DatabaseNewer {
         /// The version of its tables.
@@ -127,6 +134,7 @@ impl StoreError {
             | StoreError::VersionMismatch { .. } => Side::Caller,
             StoreError::InvalidUrl { .. }
             | StoreError::UnsupportedDatabase { .. }
+            | StoreError::DatabaseForeign { .. }
             | StoreError::MigrationsPending { .. } => Side::Settings,
             StoreError::Interrupted
             | StoreError::Corrupt { .. }
@@ -184,6 +192,11 @@ impl StoreError {
             StoreError::Open { location, reason } => {
                 write!(out, "the database {location} could not be opened: {reason}")
             }
+            StoreError::DatabaseForeign { location, table } => write!(
+                out,
+                "the database {location} was made by another program (it has a table {table:?} \
+                 and none of ours): name another file in DATABASE_URL"
+            ),
             StoreError::DatabaseNewer { found, known } => write!(
                 out,
                 "the database is at version {found}, and this program knows only up to {known}: \
@@ -209,7 +222,8 @@ impl StoreError {
             StoreError::Database { doing, reason } => {
                 write!(out, "the database failed while {doing}: {reason}")
             }
-            _ => unreachable!("Display answers the other variants itself"),
+            // The requests' variants have their sentences above.
+            _ => write!(out, "{self:?}"),
         }
     }
 }

@@ -7,7 +7,18 @@
 
 mod change;
 mod error;
+mod location;
+mod migrate;
 pub mod record;
+pub mod seal;
+mod sqlite;
+mod store;
+mod table;
 
 pub use change::{Applied, Change, Changes, Current, Feed, Mutation, Snapshot};
 pub use error::{Side, StoreError};
+pub use location::Location;
+pub use migrate::MigrationReport;
+pub use store::{
+    CHANGE_COUNT_MAX, LOCK_WAIT_MAX, QUEUE_COUNT_MAX, Store, StoreOptions, migrate, pending,
+};

@@ -160,7 +160,7 @@ fn bounds_the_target_the_head_and_the_body() {
 
 #[test]
 fn gives_up_on_a_client_that_sends_half_a_head() {
-    let gateway = Gateway::setup().set("REQUEST_HEAD_TIMEOUT", 1).start();
+    let gateway = Gateway::setup().set("CLIENT_HEAD_TIMEOUT", 1).start();
     let mut slow = gateway.wire();
     slow.send("GET /health HTTP/1.1\r\nHost: loc").answer().expect(408);
     assert!(slow.closes());

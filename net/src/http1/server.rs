@@ -9,11 +9,12 @@ use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
     pin::{Pin, pin},
+    rc::Rc,
     task::Poll,
     time::Duration,
 };
 
-use shards::{buffer, task, watch};
+use shards::{Watch, buffer, task, watch};
 
 use crate::{
     connection::Connection,
@@ -40,7 +41,9 @@ const LINGER_SIZE_MAX: usize = 1024 * 1024;
 pub struct Limits {
     /// Bounds of request heads.
     pub head: HeadLimits,
-    /// From the first byte of a head, or from connecting, to its end.
+    /// From connecting to the first byte.
+    pub first_byte_within: Duration,
+    /// From the first byte of a head to its end.
     pub head_within: Duration,
     /// From the end of the head to the end of the body.
     pub body_within: Duration,
@@ -123,13 +126,22 @@ pub async fn serve<S: Service>(
     service: &S,
     limits: &Limits,
 ) {
+    let served = Cell::new(false);
     loop {
-        let active = Active { connection: &mut connection, peer, service, limits };
+        let active = Active {
+            connection: &mut connection,
+            peer,
+            service,
+            limits,
+            served: &served,
+            cancel_on_disconnect: Rc::default(),
+        };
         match Box::pin(active.run()).await {
             Next::Idle if !service.draining() => {}
             _ => break,
         }
-        if !wait_for_request(&connection, limits).await {
+        let within = if served.get() { limits.idle_within } else { limits.first_byte_within };
+        if !wait_for_request(&connection, within).await {
             break;
         }
     }
@@ -137,9 +149,9 @@ pub async fn serve<S: Service>(
 }
 
 /// Waits without a buffer; false if the connection was idle for too long or broke.
-async fn wait_for_request(connection: &Connection, limits: &Limits) -> bool {
+async fn wait_for_request(connection: &Connection, within: Duration) -> bool {
     let watch = connection.watch();
-    watch.arm(limits.idle_within.saturating_sub(RELEASE_AFTER), watch::Action::StopReading);
+    watch.arm(within.saturating_sub(RELEASE_AFTER), watch::Action::StopReading);
     watch.set_idle(true);
     let outcome = connection.readable().await;
     watch.set_idle(false);
@@ -152,6 +164,9 @@ struct Active<'a, S> {
     peer: SocketAddr,
     service: &'a S,
     limits: &'a Limits,
+    /// The connection has had a request.
+    served: &'a Cell<bool>,
+    cancel_on_disconnect: Rc<Cell<bool>>,
 }
 
 /// How reading ended when it brought no whole head.
@@ -245,8 +260,15 @@ impl<S: Service> Active<'_, S> {
         watch.set_idle(waiting);
         match (waiting, self.connection.is_tls()) {
             (true, false) => watch.arm(RELEASE_AFTER, watch::Action::ReleaseRead),
-            (true, true) => watch.arm(self.limits.idle_within, watch::Action::StopReading),
+            (true, true) => watch.arm(self.idle_within(), watch::Action::StopReading),
             (false, _) => watch.arm(self.limits.head_within, watch::Action::StopReading),
+        }
+    }
+
+    fn idle_within(&self) -> Duration {
+        match self.served.get() {
+            true => self.limits.idle_within,
+            false => self.limits.first_byte_within,
         }
     }
 
@@ -258,8 +280,12 @@ impl<S: Service> Active<'_, S> {
         mut input: Vec<u8>,
     ) -> (Option<Next>, Vec<u8>) {
         let keep_alive = head.keep_alive() && !self.service.draining();
-        let mut responder = Responder::new(head, keep_alive);
-        let request = Request { head, bytes: &input, peer: self.peer, tls: self.connection.is_tls() };
+        self.served.set(true);
+        self.cancel_on_disconnect.set(false);
+        let flag = self.cancel_on_disconnect.clone();
+        let mut responder = Responder::new(head, keep_alive, flag);
+        let request =
+            Request { head, bytes: &input, peer: self.peer, tls: self.connection.is_tls() };
         let admitted = self.service.admit(&request, &mut responder);
         let Some((permit, body_size_max)) = admitted else {
             return self.turn_away(head, head_size, input, responder).await;
@@ -273,7 +299,8 @@ impl<S: Service> Active<'_, S> {
                 return (Some(Next::Close), input);
             }
         };
-        let request = Request { head, bytes: &input, peer: self.peer, tls: self.connection.is_tls() };
+        let request =
+            Request { head, bytes: &input, peer: self.peer, tls: self.connection.is_tls() };
         let answered = self.answer(permit, &request, body.of(&input), &mut responder).await;
         let end = head_size + body.wire_size();
         if !answered {
@@ -293,20 +320,9 @@ impl<S: Service> Active<'_, S> {
     ) -> bool {
         let watch = self.connection.watch();
         watch.disarm();
-        let cancel_on_disconnect = responder.cancel_on_disconnect_flag();
+        let cancel_on_disconnect = self.cancel_on_disconnect.clone();
         let answer = self.service.answer(permit, request, body, responder);
-        let mut answer = pin!(task::guard(answer));
-        let mut gone = pin!(watch.peer_gone());
-        let outcome = poll_fn(|context| {
-            if let Poll::Ready(outcome) = answer.as_mut().poll(context) {
-                return Poll::Ready(Some(outcome));
-            }
-            if cancel_on_disconnect.get() && gone.as_mut().poll(context).is_ready() {
-                return Poll::Ready(None);
-            }
-            Poll::Pending
-        })
-        .await;
+        let outcome = answer_or_gone(task::guard(answer), watch, &cancel_on_disconnect).await;
         match outcome {
             None => return false,
             Some(Ok(())) if responder.is_written() => return true,
@@ -386,7 +402,8 @@ impl<S: Service> Active<'_, S> {
             (outcome, input) = self.connection.read(input).await;
             if !matches!(outcome, Ok(count) if count > 0) {
                 let late = self.connection.watch().fired();
-                let message = if late { "The body did not arrive in time." } else { "The body broke off." };
+                let message =
+                    if late { "The body did not arrive in time." } else { "The body broke off." };
                 return (Err((if late { 408 } else { 400 }, message.to_owned())), input);
             }
         }
@@ -430,8 +447,7 @@ impl<S: Service> Active<'_, S> {
         let out = responder.take_bytes();
         let written = self.write_bytes(out).await;
         if let Some(stream) = responder.take_stream() {
-            let cancel = responder.cancel_on_disconnect_flag();
-            let whole = written && self.write_stream(stream, &responder, cancel).await;
+            let whole = written && self.write_stream(stream, responder.version()).await;
             return if whole && responder.keep_alive() { None } else { Some(Next::Close) };
         }
         match written && responder.keep_alive() {
@@ -448,25 +464,20 @@ impl<S: Service> Active<'_, S> {
     }
 
     /// Writes chunks as they come; false if the peer left before the end.
-    async fn write_stream(
-        &mut self,
-        mut stream: Box<dyn BodyStream>,
-        responder: &Responder,
-        cancel_on_disconnect: std::rc::Rc<Cell<bool>>,
-    ) -> bool {
-        let chunked = responder.version() == Version::Http11;
+    async fn write_stream(&mut self, mut stream: Box<dyn BodyStream>, version: Version) -> bool {
+        let chunked = version == Version::Http11;
         loop {
             let mut data = buffer::take();
             self.connection.watch().disarm();
             let more = next_or_gone(self.connection, stream.as_mut(), &mut data).await;
             let Some(more) = more else {
                 buffer::give(data);
-                run_out(stream, cancel_on_disconnect.get());
+                run_out(stream, self.cancel_on_disconnect.get());
                 return false;
             };
             let bytes = frame(data, more, chunked);
             if !self.write_bytes(bytes).await {
-                run_out(stream, cancel_on_disconnect.get());
+                run_out(stream, self.cancel_on_disconnect.get());
                 return false;
             }
             if !more {
@@ -474,6 +485,26 @@ impl<S: Service> Active<'_, S> {
             }
         }
     }
+}
+
+/// Waits for `answer`; `None` if the peer left first and leaving cancels.
+async fn answer_or_gone<T>(
+    answer: impl Future<Output = T>,
+    watch: &Watch,
+    cancel_on_disconnect: &Cell<bool>,
+) -> Option<T> {
+    let mut answer = pin!(answer);
+    let mut gone = pin!(watch.peer_gone());
+    poll_fn(|context| {
+        if let Poll::Ready(outcome) = answer.as_mut().poll(context) {
+            return Poll::Ready(Some(outcome));
+        }
+        if cancel_on_disconnect.get() && gone.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// Waits for the stream's next data; `None` if the peer left before it came.

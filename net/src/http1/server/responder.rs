@@ -10,10 +10,7 @@ use crate::http1::{Method, RequestHead, Version, encode};
 pub trait BodyStream {
     /// Appends the next data to `out`; false if that was the last. Dropping the future, or the
     /// stream, must be sound at any point.
-    fn next<'a>(
-        &'a mut self,
-        out: &'a mut Vec<u8>,
-    ) -> Pin<Box<dyn Future<Output = bool> + 'a>>;
+    fn next<'a>(&'a mut self, out: &'a mut Vec<u8>) -> Pin<Box<dyn Future<Output = bool> + 'a>>;
 }
 
 /// An answer in the making.
@@ -28,13 +25,21 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// Begins the answer to a request.
-    pub fn new(head: &RequestHead, keep_alive: bool) -> Responder {
+    /// Begins the answer to a request. `cancel_on_disconnect` is the connection's flag that says
+    /// whether the peer's leaving cancels what runs.
+    pub fn new(
+        head: &RequestHead,
+        keep_alive: bool,
+        cancel_on_disconnect: Rc<Cell<bool>>,
+    ) -> Responder {
         Responder {
-            head_only: head.method() == Method::Head,
-            version: head.version(),
+            out: buffer::take(),
+            stream: None,
             keep_alive,
-            ..Responder::closing()
+            head_only: head.method() == Method::Head,
+            written: false,
+            version: head.version(),
+            cancel_on_disconnect,
         }
     }
 
@@ -146,10 +151,6 @@ impl Responder {
 
     pub(super) fn version(&self) -> Version {
         self.version
-    }
-
-    pub(super) fn cancel_on_disconnect_flag(&self) -> Rc<Cell<bool>> {
-        self.cancel_on_disconnect.clone()
     }
 
     pub(super) fn take_bytes(&mut self) -> Vec<u8> {

@@ -1,0 +1,149 @@
+//! Tools, resources and prompts as the data plane needs them: the record, and where in its
+//! definition the parts lie that a list or a route rewrites.
+
+use std::sync::Arc;
+
+use net::{Span, jsonrpc};
+use storage::record::{Prompt, Resource, Tool};
+
+use crate::catalog::{
+    param_headers::{self, ParamHeader},
+    shelf::Item,
+};
+
+/// A tool of the catalog.
+pub struct ToolEntry {
+    /// The stored record.
+    pub record: Arc<Tool>,
+    /// The `x-mcp-header` annotations of its input schema, which travel as `Mcp-Param-*` headers.
+    pub param_headers: Vec<ParamHeader>,
+    parts: Parts,
+}
+
+/// A resource, or a template of resources, of the catalog.
+pub struct ResourceEntry {
+    /// The stored record.
+    pub record: Arc<Resource>,
+}
+
+/// A prompt of the catalog.
+pub struct PromptEntry {
+    /// The stored record.
+    pub record: Arc<Prompt>,
+    parts: Parts,
+}
+
+/// Where the parts of a definition lie that may be written otherwise than the upstream did.
+#[derive(Default)]
+struct Parts {
+    name: Option<Span>,
+    description: Option<Span>,
+}
+
+impl ToolEntry {
+    /// Reads a stored tool.
+    pub fn new(record: Arc<Tool>) -> ToolEntry {
+        let parts = Parts::find(&record.definition);
+        let param_headers = param_headers::find(&record.definition).unwrap_or_default();
+        ToolEntry { record, param_headers, parts }
+    }
+
+    /// Appends the definition under the name `name`: every other byte as the upstream sent it,
+    /// except a description that people replaced.
+    pub fn write(&self, out: &mut Vec<u8>, name: &str) {
+        let description = self.record.custom_description.as_deref();
+        self.parts.write(out, &self.record.definition, name, description);
+    }
+}
+
+impl PromptEntry {
+    /// Reads a stored prompt.
+    pub fn new(record: Arc<Prompt>) -> PromptEntry {
+        let parts = Parts::find(&record.definition);
+        PromptEntry { record, parts }
+    }
+
+    /// Appends the definition under the name `name`.
+    pub fn write(&self, out: &mut Vec<u8>, name: &str) {
+        self.parts.write(out, &self.record.definition, name, None);
+    }
+}
+
+impl ResourceEntry {
+    /// Appends the definition as the upstream sent it.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.record.definition.as_bytes());
+    }
+}
+
+impl Parts {
+    fn find(definition: &str) -> Parts {
+        let found = jsonrpc::pick(definition, ["name", "description"]);
+        let [name, description] = found.unwrap_or_default();
+        Parts { name, description }
+    }
+
+    fn write(&self, out: &mut Vec<u8>, definition: &str, name: &str, description: Option<&str>) {
+        let mut edits = [(self.name, Some(name)), (self.description, description)];
+        edits.sort_by_key(|(place, _)| place.map(|place| place.start));
+        let mut from = 0;
+        for (place, text) in edits {
+            let (Some(place), Some(text)) = (place, text) else { continue };
+            out.extend_from_slice(&definition.as_bytes()[from..place.start as usize]);
+            jsonrpc::write_string(out, text);
+            from = place.end as usize;
+        }
+        out.extend_from_slice(&definition.as_bytes()[from..]);
+    }
+}
+
+impl Item for ToolEntry {
+    fn id(&self) -> &str {
+        &self.record.id
+    }
+}
+
+impl Item for ResourceEntry {
+    fn id(&self) -> &str {
+        &self.record.id
+    }
+}
+
+impl Item for PromptEntry {
+    fn id(&self) -> &str {
+        &self.record.id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(definition: &str, name: &str, description: Option<&str>) -> String {
+        let record = Tool {
+            definition: definition.to_owned(),
+            custom_description: description.map(str::to_owned),
+            ..Tool::default()
+        };
+        let mut out = Vec::new();
+        ToolEntry::new(Arc::new(record)).write(&mut out, name);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn writes_every_byte_but_the_name_as_it_came() {
+        let definition = r#"{ "description" : "\u0041 \"b\"","name": "echo" , "x":1.0e+2 }"#;
+        let expected = r#"{ "description" : "\u0041 \"b\"","name": "time-echo" , "x":1.0e+2 }"#;
+        assert_eq!(listed(definition, "time-echo", None), expected);
+    }
+
+    #[test]
+    fn writes_a_replaced_description_wherever_it_stands() {
+        for definition in
+            [r#"{"name":"a","description":"old"}"#, r#"{"description":"old","name":"a"}"#]
+        {
+            let got = listed(definition, "b", Some("new"));
+            assert_eq!(got, definition.replace("\"a\"", "\"b\"").replace("old", "new"));
+        }
+    }
+}

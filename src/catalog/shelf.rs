@@ -1,0 +1,191 @@
+//! Things by name in a fixed order, where two may want the same name.
+
+use std::{borrow::Borrow, ops::Bound, sync::Arc};
+
+use imbl::OrdMap;
+
+/// What a shelf holds.
+pub trait Item {
+    /// The id that tells two of the same name apart.
+    fn id(&self) -> &str;
+}
+
+/// A persistent map from name to item, in the order of names. Cloning is cheap, and a change costs
+/// the logarithm of the size.
+///
+/// Of several items that want one name the one with the lowest id has it, on every shard and after
+/// every restart alike; the others wait behind it and are reported, never merged.
+pub struct Shelf<T>(OrdMap<Arc<str>, Named<T>>);
+
+struct Named<T> {
+    first: Arc<T>,
+    others: Vec<Arc<T>>,
+}
+
+impl<T> Clone for Named<T> {
+    fn clone(&self) -> Self {
+        Named { first: self.first.clone(), others: self.others.clone() }
+    }
+}
+
+impl<T> Clone for Shelf<T> {
+    fn clone(&self) -> Self {
+        Shelf(self.0.clone())
+    }
+}
+
+impl<T> Default for Shelf<T> {
+    fn default() -> Self {
+        Shelf(OrdMap::new())
+    }
+}
+
+impl<T: Item> Shelf<T> {
+    /// Returns the item that has `name`.
+    pub fn get(&self, name: &str) -> Option<&Arc<T>> {
+        self.0.get(name).map(|named| &named.first)
+    }
+
+    /// Puts `item` under `name`. Returns the id of another item that wants the name too.
+    pub fn insert(&mut self, name: Arc<str>, item: Arc<T>) -> Option<String> {
+        self.remove(&name, item.id());
+        let Some(named) = self.0.get_mut(&*name) else {
+            self.0.insert(name, Named { first: item, others: Vec::new() });
+            return None;
+        };
+        let rival = named.first.id().to_owned();
+        let place = named.others.partition_point(|other| other.id() < item.id());
+        if item.id() < named.first.id() {
+            let former = std::mem::replace(&mut named.first, item);
+            named.others.insert(0, former);
+        } else {
+            named.others.insert(place, item);
+        }
+        Some(rival)
+    }
+
+    /// Takes the item with this id from under `name`, if it is there.
+    pub fn remove(&mut self, name: &str, id: &str) {
+        let Some(named) = self.0.get_mut(name) else { return };
+        if named.first.id() != id {
+            named.others.retain(|other| other.id() != id);
+        } else if named.others.is_empty() {
+            self.0.remove(name);
+        } else {
+            named.first = named.others.remove(0);
+        }
+    }
+
+    /// Returns how many names there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns true if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Names and items in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<T>)> {
+        self.0.iter().map(|(name, named)| (name, &named.first))
+    }
+
+    /// Names and items in order, behind `name` if one is given.
+    pub fn after(&self, name: Option<&str>) -> impl Iterator<Item = (&Arc<str>, &Arc<T>)> {
+        let from = name.map_or(Bound::Unbounded, |name| Bound::Excluded(Key(name.to_owned())));
+        let range = match from {
+            Bound::Excluded(key) => {
+                self.0.range::<_, str>((Bound::Excluded(key.borrow()), Bound::Unbounded))
+            }
+            _ => self.0.range::<_, str>(..),
+        };
+        range.map(|(name, named)| (name, &named.first))
+    }
+
+    /// Items that have no name because another has it: name, and the item.
+    pub fn shadowed(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<T>)> {
+        self.0.iter().flat_map(|(name, named)| named.others.iter().map(move |other| (name, other)))
+    }
+}
+
+/// An owned name that can be borrowed for a range.
+struct Key(String);
+
+impl Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Thing(&'static str);
+
+    impl Item for Thing {
+        fn id(&self) -> &str {
+            self.0
+        }
+    }
+
+    fn shelf(items: &[(&str, &'static str)]) -> Shelf<Thing> {
+        let mut shelf = Shelf::default();
+        for (name, id) in items {
+            shelf.insert((*name).into(), Arc::new(Thing(id)));
+        }
+        shelf
+    }
+
+    fn holder(shelf: &Shelf<Thing>, name: &str) -> Option<&'static str> {
+        shelf.get(name).map(|item| item.0)
+    }
+
+    #[test]
+    fn gives_a_name_to_the_lowest_id_in_whichever_order_they_come() {
+        for order in [["1", "2", "3"], ["3", "1", "2"], ["2", "3", "1"]] {
+            let mut shelf = shelf(&order.map(|id| ("echo", id)));
+            assert_eq!(holder(&shelf, "echo"), Some("1"));
+            let waiting: Vec<_> = shelf.shadowed().map(|(_, item)| item.0).collect();
+            assert_eq!(waiting, ["2", "3"]);
+            shelf.remove("echo", "1");
+            assert_eq!(holder(&shelf, "echo"), Some("2"));
+            shelf.remove("echo", "3");
+            shelf.remove("echo", "2");
+            assert!(shelf.is_empty());
+        }
+    }
+
+    #[test]
+    fn says_who_else_wants_a_name() {
+        let mut shelf = shelf(&[("echo", "1")]);
+        assert_eq!(shelf.insert("echo".into(), Arc::new(Thing("2"))), Some("1".to_owned()));
+        assert_eq!(shelf.insert("other".into(), Arc::new(Thing("3"))), None);
+    }
+
+    #[test]
+    fn puts_the_same_item_again_without_a_rival() {
+        let mut shelf = shelf(&[("echo", "1")]);
+        assert_eq!(shelf.insert("echo".into(), Arc::new(Thing("1"))), None);
+        assert_eq!(shelf.len(), 1);
+    }
+
+    #[test]
+    fn goes_on_behind_a_name_that_need_not_exist() {
+        let shelf = shelf(&[("a", "1"), ("c", "2"), ("d", "3")]);
+        let names = |from| shelf.after(from).map(|(name, _)| name.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(None), ["a", "c", "d"]);
+        assert_eq!(names(Some("b")), ["c", "d"]);
+        assert_eq!(names(Some("c")), ["d"]);
+        assert!(names(Some("d")).is_empty());
+    }
+
+    #[test]
+    fn a_clone_does_not_see_later_changes() {
+        let mut shelf = shelf(&[("a", "1")]);
+        let former = shelf.clone();
+        shelf.remove("a", "1");
+        assert_eq!(holder(&former, "a"), Some("1"));
+    }
+}

@@ -1,0 +1,159 @@
+//! What one endpoint offers: the tools, resources and prompts that a virtual server, or `/mcp`,
+//! shows under the names that clients use there.
+
+use std::sync::Arc;
+
+use storage::record::Server;
+
+use crate::catalog::{
+    entry::{PromptEntry, ResourceEntry, ToolEntry},
+    shelf::Shelf,
+};
+
+/// The offer of one endpoint. Cloning is cheap.
+#[derive(Clone, Default)]
+pub struct View {
+    /// Grows with every change of the offer: what is rendered from it is kept under this number.
+    pub version: u64,
+    /// Tools by the name that clients call.
+    pub tools: Shelf<ToolEntry>,
+    /// Resources by URI.
+    pub resources: Shelf<ResourceEntry>,
+    /// Resource templates by URI template.
+    pub templates: Shelf<ResourceEntry>,
+    /// Prompts by the name that clients ask for.
+    pub prompts: Shelf<PromptEntry>,
+}
+
+/// Which entries belong to an endpoint, and under which names.
+pub enum Membership<'a> {
+    /// Everything there is, under the names of the registry.
+    All,
+    /// What a virtual server chose.
+    Server(&'a Server),
+}
+
+/// An entry of the registry, of whichever kind.
+pub enum Entry {
+    /// A tool.
+    Tool(Arc<ToolEntry>),
+    /// A resource or a template.
+    Resource(Arc<ResourceEntry>),
+    /// A prompt.
+    Prompt(Arc<PromptEntry>),
+}
+
+impl Entry {
+    /// The upstream that it belongs to.
+    pub fn gateway_id(&self) -> Option<&str> {
+        match self {
+            Entry::Tool(entry) => entry.record.gateway_id.as_deref(),
+            Entry::Resource(entry) => entry.record.gateway_id.as_deref(),
+            Entry::Prompt(entry) => entry.record.gateway_id.as_deref(),
+        }
+    }
+
+    /// People left it switched on.
+    pub fn enabled(&self) -> bool {
+        match self {
+            Entry::Tool(entry) => entry.record.enabled,
+            Entry::Resource(entry) => entry.record.enabled,
+            Entry::Prompt(entry) => entry.record.enabled,
+        }
+    }
+}
+
+impl Membership<'_> {
+    /// Returns true if `entry` belongs to the endpoint.
+    pub fn includes(&self, entry: &Entry) -> bool {
+        let Membership::Server(server) = self else { return true };
+        let of_gateway =
+            entry.gateway_id().is_some_and(|id| server.associated_gateways.iter().any(|g| g == id));
+        of_gateway
+            || match entry {
+                Entry::Tool(entry) => server.associated_tools.contains(&entry.record.id),
+                Entry::Resource(entry) => server.associated_resources.contains(&entry.record.id),
+                Entry::Prompt(entry) => server.associated_prompts.contains(&entry.record.id),
+            }
+    }
+
+    /// The name of a tool or prompt at this endpoint.
+    fn name(&self, registry_name: &str, original_name: &str) -> Arc<str> {
+        match self {
+            Membership::Server(Server { tool_prefix: Some(prefix), .. }) => {
+                format!("{prefix}{original_name}").into()
+            }
+            _ => registry_name.into(),
+        }
+    }
+}
+
+impl View {
+    /// Puts `entry` into the offer if it belongs there.
+    pub fn insert(&mut self, membership: &Membership<'_>, entry: &Entry) {
+        if !membership.includes(entry) {
+            return;
+        }
+        self.version += 1;
+        let rival = match entry {
+            Entry::Tool(tool) => {
+                let name = membership.name(&tool.record.name, &tool.record.original_name);
+                self.tools.insert(name, tool.clone())
+            }
+            Entry::Prompt(prompt) => {
+                let name = membership.name(&prompt.record.name, &prompt.record.original_name);
+                self.prompts.insert(name, prompt.clone())
+            }
+            Entry::Resource(resource) => {
+                let uri: Arc<str> = resource.record.uri.as_str().into();
+                self.resource_shelf(resource).insert(uri, resource.clone())
+            }
+        };
+        if let Some(rival) = rival {
+            report_collision(membership, entry, &rival);
+        }
+    }
+
+    /// Takes `entry` out of the offer if it is there.
+    pub fn remove(&mut self, membership: &Membership<'_>, entry: &Entry) {
+        if !membership.includes(entry) {
+            return;
+        }
+        self.version += 1;
+        match entry {
+            Entry::Tool(tool) => {
+                let name = membership.name(&tool.record.name, &tool.record.original_name);
+                self.tools.remove(&name, &tool.record.id);
+            }
+            Entry::Prompt(prompt) => {
+                let name = membership.name(&prompt.record.name, &prompt.record.original_name);
+                self.prompts.remove(&name, &prompt.record.id);
+            }
+            Entry::Resource(resource) => {
+                let (uri, id) = (&resource.record.uri, &resource.record.id);
+                self.resource_shelf(resource).remove(uri, id);
+            }
+        }
+    }
+
+    fn resource_shelf(&mut self, resource: &ResourceEntry) -> &mut Shelf<ResourceEntry> {
+        match resource.record.uri_template {
+            Some(_) => &mut self.templates,
+            None => &mut self.resources,
+        }
+    }
+}
+
+/// A collision is said, never silently merged: the one with the lower id has the name.
+fn report_collision(membership: &Membership<'_>, entry: &Entry, rival: &str) {
+    let (kind, name, id) = match entry {
+        Entry::Tool(entry) => ("tool", &entry.record.original_name, &entry.record.id),
+        Entry::Prompt(entry) => ("prompt", &entry.record.original_name, &entry.record.id),
+        Entry::Resource(entry) => ("resource", &entry.record.uri, &entry.record.id),
+    };
+    let endpoint = match membership {
+        Membership::All => "/mcp",
+        Membership::Server(server) => server.name.as_str(),
+    };
+    tracing::warn!(endpoint, kind, name, id, rival, "two want one name; the lower id has it");
+}

@@ -1,0 +1,230 @@
+//! The table of settings: every row is a name, its aliases, a default, a check and a sentence.
+//!
+//! A new row needs a reader who will turn it, and code that obeys it.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jsonwebtoken::Algorithm;
+
+use super::check::{
+    self, Address, AutoFlag, Count, FilePath, Flag, Hidden, Level, List, Minutes, Optional, Port,
+    RootPath, Seconds, Shards, Size, Text,
+};
+use super::table::table;
+use super::values::{LogFormat, Secret, ShardCount, Switch};
+
+/// The longest span that a time limit may have: a day.
+const DAY: u64 = 24 * 60 * 60;
+/// The largest body, request or answer: 1 GiB. It is held in memory.
+const BODY: usize = 1 << 30;
+
+table! {
+    /// Where the gateway listens, and on how many cores.
+    Listen "Listening" {
+        /// The address to listen on. Beyond loopback, registering local commands and calling
+        /// private addresses are off unless allowed below.
+        host: IpAddr, "HOST", [], "127.0.0.1", Address;
+        /// The port to listen on.
+        port: u16, "PORT", [], "4444", Port;
+        /// The path that a reverse proxy serves the gateway under; cut off every request.
+        root_path: String, "APP_ROOT_PATH", [], "", RootPath;
+        /// Whether to speak TLS. `auto`: if `CERT_FILE` and `KEY_FILE` are set.
+        ssl: Switch, "SSL", [], "auto", AutoFlag;
+        /// The certificate chain, in PEM.
+        cert_file: Option<PathBuf>, "CERT_FILE", [], "", Optional(FilePath);
+        /// The private key of the certificate, in PEM and not encrypted.
+        key_file: Option<PathBuf>, "KEY_FILE", [], "", Optional(FilePath);
+        /// How many shards to run, each a thread on a core of its own. `auto`: one for each core
+        /// that the affinity mask and the CPU quota of the container leave us.
+        shards: ShardCount, "SHARDS", [], "auto", Shards;
+        /// As `SHARDS` (which wins over it), for manifests made for ContextForge: a number is cut
+        /// down to the cores that there are, since more shards than cores only wait on each other.
+        workers: ShardCount, "GUNICORN_WORKERS", [], "auto", Shards;
+        /// How a shard waits for the kernel. `auto`: io_uring, or epoll where it is forbidden.
+        ring_driver: ::shards::Preference, "RING_DRIVER", [], "auto", check::RING_DRIVER;
+        /// How long requests in flight may take to finish after SIGTERM.
+        shutdown_grace: Duration, "SHUTDOWN_GRACE", [], "30", Seconds { min_ms: 0, max: DAY };
+    }
+
+    /// What a client may send, and how slowly.
+    Http "HTTP" {
+        /// The most connections that a shard holds open; one more is closed at once.
+        connection_count_max: usize, "MAX_CONNECTIONS_PER_SHARD", [], "16384",
+            Count { min: 1, max: 1_000_000 };
+        /// The most requests that a shard has in flight; one more is answered 503.
+        request_count_max: usize, "MAX_REQUESTS_PER_SHARD", [], "1024",
+            Count { min: 1, max: 1_000_000 };
+        /// The largest request head; a larger one is answered 431.
+        head_size_max: usize, "MAX_HEADER_TOTAL_SIZE_BYTES", [], "16384",
+            Size { min: 1024, max: 1 << 20 };
+        /// The most header fields in a request; more are answered 431.
+        field_count_max: usize, "MAX_HEADER_COUNT", [], "100", Count { min: 8, max: 128 };
+        /// The largest header field, name and value together; a larger one is answered 431.
+        field_size_max: usize, "MAX_HEADER_FIELD_SIZE_BYTES", [], "8192",
+            Size { min: 256, max: 1 << 20 };
+        /// The largest request body; a larger one is answered 413.
+        body_size_max: usize, "MAX_BODY_SIZE_BYTES", [], "4194304",
+            Size { min: 1024, max: BODY };
+        /// How long a new connection may wait before its first byte.
+        first_byte_timeout: Duration, "CLIENT_FIRST_BYTE_TIMEOUT", [], "30",
+            Seconds { min_ms: 10, max: DAY };
+        /// How long a request head may take from its first byte to its last.
+        head_timeout: Duration, "CLIENT_HEAD_TIMEOUT", [], "10", Seconds { min_ms: 10, max: DAY };
+        /// How long a request body may take.
+        body_timeout: Duration, "CLIENT_BODY_TIMEOUT", [], "60", Seconds { min_ms: 10, max: DAY };
+        /// How long a connection may idle between requests. Longer than that of a load balancer
+        /// in front, or it sends requests into a closing connection.
+        idle_timeout: Duration, "CLIENT_IDLE_TIMEOUT", [], "75", Seconds { min_ms: 10, max: DAY };
+        /// How long the client may take no byte of an answer.
+        write_timeout: Duration, "CLIENT_WRITE_TIMEOUT", [], "30",
+            Seconds { min_ms: 10, max: DAY };
+        /// How deeply the JSON of a request may nest.
+        json_depth_max: usize, "VALIDATION_MAX_JSON_DEPTH", [], "30", Count { min: 4, max: 128 };
+        /// The largest `params` of a JSON-RPC request.
+        params_size_max: usize, "VALIDATION_MAX_RPC_PARAM_SIZE", [], "262144",
+            Size { min: 1024, max: BODY };
+    }
+
+    /// Who may speak to us.
+    Auth "Authentication" {
+        /// Whether a request needs a token. Without, every caller is an administrator, and the
+        /// gateway listens on loopback only (see `ALLOW_OPEN_BIND`).
+        required: bool, "AUTH_REQUIRED", [], "true", Flag;
+        /// Lets a gateway without authentication listen beyond loopback: whoever reaches the port
+        /// then commands it.
+        open_bind_allowed: bool, "ALLOW_OPEN_BIND", [], "false", Flag;
+        /// The algorithm that tokens are signed with; no other is accepted.
+        algorithm: Algorithm, "JWT_ALGORITHM", [], "HS256", check::ALGORITHM;
+        /// The secret that signs tokens with an `HS` algorithm. Unset: a strong one is made once
+        /// and kept in the data folder.
+        secret_key: Option<Secret>, "JWT_SECRET_KEY", [], "", Optional(Hidden);
+        /// The public key that checks tokens with any other algorithm, in PEM.
+        public_key_path: Option<PathBuf>, "JWT_PUBLIC_KEY_PATH", [], "", Optional(FilePath);
+        /// The private key that signs them, in PEM; only `ringway token` reads it.
+        private_key_path: Option<PathBuf>, "JWT_PRIVATE_KEY_PATH", [], "", Optional(FilePath);
+        /// Who issues tokens: the claim `iss`.
+        issuer: String, "JWT_ISSUER", [], "mcpgateway", Text;
+        /// Whether `iss` is checked.
+        issuer_verified: bool, "JWT_ISSUER_VERIFICATION", [], "true", Flag;
+        /// Whom tokens are for: the claim `aud`.
+        audience: String, "JWT_AUDIENCE", [], "mcpgateway-api", Text;
+        /// Whether `aud` is checked.
+        audience_verified: bool, "JWT_AUDIENCE_VERIFICATION", [], "true", Flag;
+        /// Whether a token without an end (`exp`) is refused.
+        expiration_required: bool, "REQUIRE_TOKEN_EXPIRATION", [], "false", Flag;
+        /// How long a token of `ringway token` lives unless `--exp` says otherwise; 0 for ever.
+        token_lifetime: Duration, "TOKEN_EXPIRY", [], "10080", Minutes;
+        /// The user whose tokens (`sub`) are an administrator's.
+        admin_email: String, "PLATFORM_ADMIN_EMAIL", [], "admin@example.com", Text;
+        /// The secret that credentials of upstreams are encrypted with. Unset: a strong one is
+        /// made once and kept in the data folder.
+        encryption_secret: Option<Secret>, "AUTH_ENCRYPTION_SECRET", [], "", Optional(Hidden);
+        /// How many verified tokens a shard remembers, so that a signature is checked once.
+        token_count_max: usize, "TOKEN_CACHE_SIZE", [], "4096", Count { min: 2, max: 1_000_000 };
+    }
+
+    /// Which web pages and which names may reach us: the guard against DNS rebinding.
+    Origins "Origin and Host" {
+        /// Origins that browsers may call from, as `https://app.example.com`; `*` for any.
+        /// Loopback, the address listened on and `APP_DOMAIN` are always allowed.
+        allowed_origins: Vec<String>, "ALLOWED_ORIGINS", [], "", List;
+        /// Names that the `Host` header may hold, with or without a port; `*` for any. Loopback,
+        /// the address listened on and `APP_DOMAIN` are always allowed. Unset and listening
+        /// beyond loopback: any, since the names that lead here are not known; the origin is
+        /// checked all the same.
+        allowed_hosts: Vec<String>, "ALLOWED_HOSTS", [], "", List;
+        /// The address that users know the gateway by, as `https://mcp.example.com`.
+        app_domain: Option<String>, "APP_DOMAIN", [], "", Optional(Text);
+    }
+
+    /// How upstreams are called.
+    Upstreams "Upstreams" {
+        /// How long a tool call may take in all.
+        tool_timeout: Duration, "TOOL_TIMEOUT", [], "60", Seconds { min_ms: 10, max: DAY };
+        /// How long any other request to an upstream may take in all.
+        request_timeout: Duration, "FEDERATION_TIMEOUT", [], "120",
+            Seconds { min_ms: 10, max: DAY };
+        /// How long connecting may take, the TLS handshake included.
+        connect_timeout: Duration, "UPSTREAM_CONNECT_TIMEOUT", ["HTTPX_CONNECT_TIMEOUT"], "5",
+            Seconds { min_ms: 10, max: DAY };
+        /// How long an upstream may take until the first byte of its answer. Unset: only the
+        /// limits in all hold.
+        first_byte_timeout: Option<Duration>, "UPSTREAM_FIRST_BYTE_TIMEOUT",
+            ["HTTPX_READ_TIMEOUT"], "", Optional(Seconds { min_ms: 10, max: DAY });
+        /// The most connections of a shard to one upstream.
+        connection_count_max: usize, "UPSTREAM_MAX_CONNECTIONS", ["HTTPX_MAX_CONNECTIONS"], "200",
+            Count { min: 1, max: 65_536 };
+        /// The most of them that are kept open while idle.
+        idle_count_max: usize, "UPSTREAM_MAX_IDLE_CONNECTIONS",
+            ["HTTPX_MAX_KEEPALIVE_CONNECTIONS"], "100", Count { min: 0, max: 65_536 };
+        /// How long an idle connection is kept.
+        idle_timeout: Duration, "UPSTREAM_IDLE_TIMEOUT", ["HTTPX_KEEPALIVE_EXPIRY"], "30",
+            Seconds { min_ms: 0, max: DAY };
+        /// How long a call may wait for a connection while all are in use.
+        pool_timeout: Duration, "UPSTREAM_POOL_TIMEOUT", ["HTTPX_POOL_TIMEOUT"], "10",
+            Seconds { min_ms: 0, max: DAY };
+        /// The largest answer of an upstream, and the largest event of a stream.
+        answer_size_max: usize, "UPSTREAM_MAX_ANSWER_SIZE_BYTES", [], "16777216",
+            Size { min: 1024, max: BODY };
+        /// Whether an administrator may register commands that the gateway runs. `auto`: only
+        /// while it listens on loopback.
+        stdio: Switch, "ALLOW_STDIO_UPSTREAMS", [], "auto", AutoFlag;
+        /// The pause before a command that ended is started again; doubled each time it fails.
+        restart_delay_min: Duration, "STDIO_RESTART_DELAY", [], "1",
+            Seconds { min_ms: 10, max: DAY };
+        /// The longest such pause.
+        restart_delay_max: Duration, "STDIO_RESTART_MAX_DELAY", [], "60",
+            Seconds { min_ms: 10, max: DAY };
+        /// Whether upstreams may be on loopback. `auto`: only while the gateway listens there.
+        localhost: Switch, "SSRF_ALLOW_LOCALHOST", [], "auto", AutoFlag;
+        /// Whether upstreams may be in private networks. `auto`: only while the gateway listens
+        /// on loopback. Metadata services and link-local addresses are refused always.
+        private_networks: Switch, "SSRF_ALLOW_PRIVATE_NETWORKS", [], "auto", AutoFlag;
+    }
+
+    /// What is said of the gateway, and how much is listed at once.
+    Catalog "Catalog" {
+        /// The name that clients are told (`serverInfo.name`).
+        app_name: String, "APP_NAME", [], "Ringway", Text;
+        /// What stands between the upstream's name and the tool's.
+        separator: &'static str, "GATEWAY_TOOL_NAME_SEPARATOR", [], "-", check::SEPARATOR;
+        /// The longest name of an upstream, a virtual server or a tool, in characters.
+        name_length_max: usize, "VALIDATION_MAX_NAME_LENGTH", [], "255",
+            Count { min: 16, max: 4096 };
+        /// The longest URL, in characters.
+        url_length_max: usize, "VALIDATION_MAX_URL_LENGTH", [], "2048",
+            Count { min: 64, max: 65_536 };
+        /// The longest description, in characters.
+        description_length_max: usize, "VALIDATION_MAX_DESCRIPTION_LENGTH", [], "8192",
+            Count { min: 64, max: 1 << 20 };
+        /// How many entries a page of an MCP list has. Many clients read the first page only.
+        mcp_page_count_max: usize, "MCP_LIST_PAGE_SIZE", [], "1000", Count { min: 1, max: 100_000 };
+        /// How many entries a page of the REST API has unless `limit` says otherwise.
+        page_count: usize, "PAGINATION_DEFAULT_PAGE_SIZE", [], "50", Count { min: 1, max: 100_000 };
+        /// The largest `limit`.
+        page_count_max: usize, "PAGINATION_MAX_PAGE_SIZE", [], "500",
+            Count { min: 1, max: 100_000 };
+    }
+
+    /// What is kept, and where.
+    Storage "Storage" {
+        /// The folder of the embedded database and of the secrets that were made; created with
+        /// access for its owner alone.
+        data_dir: PathBuf, "RINGWAY_DATA_DIR", [], "./ringway-data", FilePath;
+        /// The database, as `sqlite:////var/lib/ringway/ringway.db`. Unset: `ringway.db` in the
+        /// data folder.
+        database_url: Option<Secret>, "DATABASE_URL", [], "", Optional(Hidden);
+        /// Whether missing migrations run at start. If not, run `ringway migrate` before.
+        migrate_on_start: bool, "MIGRATE_ON_START", [], "true", Flag;
+    }
+
+    /// What is written about it all, to the standard error.
+    Log "Logs" {
+        /// What is worth a line.
+        level: String, "LOG_LEVEL", [], "info", Level;
+        /// How a line looks. `auto`: text on a terminal, JSON otherwise.
+        format: LogFormat, "LOG_FORMAT", [], "auto", check::LOG_FORMAT;
+    }
+}

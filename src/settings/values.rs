@@ -1,0 +1,104 @@
+//! The types that checked settings have, where the standard library has none.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+
+/// How many shards to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShardCount {
+    /// One for each core that this process may use.
+    Auto,
+    /// So many.
+    Count(NonZeroUsize),
+}
+
+/// A switch that decides for itself unless told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Switch {
+    /// The surroundings decide.
+    Auto,
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+impl Switch {
+    /// Whether it is on, where `auto` is what the surroundings say.
+    pub fn is_on(self, auto: bool) -> bool {
+        match self {
+            Switch::Auto => auto,
+            Switch::On => true,
+            Switch::Off => false,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text for a terminal, JSON otherwise.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// A line for people.
+    Text,
+}
+
+/// The two files that TLS needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlsFiles<'a> {
+    /// The certificate chain, in PEM.
+    pub certificate: &'a std::path::Path,
+    /// Its private key, in PEM.
+    pub key: &'a std::path::Path,
+}
+
+/// A text that must not be seen: it neither prints nor logs, and is wiped from memory when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(zeroize::Zeroizing<String>);
+
+impl Secret {
+    /// Takes a text into keeping.
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(zeroize::Zeroizing::new(text.into()))
+    }
+
+    /// Gives the text to whoever must use it. What it is given to must not print it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(MASK)
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(MASK)
+    }
+}
+
+/// What stands where a secret would: the contract's `MASKED_AUTH_VALUE`.
+pub const MASK: &str = "*****";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_never_prints() {
+        let secret = Secret::new("hunter2");
+        assert_eq!(format!("{secret} {secret:?} {:?}", Some(&secret)), "***** ***** Some(*****)");
+        assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
+    fn a_switch_follows_its_surroundings_only_while_it_is_auto() {
+        assert!(Switch::Auto.is_on(true) && !Switch::Auto.is_on(false));
+        assert!(Switch::On.is_on(false) && !Switch::Off.is_on(true));
+    }
+}

@@ -1,0 +1,237 @@
+//! Transactions: all or nothing, who is named when nothing, and what follows from a deletion.
+
+use storage::record::{Entity, Visibility};
+use storage::{Current, Mutation, Store, StoreError};
+
+use crate::harness::*;
+
+fn stocked() -> (Fixture, Store) {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    apply(&store, registry()).unwrap();
+    (fixture, store)
+}
+
+/// Applies the mutations, which must fail, and leave everything as it was.
+fn refusal(mutations: Vec<Mutation>) -> StoreError {
+    let (_fixture, store) = stocked();
+    let before = block_on(store.load()).unwrap();
+    let error = apply(&store, mutations).unwrap_err();
+    assert_eq!(block_on(store.load()).unwrap(), before, "something was written");
+    assert_eq!(changes(&store, before.sequence, 10).items, []);
+    error
+}
+
+fn conflict(entity: Entity, field: &'static str, value: &str) -> StoreError {
+    StoreError::Conflict { entity, field, value: value.to_owned() }
+}
+
+fn not_found(entity: Entity, id: &str) -> StoreError {
+    StoreError::NotFound { entity, id: id.to_owned() }
+}
+
+#[test]
+fn a_conflict_in_the_middle_undoes_what_came_before_it() {
+    let mut same_name = tool("new", "b");
+    same_name.name = "a-a1".to_owned();
+    let error = refusal(vec![
+        put_gateway(gateway("c")),
+        Mutation::DeleteTool("a2".to_owned()),
+        put_tool(same_name),
+        put_tool(tool("never", "c")),
+    ]);
+    assert_eq!(error, conflict(Entity::Tool, "name", "a-a1"));
+}
+
+#[test]
+fn every_unique_field_is_named_with_its_value() {
+    let mut slug = gateway("c");
+    slug.slug = "gateway-a".to_owned();
+    let error = refusal(vec![put_gateway(slug)]);
+    assert_eq!(error, conflict(Entity::Gateway, "slug", "gateway-a"));
+
+    let mut url = gateway("c");
+    url.url = gateway("a").url;
+    let error = refusal(vec![put_gateway(url)]);
+    assert_eq!(error, conflict(Entity::Gateway, "url", "http://a.example/mcp"));
+
+    let mut name = server("s2");
+    name.name = "Server s".to_owned();
+    assert_eq!(refusal(vec![put_server(name)]), conflict(Entity::Server, "name", "Server s"));
+
+    let mut name = prompt("p2", "b");
+    name.name = "a-p1".to_owned();
+    let error = refusal(vec![Mutation::PutPrompt(Box::new(name))]);
+    assert_eq!(error, conflict(Entity::Prompt, "name", "a-p1"));
+
+    let mut uri = resource("r2", "a");
+    uri.uri = "demo://r1".to_owned();
+    let error = refusal(vec![Mutation::PutResource(Box::new(uri))]);
+    assert_eq!(error, conflict(Entity::Resource, "uri", "demo://r1"));
+}
+
+#[test]
+fn two_upstreams_may_offer_one_uri_and_a_template_may_read_like_a_uri() {
+    let (_fixture, store) = stocked();
+    let mut elsewhere = resource("r2", "b");
+    elsewhere.uri = "demo://r1".to_owned();
+    let mut template = resource("r3", "a");
+    template.uri = "demo://r1".to_owned();
+    template.uri_template = Some("demo://r1".to_owned());
+    let puts = [elsewhere, template].map(|record| Mutation::PutResource(Box::new(record)));
+    apply(&store, puts.into()).unwrap();
+}
+
+#[test]
+fn gateways_without_a_url_do_not_collide() {
+    let (_fixture, store) = stocked();
+    for id in ["x", "y"] {
+        let mut child = gateway(id);
+        child.url = None;
+        apply(&store, vec![put_gateway(child)]).unwrap();
+    }
+}
+
+#[test]
+fn a_name_may_be_used_again_in_another_team_but_not_twice_in_one() {
+    let (_fixture, store) = stocked();
+    let of_team = |id: &str, team: &str| {
+        let mut named = server(id);
+        named.name = "Server s".to_owned();
+        named.ownership.visibility = Visibility::Team;
+        named.ownership.team_id = Some(team.to_owned());
+        put_server(named)
+    };
+    apply(&store, vec![of_team("s1", "red"), of_team("s2", "blue")]).unwrap();
+    let error = apply(&store, vec![of_team("s3", "red")]).unwrap_err();
+    assert_eq!(error, conflict(Entity::Server, "name", "Server s"));
+}
+
+#[test]
+fn a_name_given_up_in_a_transaction_can_be_taken_later_in_it() {
+    let (_fixture, store) = stocked();
+    let mut heir = tool("heir", "a");
+    heir.name = "a-a1".to_owned();
+    apply(&store, vec![Mutation::DeleteTool("a1".to_owned()), put_tool(heir)]).unwrap();
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    assert_eq!(
+        refusal(vec![Mutation::DeleteTool("gone".to_owned())]),
+        not_found(Entity::Tool, "gone")
+    );
+    assert_eq!(
+        refusal(vec![Mutation::DeleteGateway("gone".to_owned())]),
+        not_found(Entity::Gateway, "gone")
+    );
+    assert_eq!(refusal(vec![put_tool(tool("orphan", "gone"))]), not_found(Entity::Gateway, "gone"));
+    for entity in [Entity::Tool, Entity::Resource, Entity::Prompt, Entity::Gateway] {
+        let mut choosing = server("s2");
+        let list = match entity {
+            Entity::Tool => &mut choosing.associated_tools,
+            Entity::Resource => &mut choosing.associated_resources,
+            Entity::Prompt => &mut choosing.associated_prompts,
+            _ => &mut choosing.associated_gateways,
+        };
+        list.push("gone".to_owned());
+        assert_eq!(refusal(vec![put_server(choosing)]), not_found(entity, "gone"));
+    }
+}
+
+#[test]
+fn a_stale_version_stops_the_transaction_and_a_fresh_one_does_not() {
+    let expect =
+        |version| Mutation::Expect { entity: Entity::Gateway, id: "a".to_owned(), version };
+    let error = refusal(vec![Mutation::DeleteTool("a1".to_owned()), expect(7)]);
+    let mismatch = StoreError::VersionMismatch {
+        entity: Entity::Gateway,
+        id: "a".to_owned(),
+        expected: 7,
+        found: 1,
+    };
+    assert_eq!(error, mismatch);
+
+    let (_fixture, store) = stocked();
+    let mut renamed = gateway("a");
+    renamed.name = "renamed".to_owned();
+    renamed.audit.version = 2;
+    apply(&store, vec![expect(1), put_gateway(renamed.clone())]).unwrap();
+    let error = apply(&store, vec![expect(1), put_gateway(renamed)]).unwrap_err();
+    assert!(matches!(error, StoreError::VersionMismatch { found: 2, .. }));
+}
+
+#[test]
+fn deleting_a_gateway_takes_its_offers_and_their_places_in_servers() {
+    let (_fixture, store) = stocked();
+    let applied = apply(&store, vec![Mutation::DeleteGateway("a".to_owned())]).unwrap();
+    let mut told = words(&applied.changes);
+    // The tools of one gateway go in no promised order.
+    told[..2].sort();
+    assert_eq!(
+        told,
+        ["-tool a1", "-tool a2", "-resource r1", "-prompt p1", "-gateway a", "server s"]
+    );
+    let sequences: Vec<i64> = applied.changes.iter().map(|change| change.sequence).collect();
+    assert_eq!(sequences, [9, 10, 11, 12, 13, 14]);
+
+    let snapshot = block_on(store.load()).unwrap();
+    assert_eq!((snapshot.gateways.len(), snapshot.tools.len()), (1, 1));
+    assert!(snapshot.resources.is_empty() && snapshot.prompts.is_empty());
+    let left = &snapshot.servers[0];
+    assert_eq!(left.associated_tools, ["b1"]);
+    assert_eq!(left.associated_gateways, ["b"]);
+    assert!(left.associated_resources.is_empty() && left.associated_prompts.is_empty());
+    assert_eq!(left.audit.version, 2);
+    assert!(left.audit.updated_at > 0);
+    assert_eq!(applied.changes[5].current, Current::Server(left.clone()));
+    assert_eq!(changes(&store, 8, 100).items, applied.changes);
+}
+
+#[test]
+fn a_server_that_loses_many_tools_is_told_of_once() {
+    let (_fixture, store) = stocked();
+    let deletions = ["a1", "a2", "b1"].map(|id| Mutation::DeleteTool(id.to_owned()));
+    let applied = apply(&store, deletions.into()).unwrap();
+    assert_eq!(words(&applied.changes), ["-tool a1", "-tool a2", "-tool b1", "server s"]);
+    assert_eq!(block_on(store.load()).unwrap().servers[0].audit.version, 2);
+}
+
+#[test]
+fn a_server_written_or_deleted_after_it_lost_a_tool_is_not_told_of_again() {
+    let (_fixture, store) = stocked();
+    let lose = Mutation::DeleteTool("a1".to_owned());
+    let applied = apply(&store, vec![lose, put_server(server("s"))]).unwrap();
+    assert_eq!(words(&applied.changes), ["-tool a1", "server s"]);
+
+    let (_fixture, store) = stocked();
+    let lose = Mutation::DeleteTool("a1".to_owned());
+    let applied = apply(&store, vec![lose, Mutation::DeleteServer("s".to_owned())]).unwrap();
+    assert_eq!(words(&applied.changes), ["-tool a1", "-server s"]);
+}
+
+#[test]
+fn deleting_a_server_leaves_what_it_chose() {
+    let (_fixture, store) = stocked();
+    let applied = apply(&store, vec![Mutation::DeleteServer("s".to_owned())]).unwrap();
+    assert_eq!(words(&applied.changes), ["-server s"]);
+    assert_eq!(block_on(store.load()).unwrap().tools.len(), 3);
+}
+
+#[test]
+fn an_empty_transaction_changes_nothing() {
+    let (_fixture, store) = stocked();
+    let applied = apply(&store, Vec::new()).unwrap();
+    assert_eq!((applied.sequence, applied.changes.len()), (8, 0));
+}
+
+#[test]
+fn a_small_value_is_kept_and_replaced() {
+    let (fixture, store) = stocked();
+    assert_eq!(block_on(store.get_meta("node")).unwrap(), None);
+    block_on(store.put_meta("node", "one")).unwrap();
+    block_on(store.put_meta("node", "two")).unwrap();
+    block_on(store.close());
+    let store = fixture.open();
+    assert_eq!(block_on(store.get_meta("node")).unwrap().as_deref(), Some("two"));
+}
