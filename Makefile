@@ -40,16 +40,17 @@ lint: toolchain ## Checks format, clippy, the docs' warnings and, where cargo-de
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; fi
 
 .PHONY: bench
-bench: toolchain ## Measures Ringway beside nginx on this machine; a table and a CSV file
-	@benches/run
+bench: toolchain ## Measures Ringway beside nginx on this machine (BENCH_ARGS=--help tells more)
+	@cargo build --release --locked --bin ringway
+	@cargo run --release --locked -p benches --bin bench -- $(BENCH_ARGS)
 
 .PHONY: bench-runtimes
 bench-runtimes: toolchain ## Compares the bare loop on each runtime and ring flag set
-	@benches/run runtimes
+	@cargo run --release --locked -p benches --features runtimes --bin runtimes -- $(BENCH_ARGS)
 
 .PHONY: fuzz
 fuzz: toolchain ## Fuzzes every codec for FUZZ_SECONDS each (default 600)
-	@fuzz/run "$(FUZZ_SECONDS)"
+	@tests/fuzz "$(FUZZ_SECONDS)"
 
 .PHONY: docs
 docs: toolchain ## Writes docs/SETTINGS.md from the table of settings

@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod apparatus;
 mod auth;
 mod cli;
 mod clients;
