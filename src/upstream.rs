@@ -8,6 +8,8 @@ use net::span::Span;
 
 use crate::failure::Failure;
 
+pub mod http;
+
 /// A request of a client on its way to an upstream.
 ///
 /// `params` is the client's own raw object; `edits` are what the upstream must see otherwise.
