@@ -78,6 +78,20 @@ impl Catalog {
         catalog
     }
 
+    /// Makes the versions of the views higher than those of `former`, which was loaded before: what
+    /// was rendered from it must not be taken for this.
+    pub fn newer_than(mut self, former: &Catalog) -> Catalog {
+        self.everything.version += former.everything.version;
+        let ids: Vec<Id> = self.servers.keys().cloned().collect();
+        for id in ids {
+            let before = former.servers.get(&id).map_or(0, |server| server.view.version);
+            if let Some(server) = self.servers.get_mut(&id) {
+                Arc::make_mut(server).view.version += before;
+            }
+        }
+        self
+    }
+
     /// Makes the changes, in order.
     pub fn apply(&mut self, changes: Vec<Change>, sealer: &Sealer) {
         for change in changes {

@@ -5,7 +5,20 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod auth;
 pub mod catalog;
+pub mod cli;
 pub mod failure;
+pub mod gateway;
+pub mod limits;
+pub mod mcp;
+pub mod observe;
+pub mod reply;
+pub mod route;
 pub mod settings;
+pub mod state {
+    #[path = "../state/options.rs"]
+    mod options;
+    pub use options::Options;
+}
 pub mod upstream;

@@ -3,6 +3,7 @@
 //! Nothing here has an effect: no port is bound, no folder made, no name looked up. Whoever holds
 //! a [`Settings`] need not check anything again.
 
+pub mod authority;
 mod check;
 mod dotenv;
 pub mod page;
@@ -205,3 +206,6 @@ fn read_file(path: &Path) -> Result<String, SettingError> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -256,3 +256,33 @@ impl fmt::Display for EnvelopeError {
 }
 
 impl std::error::Error for EnvelopeError {}
+
+/// Why a stream of events was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SseError {
+    /// A line is longer than the limit, in bytes.
+    LineTooLong {
+        /// The limit.
+        size_max: usize,
+    },
+    /// The fields of an event are longer than the limit, in bytes.
+    EventTooLong {
+        /// The limit.
+        size_max: usize,
+    },
+}
+
+impl fmt::Display for SseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SseError::LineTooLong { size_max } => {
+                write!(f, "A line of the event stream is longer than {size_max} bytes.")
+            }
+            SseError::EventTooLong { size_max } => {
+                write!(f, "An event is longer than {size_max} bytes.")
+            }
+        }
+    }
+}
+
+impl std::error::Error for SseError {}

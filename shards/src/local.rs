@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     future::{Future, poll_fn},
+    rc::Rc,
     task::{Poll, Waker},
 };
 
@@ -76,7 +77,7 @@ impl Gate {
 /// Turns that tasks of this shard take in order, at most `count_max` at once.
 pub struct Turns {
     free: Cell<usize>,
-    waiting: RefCell<VecDeque<std::rc::Rc<Waiting>>>,
+    waiting: RefCell<VecDeque<Rc<Waiting>>>,
 }
 
 #[derive(Default)]
@@ -87,6 +88,9 @@ struct Waiting {
 
 /// A turn that is held; dropping it passes it on.
 pub struct Turn<'a>(&'a Turns);
+
+/// A turn that is held apart from the borrow of its [`Turns`]; dropping it passes it on.
+pub struct OwnedTurn(Rc<Turns>);
 
 impl Turns {
     /// Makes `count_max` turns.
@@ -121,7 +125,7 @@ impl Turns {
                 if let Some(turn) = self.try_take() {
                     return Poll::Ready(turn);
                 }
-                let waiting = std::rc::Rc::new(Waiting::default());
+                let waiting = Rc::new(Waiting::default());
                 self.waiting.borrow_mut().push_back(waiting.clone());
                 place = Some(Place { turns: self, waiting, settled: false });
             }
@@ -130,6 +134,16 @@ impl Turns {
             }
             Poll::Pending
         })
+    }
+
+    /// Takes a turn as [`Turns::try_take`] does, to hold it for as long as one likes.
+    pub fn try_take_owned(self: &Rc<Self>) -> Option<OwnedTurn> {
+        self.try_take().map(|turn| turn.into_owned(self))
+    }
+
+    /// Waits for a turn as [`Turns::take`] does, to hold it for as long as one likes.
+    pub async fn take_owned(self: &Rc<Self>) -> OwnedTurn {
+        self.take().await.into_owned(self)
     }
 
     fn release(&self) {
@@ -146,6 +160,20 @@ impl Turns {
     }
 }
 
+impl Turn<'_> {
+    fn into_owned(self, turns: &Rc<Turns>) -> OwnedTurn {
+        // The turn is not passed on here but when the owned one is dropped.
+        std::mem::forget(self);
+        OwnedTurn(turns.clone())
+    }
+}
+
+impl Drop for OwnedTurn {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.0.release();
@@ -154,7 +182,7 @@ impl Drop for Turn<'_> {
 
 struct Place<'a> {
     turns: &'a Turns,
-    waiting: std::rc::Rc<Waiting>,
+    waiting: Rc<Waiting>,
     settled: bool,
 }
 
@@ -167,7 +195,7 @@ impl Drop for Place<'_> {
             self.turns.release();
         } else {
             let mut queue = self.turns.waiting.borrow_mut();
-            queue.retain(|other| !std::rc::Rc::ptr_eq(other, &self.waiting));
+            queue.retain(|other| !Rc::ptr_eq(other, &self.waiting));
         }
     }
 }
@@ -203,5 +231,15 @@ mod tests {
         drop(held);
         drop(first);
         assert!(turns.try_take().is_some(), "a granted turn that nobody took is free again");
+    }
+
+    #[test]
+    fn passes_on_an_owned_turn_when_it_is_dropped() {
+        let turns = Rc::new(Turns::new(1));
+        let held = turns.try_take_owned().expect("one is free");
+        assert!(turns.take_owned().now_or_never().is_none());
+        drop(held);
+        let again = turns.take_owned().now_or_never();
+        assert!(again.is_some() && turns.try_take().is_none());
     }
 }

@@ -7,6 +7,7 @@ use monoio::time::TimeDriver;
 use crate::{
     cores,
     driver::{self, Driver},
+    task,
 };
 
 /// Entries of a shard's submission queue.
@@ -63,6 +64,7 @@ impl Shards {
 ///
 /// What the kernel answered when the ring was opened.
 pub fn block_on<F: Future + 'static>(driver: Driver, future: F) -> io::Result<F::Output> {
+    let future = task::main(future);
     match driver {
         Driver::UringDeferred => uring(driver::deferred_flags(), future),
         Driver::UringPlain => uring(io_uring::IoUring::builder(), future),

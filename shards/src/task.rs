@@ -1,6 +1,6 @@
 //! Tasks of a shard, each behind its own panic guard: a panic ends that task and no other.
 
-use std::{future::Future, panic::AssertUnwindSafe};
+use std::{cell::Cell, future::Future, panic::AssertUnwindSafe};
 
 use futures_util::FutureExt;
 
@@ -29,6 +29,38 @@ where
     F::Output: 'static,
 {
     Task(monoio::spawn(guard(future)))
+}
+
+thread_local! {
+    static RUNNING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `future` beside what runs already, if this thread's shard still runs; returns whether it
+/// does. For clean-up in a `drop`, which also happens to the tasks that a shard leaves behind.
+pub fn spawn_if_running<F>(future: F) -> bool
+where
+    F: Future<Output = ()> + 'static,
+{
+    let running = RUNNING.with(Cell::get);
+    if running {
+        spawn(future);
+    }
+    running
+}
+
+/// Runs a shard's main future, and notes when it has ended.
+pub(crate) async fn main<F: Future>(future: F) -> F::Output {
+    RUNNING.with(|running| running.set(true));
+    let _ended = Ended;
+    future.await
+}
+
+struct Ended;
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        RUNNING.with(|running| running.set(false));
+    }
 }
 
 /// Runs `future` and turns a panic in it into a value.

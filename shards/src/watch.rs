@@ -112,6 +112,12 @@ impl Watch {
         peer_closed(self.0.fd)
     }
 
+    /// Returns true if the connection is open and nothing of the peer waits to be read, as it must
+    /// be between two exchanges. One system call.
+    pub fn is_quiet(&self) -> bool {
+        peek(self.0.fd).is_err_and(|error| is_only_empty(&error))
+    }
+
     /// Shuts both sides of the connection now: whatever is pending on it ends.
     pub fn abort(&self) {
         shut(self.0.fd, libc::SHUT_RDWR);
@@ -195,6 +201,12 @@ async fn sweep_forever() {
     }
 }
 
+/// Returns the shard's coarse clock in milliseconds, at most [`TICK`] old also when nothing was
+/// watched for a while: deadlines that are reckoned before a connection is opened need that.
+pub fn clock_ms() -> u64 {
+    if SWEEPING.with(Cell::get) { time::coarse_ms() } else { time::refresh_coarse() }
+}
+
 /// Ends every connection of this shard that waits for a request: its pending read sees the end.
 pub fn stop_idle() {
     let watched: Vec<_> = WATCHED.with(|watched| watched.borrow().clone());
@@ -210,14 +222,23 @@ fn shut(fd: RawFd, how: i32) {
 }
 
 fn peer_closed(fd: RawFd) -> bool {
+    match peek(fd) {
+        Ok(count) => count == 0,
+        Err(error) => !is_only_empty(&error),
+    }
+}
+
+/// Looks at the next byte that waits in the socket and leaves it there; never waits for one.
+fn peek(fd: RawFd) -> std::io::Result<usize> {
     let mut byte = 0_u8;
     // SAFETY: the buffer is one byte long, as said, and lives through the call; the flags make the
     // call return at once and leave what waits in the socket.
     let count =
         unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) };
-    count == 0
-        || (count < 0 && {
-            let code = std::io::Error::last_os_error().raw_os_error();
-            code != Some(libc::EAGAIN) && code != Some(libc::EINTR)
-        })
+    usize::try_from(count).map_err(|_| std::io::Error::last_os_error())
+}
+
+/// Whether a peek failed only because nothing waits on a connection that is open.
+fn is_only_empty(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR))
 }

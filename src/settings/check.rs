@@ -8,6 +8,7 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 use shards::Preference;
 
+use super::authority::{Allowed, HostRule, Origin};
 use super::values::{LogFormat, Secret, ShardCount, Switch};
 
 /// Reads the text of one setting.
@@ -390,6 +391,61 @@ impl Check for List {
     fn form(&self) -> String {
         "a list: `a,b` or `[\"a\",\"b\"]`".to_owned()
     }
+}
+
+/// Hosts, or `*` for any.
+pub struct Hosts;
+
+impl Check for Hosts {
+    type Value = Allowed<HostRule>;
+
+    fn read(&self, text: &str) -> Result<Self::Value, String> {
+        allowed(text, HostRule::parse)
+    }
+
+    fn form(&self) -> String {
+        "a list of hosts, as `mcp.example.com,10.0.0.5:4444`, or `*`".to_owned()
+    }
+}
+
+/// Origins, or `*` for any.
+pub struct OriginList;
+
+impl Check for OriginList {
+    type Value = Allowed<Origin>;
+
+    fn read(&self, text: &str) -> Result<Self::Value, String> {
+        allowed(text, Origin::parse)
+    }
+
+    fn form(&self) -> String {
+        "a list of origins, as `https://a.example,http://b.example:8080`, or `*`".to_owned()
+    }
+}
+
+/// One origin.
+pub struct OneOrigin;
+
+impl Check for OneOrigin {
+    type Value = Origin;
+
+    fn read(&self, text: &str) -> Result<Origin, String> {
+        Origin::parse(text).ok_or("is not an origin".to_owned())
+    }
+
+    fn form(&self) -> String {
+        "an origin, as `https://mcp.example.com`".to_owned()
+    }
+}
+
+/// Reads a list in which one `*` stands for everything.
+fn allowed<T>(text: &str, parse: fn(&str) -> Option<T>) -> Result<Allowed<T>, String> {
+    let items = List.read(text)?;
+    if items.iter().any(|item| item == "*") {
+        return Ok(Allowed::Any);
+    }
+    let read = |item: &String| parse(item).ok_or(format!("holds {item:?}, which is none"));
+    items.iter().map(read).collect::<Result<_, _>>().map(Allowed::Only)
 }
 
 /// A level, or directives as `info,ringway::upstream=debug`.

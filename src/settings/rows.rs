@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
 
+use super::authority::{Allowed, HostRule, Origin};
 use super::check::{
-    self, Address, AutoFlag, Count, FilePath, Flag, Hidden, Level, List, Minutes, Optional, Port,
-    RootPath, Seconds, Shards, Size, Text,
+    self, Address, AutoFlag, Count, FilePath, Flag, Hidden, Hosts, Level, Minutes, OneOrigin,
+    Optional, OriginList, Port, RootPath, Seconds, Shards, Size, Text,
 };
 use super::table::table;
 use super::values::{LogFormat, Secret, ShardCount, Switch};
@@ -67,10 +68,7 @@ table! {
         /// The largest request body; a larger one is answered 413.
         body_size_max: usize, "MAX_BODY_SIZE_BYTES", [], "4194304",
             Size { min: 1024, max: BODY };
-        /// How long a new connection may wait before its first byte.
-        first_byte_timeout: Duration, "CLIENT_FIRST_BYTE_TIMEOUT", [], "30",
-            Seconds { min_ms: 10, max: DAY };
-        /// How long a request head may take from its first byte to its last.
+        /// How long a request head may take, from connecting or its first byte to its last.
         head_timeout: Duration, "CLIENT_HEAD_TIMEOUT", [], "10", Seconds { min_ms: 10, max: DAY };
         /// How long a request body may take.
         body_timeout: Duration, "CLIENT_BODY_TIMEOUT", [], "60", Seconds { min_ms: 10, max: DAY };
@@ -127,16 +125,16 @@ table! {
 
     /// Which web pages and which names may reach us: the guard against DNS rebinding.
     Origins "Origin and Host" {
-        /// Origins that browsers may call from, as `https://app.example.com`; `*` for any.
-        /// Loopback, the address listened on and `APP_DOMAIN` are always allowed.
-        allowed_origins: Vec<String>, "ALLOWED_ORIGINS", [], "", List;
-        /// Names that the `Host` header may hold, with or without a port; `*` for any. Loopback,
-        /// the address listened on and `APP_DOMAIN` are always allowed. Unset and listening
-        /// beyond loopback: any, since the names that lead here are not known; the origin is
-        /// checked all the same.
-        allowed_hosts: Vec<String>, "ALLOWED_HOSTS", [], "", List;
+        /// Pages that may call from a browser. Those on loopback, on the address listened on, on
+        /// `APP_DOMAIN` and on an allowed host always may.
+        allowed_origins: Allowed<Origin>, "ALLOWED_ORIGINS", [], "", OriginList;
+        /// What the `Host` header may name; without a port, on any. Loopback, `APP_DOMAIN` and
+        /// every IP address (which no name can be rebound to) always are. Unset while listening
+        /// beyond loopback: anything, since the names that lead here are not known; the origin
+        /// is checked all the same.
+        allowed_hosts: Allowed<HostRule>, "ALLOWED_HOSTS", [], "", Hosts;
         /// The address that users know the gateway by, as `https://mcp.example.com`.
-        app_domain: Option<String>, "APP_DOMAIN", [], "", Optional(Text);
+        app_domain: Option<Origin>, "APP_DOMAIN", [], "", Optional(OneOrigin);
     }
 
     /// How upstreams are called.

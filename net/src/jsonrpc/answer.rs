@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::Span;
 use crate::error::{EnvelopeError, Fault};
-use crate::jsonrpc::envelope::{Envelope, EnvelopeLimits, check_id};
+use crate::jsonrpc::envelope::{Envelope, EnvelopeLimits, Member, check_id};
 
 /// What an upstream's message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,27 +48,27 @@ impl<'a> Answer<'a> {
         envelope: &mut Envelope,
         limits: &EnvelopeLimits,
     ) -> Result<(AnswerKind, Cow<'a, str>), Fault> {
-        let is_error = envelope.error.is_some();
+        let has_error = envelope.get(Member::Error).is_some();
         // JSON-RPC §5: the id of an error is null where that of the request could not be read.
-        if is_error && envelope.id.is_some_and(|id| id.of_text(text) == "null") {
-            envelope.id = None;
+        if has_error && envelope.raw(Member::Id, text) == Some("null") {
+            envelope.forget(Member::Id);
         }
-        if let Some(id) = envelope.id {
-            check_id(id.of_text(text), limits)?;
+        if let Some(id) = envelope.raw(Member::Id, text) {
+            check_id(id, limits)?;
         }
         envelope.check(text)?;
-        let has_result = envelope.result.is_some();
-        let kind = match (envelope.method.is_some(), envelope.id.is_some()) {
-            (true, _) if has_result || is_error => return Err(Fault::Mixed),
-            (true, true) => AnswerKind::Request,
-            (true, false) => AnswerKind::Notification,
-            (false, _) if has_result && is_error => return Err(Fault::Mixed),
-            (false, _) if is_error => AnswerKind::Error,
-            (false, true) if has_result => AnswerKind::Result,
-            (false, false) if has_result => return Err(Fault::Id),
-            (false, _) => return Err(Fault::Method),
-        };
-        Ok((kind, envelope.method(text)?.unwrap_or_default()))
+        let has = |member| envelope.get(member).is_some();
+        let (has_id, has_result) = (has(Member::Id), has(Member::Result));
+        match envelope.method(text)? {
+            Some(_) if has_result || has_error => Err(Fault::Mixed),
+            Some(method) if has_id => Ok((AnswerKind::Request, method)),
+            Some(method) => Ok((AnswerKind::Notification, method)),
+            None if has_result && has_error => Err(Fault::Mixed),
+            None if has_error => Ok((AnswerKind::Error, Cow::Borrowed(""))),
+            None if has_result && has_id => Ok((AnswerKind::Result, Cow::Borrowed(""))),
+            None if has_result => Err(Fault::Id),
+            None => Err(Fault::Method),
+        }
     }
 
     /// What the message is.
@@ -92,48 +92,48 @@ impl<'a> Answer<'a> {
     /// The id exactly as it was sent, quotes included.
     #[inline]
     pub fn id(&self) -> Option<&'a str> {
-        self.id_place().map(|place| place.of_text(self.text))
+        self.envelope.raw(Member::Id, self.text)
     }
 
     /// Where the id lies.
     #[inline]
     pub fn id_place(&self) -> Option<Span> {
-        self.envelope.id
+        self.envelope.get(Member::Id)
     }
 
     /// The raw result.
     #[inline]
     pub fn result(&self) -> Option<&'a str> {
-        self.result_place().map(|place| place.of_text(self.text))
+        self.envelope.raw(Member::Result, self.text)
     }
 
     /// Where the result lies.
     #[inline]
     pub fn result_place(&self) -> Option<Span> {
-        self.envelope.result
+        self.envelope.get(Member::Result)
     }
 
     /// The raw error.
     #[inline]
     pub fn error(&self) -> Option<&'a str> {
-        self.error_place().map(|place| place.of_text(self.text))
+        self.envelope.raw(Member::Error, self.text)
     }
 
     /// Where the error lies.
     #[inline]
     pub fn error_place(&self) -> Option<Span> {
-        self.envelope.error
+        self.envelope.get(Member::Error)
     }
 
     /// The raw parameters of a request or notification, always an object.
     #[inline]
     pub fn params(&self) -> Option<&'a str> {
-        self.envelope.params.map(|place| place.of_text(self.text))
+        self.envelope.raw(Member::Params, self.text)
     }
 
     /// Where the parameters lie.
     #[inline]
     pub fn params_place(&self) -> Option<Span> {
-        self.envelope.params
+        self.envelope.get(Member::Params)
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::Span;
 use crate::error::JsonError;
-use crate::jsonrpc::scan::{DEPTH_CAP, Scanner};
+use crate::jsonrpc::scan::{DEPTH_CAP, Scanner, Stop};
 
 /// A member of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub fn fields(raw_object: &str) -> FieldIter<'_> {
 }
 
 impl<'a> FieldIter<'a> {
-    fn advance(&mut self) -> Result<Option<Field<'a>>, JsonError> {
+    fn advance(&mut self) -> Result<Option<Field<'a>>, Stop> {
         let is_more = match self.step {
             Step::First => {
                 self.scanner.space();
@@ -59,7 +59,12 @@ impl<'a> FieldIter<'a> {
             return Ok(None);
         }
         self.step = Step::Next;
-        let key = self.scanner.key()?.name()?;
+        let key = self.scanner.key()?;
+        let key = if key.is_escaped {
+            Cow::Owned(self.scanner.named(key, str::to_owned)?)
+        } else {
+            Cow::Borrowed(key.raw)
+        };
         let place = self.scanner.value(DEPTH_CAP)?;
         Ok(Some(Field { key, value: place.of_text(self.text), place }))
     }
@@ -73,7 +78,7 @@ impl<'a> Iterator for FieldIter<'a> {
         if field.is_err() {
             self.step = Step::Done;
         }
-        field.transpose()
+        field.map_err(|Stop| self.scanner.error()).transpose()
     }
 }
 
@@ -89,17 +94,18 @@ pub fn pick<const N: usize>(
     let mut found = [None; N];
     let mut scanner = Scanner::new(raw_object);
     scanner.space();
-    scanner.members(|scanner, key| {
-        let name = key.name()?;
+    let read = scanner.members(|scanner, key| {
+        let index = scanner.named(key, |name| keys.iter().position(|key| *key == name))?;
         let place = scanner.value(DEPTH_CAP)?;
-        let Some(index) = keys.iter().position(|key| *key == name) else { return Ok(()) };
-        match found[index].replace(place) {
+        match index.and_then(|index| found[index].replace(place).and(Some(keys[index]))) {
             None => Ok(()),
-            Some(_) => Err(JsonError::Duplicate { key: keys[index] }),
+            Some(key) => Err(scanner.refuse(JsonError::Duplicate { key })),
         }
-    })?;
-    scanner.finish()?;
-    Ok(found)
+    });
+    match read.and_then(|()| scanner.finish()) {
+        Ok(()) => Ok(found),
+        Err(Stop) => Err(scanner.error()),
+    }
 }
 
 #[cfg(test)]

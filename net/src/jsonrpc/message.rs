@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::Span;
 use crate::error::{EnvelopeError, Fault};
-use crate::jsonrpc::envelope::{Envelope, EnvelopeLimits, check_id};
+use crate::jsonrpc::envelope::{Envelope, EnvelopeLimits, Member, check_id};
 use crate::jsonrpc::params::{Param, Params};
 
 /// What a message is.
@@ -49,19 +49,22 @@ impl<'a> Message<'a> {
         envelope: &mut Envelope,
         limits: &EnvelopeLimits,
     ) -> Result<(MessageKind, Cow<'a, str>), Fault> {
-        if let Some(id) = envelope.id {
-            check_id(id.of_text(text), limits)?;
+        if let Some(id) = envelope.raw(Member::Id, text) {
+            check_id(id, limits)?;
         }
         envelope.check(text)?;
-        let is_answer = envelope.result.is_some() || envelope.error.is_some();
-        match (envelope.method(text)?, envelope.id.is_some()) {
-            (Some(_), _) if is_answer => Err(Fault::Mixed),
-            (Some(method), true) => Ok((MessageKind::Request, method)),
-            (Some(method), false) => Ok((MessageKind::Notification, method)),
-            (None, _) if !is_answer => Err(Fault::Method),
-            (None, _) if envelope.result.is_some() && envelope.error.is_some() => Err(Fault::Mixed),
-            (None, true) => Ok((MessageKind::Response, Cow::Borrowed(""))),
-            (None, false) => Err(Fault::Id),
+        let has = |member| envelope.get(member).is_some();
+        let (has_id, has_result, has_error) =
+            (has(Member::Id), has(Member::Result), has(Member::Error));
+        let is_answer = has_result || has_error;
+        match envelope.method(text)? {
+            Some(_) if is_answer => Err(Fault::Mixed),
+            Some(method) if has_id => Ok((MessageKind::Request, method)),
+            Some(method) => Ok((MessageKind::Notification, method)),
+            None if !is_answer => Err(Fault::Method),
+            None if has_result && has_error => Err(Fault::Mixed),
+            None if has_id => Ok((MessageKind::Response, Cow::Borrowed(""))),
+            None => Err(Fault::Id),
         }
     }
 
@@ -86,31 +89,31 @@ impl<'a> Message<'a> {
     /// The id exactly as it was sent, quotes included: `1` and `"1"` differ.
     #[inline]
     pub fn id(&self) -> Option<&'a str> {
-        self.id_place().map(|place| place.of_text(self.text))
+        self.envelope.raw(Member::Id, self.text)
     }
 
     /// Where the id lies.
     #[inline]
     pub fn id_place(&self) -> Option<Span> {
-        self.envelope.id
+        self.envelope.get(Member::Id)
     }
 
     /// Where the method lies, quotes included.
     #[inline]
     pub fn method_place(&self) -> Option<Span> {
-        self.envelope.method
+        self.envelope.get(Member::Method)
     }
 
     /// The raw parameters, always an object.
     #[inline]
     pub fn params(&self) -> Option<&'a str> {
-        self.params_place().map(|place| place.of_text(self.text))
+        self.envelope.raw(Member::Params, self.text)
     }
 
     /// Where the parameters lie.
     #[inline]
     pub fn params_place(&self) -> Option<Span> {
-        self.envelope.params
+        self.envelope.get(Member::Params)
     }
 
     /// The raw value of a parameter.
@@ -134,12 +137,12 @@ impl<'a> Message<'a> {
     /// The raw result of a response.
     #[inline]
     pub fn result(&self) -> Option<&'a str> {
-        self.envelope.result.map(|place| place.of_text(self.text))
+        self.envelope.raw(Member::Result, self.text)
     }
 
     /// The raw error of a response.
     #[inline]
     pub fn error(&self) -> Option<&'a str> {
-        self.envelope.error.map(|place| place.of_text(self.text))
+        self.envelope.raw(Member::Error, self.text)
     }
 }

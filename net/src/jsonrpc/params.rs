@@ -1,10 +1,8 @@
 //! The parameters of a message: where those lie that rule its way.
 
-use std::borrow::Cow;
-
 use crate::Span;
 use crate::error::JsonError;
-use crate::jsonrpc::scan::{Key, Scanner};
+use crate::jsonrpc::scan::{Scanner, Stop};
 
 /// The parameters that are looked for. None of them may be there twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,54 +50,53 @@ impl Params {
         if place.is_empty() { None } else { Some(place) }
     }
 
-    /// Reads the object that begins at the cursor.
-    #[inline]
-    pub(super) fn scan(
+    /// Takes a value, looking into it if it is an object, and returns its place. It may have
+    /// `depth_max` levels, at least one.
+    #[inline(always)]
+    pub(super) fn read(
         &mut self,
         scanner: &mut Scanner<'_>,
         depth_max: usize,
-    ) -> Result<(), JsonError> {
+    ) -> Result<Span, Stop> {
+        if scanner.peek() != b'{' {
+            return scanner.value(depth_max);
+        }
+        let start = scanner.at();
+        self.scan(scanner, depth_max - 1)?;
+        Ok(Span::new(start, scanner.at()))
+    }
+
+    #[inline(always)]
+    fn scan(&mut self, scanner: &mut Scanner<'_>, depth_max: usize) -> Result<(), Stop> {
         scanner.members(|scanner, key| {
-            let index = index_of(key)?;
+            let index = scanner.named(key, index_of)?;
             let place = scanner.value(depth_max)?;
-            let Some(index) = index else { return Ok(()) };
-            if !self.places[index].is_empty() {
-                return Err(JsonError::Duplicate { key: KEYS[index] });
+            let Some(known) = self.places.get_mut(index) else { return Ok(()) };
+            if !known.is_empty() {
+                return Err(scanner.refuse(JsonError::Duplicate { key: KEYS[index] }));
             }
-            self.places[index] = place;
+            *known = place;
             Ok(())
         })
     }
 }
 
-#[inline]
-fn index_of(key: Key<'_>) -> Result<Option<usize>, JsonError> {
-    let param = match key.name()?.as_ref() {
-        "name" => Param::Name,
-        "uri" => Param::Uri,
-        "cursor" => Param::Cursor,
-        "arguments" => Param::Arguments,
-        "_meta" => Param::Meta,
-        "ref" => Param::Ref,
-        "level" => Param::Level,
-        "protocolVersion" => Param::ProtocolVersion,
-        "taskId" => Param::TaskId,
-        "server_id" => Param::ServerId,
-        "requestId" => Param::RequestId,
-        _ => return Ok(None),
-    };
-    Ok(Some(param as usize))
-}
-
-impl<'a> Key<'a> {
-    /// The key's text: `"\u006dethod"` is the key `method` to every reader that unescapes.
-    #[inline]
-    pub(super) fn name(self) -> Result<Cow<'a, str>, JsonError> {
-        if self.is_escaped {
-            super::text::unescape_inner(self.raw).map(Cow::Owned)
-        } else {
-            Ok(Cow::Borrowed(self.raw))
-        }
+/// The index of a key that is looked for; the count of them for any other.
+#[inline(always)]
+fn index_of(name: &str) -> usize {
+    match name {
+        "name" => Param::Name as usize,
+        "uri" => Param::Uri as usize,
+        "cursor" => Param::Cursor as usize,
+        "arguments" => Param::Arguments as usize,
+        "_meta" => Param::Meta as usize,
+        "ref" => Param::Ref as usize,
+        "level" => Param::Level as usize,
+        "protocolVersion" => Param::ProtocolVersion as usize,
+        "taskId" => Param::TaskId as usize,
+        "server_id" => Param::ServerId as usize,
+        "requestId" => Param::RequestId as usize,
+        _ => COUNT,
     }
 }
 
@@ -126,7 +123,7 @@ mod tests {
         for (param, key) in ALL.into_iter().zip(KEYS) {
             let text = format!(r#"{{"other":[1],"{key}":{{"a":2}}}}"#);
             let mut params = Params::default();
-            params.scan(&mut Scanner::new(&text), 8).unwrap();
+            params.read(&mut Scanner::new(&text), 8).unwrap();
             assert_eq!(params.get(param).unwrap().of_text(&text), r#"{"a":2}"#, "{key}");
             assert_eq!(ALL.iter().filter(|param| params.get(**param).is_some()).count(), 1);
         }

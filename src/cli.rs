@@ -1,0 +1,4 @@
+//! The subcommands that are not `serve`.
+
+pub mod settings;
+pub mod token;
