@@ -43,14 +43,11 @@ impl std::error::Error for StartError {}
 /// What happens if a bound is leaned on: how often a draining shard looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
-/// How long children may take to end before they are killed.
-const CHILD_PATIENCE: Duration = Duration::from_secs(2);
-
 /// Everything that shards share before they start: it is cloned into each.
 #[derive(Clone)]
 struct Common {
     settings: Arc<Settings>,
-    rules: Arc<auth::Rules>,
+    rules: Option<Arc<auth::Rules>>,
     origins: Arc<auth::Gate>,
     acceptor: Option<Acceptor>,
     registry: Registry,
@@ -143,14 +140,14 @@ fn common(
     mailboxes: Mailboxes,
 ) -> Result<Common, StartError> {
     let fail = |error: &dyn fmt::Display| StartError(error.to_string());
-    let rules = auth::Rules::load(settings).map_err(|error| fail(&error))?;
+    let rules = auth::shared_rules(settings).map_err(|error| fail(&error))?;
     let acceptor = settings
         .tls()
         .map(|files| Acceptor::from_files(files.certificate, files.key))
         .transpose()
         .map_err(|error| fail(&error))?;
     Ok(Common {
-        rules: Arc::new(rules),
+        rules,
         origins: Arc::new(auth::Gate::new(settings)),
         acceptor,
         registry: Registry::new(store, keeper, sealer),
@@ -201,11 +198,11 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     let grace = common.settings.listen.shutdown_grace;
     let acceptor = common.acceptor.clone();
     let limits = Rc::new(connection_limits(&common.settings));
-    let upstreams = upstream::Upstreams::new(index, &common.settings, common.mailboxes.clone());
+    let upstreams = upstream::Upstreams::new(&common.settings);
     let shard = Rc::new(Shard::new(
         index,
         common.settings,
-        &common.rules,
+        common.rules,
         common.origins,
         common.registry,
         common.catalog,
@@ -247,7 +244,6 @@ async fn read_mailbox(shard: Rc<Shard>, mut mailbox: mailbox::Receiver<Message>)
                 shard.put_catalog(catalog);
                 let _ = done.send(());
             }
-            Message::Stdio(call) => shard.upstreams.run_stdio(*call),
             Message::Drain => shard.draining.open(),
         }
     }
@@ -312,7 +308,7 @@ async fn drain(shard: &Rc<Shard>, grace: Duration) {
     if left > 0 {
         tracing::warn!(shard = shard.index, connections = left, "not done within SHUTDOWN_GRACE");
     }
-    shard.upstreams.close(CHILD_PATIENCE).await;
+    shard.upstreams.close().await;
 }
 
 /// One thread waits for signals: the first drains, the second ends the process at once.

@@ -14,7 +14,7 @@ use crate::{
     limits,
     mcp::Pages,
     settings::Settings,
-    upstream::{StdioCall, Upstreams},
+    upstream::Upstreams,
 };
 
 mod keeper;
@@ -56,8 +56,6 @@ pub struct Shard {
 pub enum Message {
     /// A newer catalog; the sender waits until it is in place.
     Catalog(Arc<Catalog>, oneshot::Sender<()>),
-    /// A call to a child process that this shard runs.
-    Stdio(Box<StdioCall>),
     /// The process ends: finish what is in flight.
     Drain,
 }
@@ -77,7 +75,7 @@ impl Shard {
     pub fn new(
         index: usize,
         settings: Arc<Settings>,
-        rules: &Arc<Rules>,
+        rules: Option<Arc<Rules>>,
         origins: Arc<OriginGate>,
         registry: Registry,
         catalog: Arc<Catalog>,
@@ -86,7 +84,7 @@ impl Shard {
         Shard {
             index,
             options: Options::of(&settings),
-            verifier: Verifier::new(rules.clone(), settings.auth.token_count_max),
+            verifier: Verifier::new(&settings.auth, rules),
             settings,
             origins,
             pages: Pages::default(),

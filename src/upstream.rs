@@ -5,10 +5,14 @@
 //! names and `_meta`, it never rebuilds what it relays.
 
 pub mod address;
+pub mod http;
+mod legs;
 
 use net::span::Span;
 
 use crate::failure::Failure;
+
+pub use legs::Upstreams;
 
 /// A request of a client on its way to an upstream.
 ///

@@ -1,6 +1,9 @@
 //! What a shard does with HTTP requests: admission on the head, then the gateway or the REST API.
 
-use std::{cell::Cell, rc::Rc};
+use std::{
+    rc::Rc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use net::http1::{
     Method,
@@ -9,7 +12,7 @@ use net::http1::{
 
 use crate::{
     admin::{self, RestRequest},
-    auth::{Caller, Credentials},
+    auth::Caller,
     failure::Failure,
     gateway::{self, Parts},
     limits,
@@ -19,6 +22,9 @@ use crate::{
     serve::backend::Backend,
     state::Shard,
 };
+
+/// What the MCP and JSON-RPC endpoints take.
+const RPC_METHODS: &str = "POST, OPTIONS";
 
 /// A shard as a server of HTTP.
 pub struct Front(pub Rc<Shard>);
@@ -64,6 +70,9 @@ impl Service for Front {
     ) {
         let Permit { caller, room } = permit;
         match self.route(request) {
+            Some(Route::Mcp { .. } | Route::Rpc) if request.head.method() == Method::Options => {
+                write_options(responder, RPC_METHODS);
+            }
             Some(Route::Mcp { server_id }) => {
                 self.answer_rpc(request, server_id, Transport::StreamableHttp, body, responder).await;
             }
@@ -98,8 +107,9 @@ impl Front {
     /// Everything that is decided before the body is read.
     fn check(&self, request: &Request<'_>) -> Result<(Permit, u64), Failure> {
         let shard = &self.0;
-        let authority = request.head.authority(request.bytes);
-        shard.origins.check(request.header("origin"), authority)?;
+        let authority = request.head.authority(request.bytes).map(str::as_bytes);
+        let admitted = shard.origins.admit(authority, request.header("origin"));
+        admitted.map_err(|foreign| Failure::Forbidden(foreign.detail().to_owned()))?;
         let route = self.route(request).ok_or_else(not_found)?;
         let rest_path = if let Route::Rest(path) = route { Some(path) } else { None };
         let is_probe = rest_path.is_some_and(admin::is_open);
@@ -107,17 +117,13 @@ impl Front {
         if shard.request_count.get() >= shard.settings.http.request_count_max && !is_probe {
             return Err(Failure::Busy("Too many requests are in flight; try again".to_owned()));
         }
-        match rest_path {
-            Some(path) => check_rest(path, request.head.method())?,
-            None => check_rpc(request)?,
+        if rest_path.is_none() {
+            check_rpc(request)?;
         }
-        let caller = match self.is_open(&route) {
-            true => Rc::new(Caller::anonymous()),
-            false => {
-                let authorization = request.header("authorization");
-                let cookie = rest_path.and_then(|_| request.header("cookie"));
-                shard.verifier.identify(Credentials { authorization, cookie })?
-            }
+        let is_preflight = request.head.method() == Method::Options;
+        let caller = match is_preflight || self.is_open(&route) {
+            true => Rc::new(Caller::nobody()),
+            false => self.identify(request, rest_path.is_some())?,
         };
         shard.request_count.set(shard.request_count.get() + 1);
         let body_size_max = match rest_path {
@@ -125,6 +131,18 @@ impl Front {
             None => shard.settings.http.body_size_max as u64,
         };
         Ok((Permit { caller, room: Room(shard.clone()) }, body_size_max))
+    }
+
+    /// Who asks, by header, or on the REST paths by cookie.
+    fn identify(&self, request: &Request<'_>, takes_cookies: bool) -> Result<Rc<Caller>, Failure> {
+        let authorization = request.header("authorization");
+        let cookie = request.header("cookie").filter(|_| takes_cookies);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let identified = self.0.verifier.identify(authorization, cookie, now);
+        identified.map_err(|error| Failure::Unauthorized {
+            detail: error.detail(),
+            challenge: error.challenge(),
+        })
     }
 
     /// Whether a route is open to callers without a token.
@@ -158,10 +176,8 @@ impl Front {
         let headers = Headers(request);
         let accepts = Accepts::parse(request.header("accept"));
         let rpc = gateway::Request { server_id, transport, headers: &headers, accepts, body };
-        let cancels = Cell::new(false);
         let on_era = |era| {
             if era == Era::Modern {
-                cancels.set(true);
                 responder.cancel_on_disconnect();
             }
         };
@@ -183,28 +199,30 @@ impl Front {
         body: &[u8],
         responder: &mut Responder,
     ) {
+        let client_ip = request.peer.ip().to_string();
+        let text = |name| request.header(name).and_then(|value| std::str::from_utf8(value).ok());
         let rest = RestRequest {
             method: request.head.method(),
             path,
             query: request.query(),
             body,
             content_type: request.header("content-type"),
-            caller,
-            client_ip: request.peer.ip(),
-            user_agent: request.header("user-agent"),
-            if_match: request.header("if-match"),
+            if_match: text("if-match"),
+            caller: Some(admin::Caller { email: &caller.email, is_admin: caller.is_admin }),
+            client_ip: Some(&client_ip),
+            user_agent: text("user-agent"),
         };
         let answer = admin::handle(&Backend(&self.0), rest).await;
+        if let (Method::Options, Some(allow)) = (request.head.method(), answer.allow) {
+            write_options(responder, allow);
+            return;
+        }
         responder.begin(answer.status);
         if let Some(allow) = answer.allow {
             responder.header("allow", allow.as_bytes());
         }
         if answer.retry_after {
             responder.lines("retry-after: 1\r\n");
-        }
-        if answer.body.is_empty() && answer.status == 204 {
-            responder.finish_empty();
-            return;
         }
         responder.lines("content-type: application/json\r\n");
         responder.finish(&[&answer.body]);
@@ -225,8 +243,10 @@ impl HeaderSource for Headers<'_> {
 }
 
 fn check_rpc(request: &Request<'_>) -> Result<(), Failure> {
-    if request.head.method() != Method::Post {
-        return Err(Failure::MethodNotAllowed { allow: "POST" });
+    match request.head.method() {
+        Method::Post => {}
+        Method::Options => return Ok(()),
+        _ => return Err(Failure::MethodNotAllowed { allow: RPC_METHODS }),
     }
     let Some(content_type) = request.header("content-type") else { return Ok(()) };
     let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
@@ -234,23 +254,6 @@ fn check_rpc(request: &Request<'_>) -> Result<(), Failure> {
         true => Ok(()),
         false => Err(Failure::UnsupportedMediaType { expected: "application/json" }),
     }
-}
-
-fn check_rest(path: &str, method: Method) -> Result<(), Failure> {
-    let allow = admin::methods(path).ok_or_else(not_found)?;
-    let name = match method {
-        Method::Get => "GET",
-        Method::Head => "HEAD",
-        Method::Post => "POST",
-        Method::Put => "PUT",
-        Method::Delete => "DELETE",
-        Method::Options => return Ok(()),
-        _ => "",
-    };
-    let known = allow.split(", ").any(|allowed| {
-        allowed == name || (name == "HEAD" && allowed == "GET")
-    });
-    if known { Ok(()) } else { Err(Failure::MethodNotAllowed { allow }) }
 }
 
 fn not_found() -> Failure {
@@ -264,6 +267,12 @@ fn write_rest_failure(responder: &mut Responder, failure: &Failure) {
     reply::write_failure_headers(responder, failure);
     responder.lines("content-type: application/json\r\n");
     responder.finish(&[body.as_bytes()]);
+}
+
+fn write_options(responder: &mut Responder, allow: &str) {
+    responder.begin(204);
+    responder.header("allow", allow.as_bytes());
+    responder.finish_empty();
 }
 
 fn write_json(responder: &mut Responder, status: u16, body: &[u8]) {

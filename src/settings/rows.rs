@@ -157,12 +157,17 @@ table! {
         /// The most of them that are kept open while idle.
         idle_count_max: usize, "UPSTREAM_MAX_IDLE_CONNECTIONS",
             ["HTTPX_MAX_KEEPALIVE_CONNECTIONS"], "100", Count { min: 0, max: 65_536 };
-        /// How long an idle connection is kept.
-        idle_timeout: Duration, "UPSTREAM_IDLE_TIMEOUT", ["HTTPX_KEEPALIVE_EXPIRY"], "30",
+        /// How long an idle connection is kept. Shorter than upstreams keep theirs (many 5 seconds),
+        /// or calls meet connections that are closing; what an upstream says itself wins.
+        idle_timeout: Duration, "UPSTREAM_IDLE_TIMEOUT", ["HTTPX_KEEPALIVE_EXPIRY"], "4",
             Seconds { min_ms: 0, max: DAY };
         /// How long a call may wait for a connection while all are in use.
         pool_timeout: Duration, "UPSTREAM_POOL_TIMEOUT", ["HTTPX_POOL_TIMEOUT"], "10",
             Seconds { min_ms: 0, max: DAY };
+        /// The most calls of a shard that wait for a connection to one upstream; one more is
+        /// answered 503.
+        waiting_count_max: usize, "UPSTREAM_MAX_WAITING", [], "1024",
+            Count { min: 0, max: 65_536 };
         /// The largest answer of an upstream, and the largest event of a stream.
         answer_size_max: usize, "UPSTREAM_MAX_ANSWER_SIZE_BYTES", [], "16777216",
             Size { min: 1024, max: BODY };
