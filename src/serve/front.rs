@@ -125,7 +125,7 @@ impl Front {
         let is_preflight = request.head.method() == Method::Options;
         let caller = match is_preflight || self.is_open(&route) {
             true => Rc::new(Caller::nobody()),
-            false => self.identify(request, rest_path.is_some())?,
+            false => self.identify(request, &route)?,
         };
         shard.request_count.set(shard.request_count.get() + 1);
         let body_size_max = match rest_path {
@@ -136,15 +136,27 @@ impl Front {
     }
 
     /// Who asks, by header, or on the REST paths by cookie.
-    fn identify(&self, request: &Request<'_>, takes_cookies: bool) -> Result<Rc<Caller>, Failure> {
+    fn identify(&self, request: &Request<'_>, route: &Route<'_>) -> Result<Rc<Caller>, Failure> {
         let authorization = request.header("authorization");
+        let takes_cookies = matches!(route, Route::Rest(_));
         let cookie = request.header("cookie").filter(|_| takes_cookies);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        // A clock before 1970 is broken: then no token is good, rather than every one.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(u64::MAX, |since| since.as_secs());
         let identified = self.shard.verifier.identify(authorization, cookie, now);
-        identified.map_err(|error| Failure::Unauthorized {
+        let caller = identified.map_err(|error| Failure::Unauthorized {
             detail: error.detail(),
             challenge: error.challenge(),
-        })
+        })?;
+        let server_id = match route {
+            Route::Mcp { server_id } if !server_id.is_empty() => Some(*server_id),
+            _ => None,
+        };
+        if !caller.opens(server_id) {
+            let text = "The token is bound to another virtual server";
+            return Err(Failure::Forbidden(text.to_owned()));
+        }
+        Ok(caller)
     }
 
     /// Whether a route is open to callers without a token.
@@ -210,7 +222,7 @@ impl Front {
             body,
             content_type: request.header("content-type"),
             if_match: text("if-match"),
-            caller: Some(admin::Caller { email: &caller.email, is_admin: caller.is_admin }),
+            caller: Some(caller),
             client_ip: Some(&client_ip),
             user_agent: text("user-agent"),
         };

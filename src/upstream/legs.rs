@@ -19,6 +19,9 @@ use crate::{
     settings::Settings,
 };
 
+/// As good as no limit of its own: every exchange has one in all.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The way of one shard to all upstreams.
 pub struct Upstreams {
     limits: LegLimits,
@@ -47,7 +50,7 @@ impl Upstreams {
         Upstreams {
             limits: LegLimits {
                 connect_within: upstreams.connect_timeout,
-                first_byte_within: upstreams.first_byte_timeout.unwrap_or(Duration::MAX),
+                first_byte_within: upstreams.first_byte_timeout.unwrap_or(DAY),
                 answer_size_max: upstreams.answer_size_max,
                 connections_max: upstreams.connection_count_max,
                 waiting_max: upstreams.waiting_count_max,
