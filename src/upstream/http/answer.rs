@@ -52,7 +52,7 @@ impl Wire {
             EnvelopeLimits { depth_max: self.limits.json_depth_max, id_size_max: ID_SIZE_MAX };
         let message = jsonrpc::Answer::parse(bytes, &limits)
             .map_err(|error| self.failure(UpstreamKind::Nonsense, error.to_string(), true))?;
-        let reply = |outcome, place: Option<Span>| {
+        let reply = |outcome, place: Option<Span>| -> Result<Message, Failure> {
             // Our ids are numbers; any other is not ours.
             let id = message.id().map(|id| id.parse().map_err(|_| self.wrong_id(id)));
             let span = place.expect("the kind says that it is there");
