@@ -13,8 +13,12 @@ use storage::{
     seal::Sealer,
 };
 
+pub mod author;
 mod entry;
+pub mod inventory;
+pub mod naming;
 pub mod param_headers;
+pub mod reconcile;
 mod shelf;
 mod upstream;
 mod view;
@@ -72,6 +76,20 @@ impl Catalog {
             catalog.put_server(record);
         }
         catalog
+    }
+
+    /// Makes the versions of the views higher than those of `former`, which was loaded before: what
+    /// was rendered from it must not be taken for this.
+    pub fn newer_than(mut self, former: &Catalog) -> Catalog {
+        self.everything.version += former.everything.version;
+        let ids: Vec<Id> = self.servers.keys().cloned().collect();
+        for id in ids {
+            let before = former.servers.get(&id).map_or(0, |server| server.view.version);
+            if let Some(server) = self.servers.get_mut(&id) {
+                Arc::make_mut(server).view.version += before;
+            }
+        }
+        self
     }
 
     /// Makes the changes, in order.
@@ -142,9 +160,10 @@ impl Catalog {
     /// What belongs to an upstream.
     pub fn offers_of(&self, gateway_id: &str) -> impl Iterator<Item = Entry> + '_ {
         let offers = self.offers.get(gateway_id);
-        offers.into_iter().flat_map(|offers| offers.iter()).filter_map(|(entity, id)| {
-            self.entry(*entity, id)
-        })
+        offers
+            .into_iter()
+            .flat_map(|offers| offers.iter())
+            .filter_map(|(entity, id)| self.entry(*entity, id))
     }
 
     fn entry(&self, entity: Entity, id: &str) -> Option<Entry> {

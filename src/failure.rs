@@ -15,8 +15,8 @@ pub enum Failure {
     Unauthorized {
         /// What was wrong, in the contract's words.
         detail: &'static str,
-        /// A token came and was no good, as opposed to none.
-        invalid_token: bool,
+        /// The value of `WWW-Authenticate` (RFC 6750 §3).
+        challenge: &'static str,
     },
     /// The caller is known, and may not.
     Forbidden(String),

@@ -4,7 +4,18 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
+pub mod auth;
 pub mod catalog;
+pub mod cli;
 pub mod failure;
+pub mod gateway;
+pub mod limits;
+pub mod mcp;
+pub mod observe;
+pub mod reply;
+pub mod route;
+pub mod serve;
 pub mod settings;
+pub mod state;
 pub mod upstream;

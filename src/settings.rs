@@ -3,6 +3,7 @@
 //! Nothing here has an effect: no port is bound, no folder made, no name looked up. Whoever holds
 //! a [`Settings`] need not check anything again.
 
+pub mod authority;
 mod check;
 mod dotenv;
 pub mod page;
@@ -57,6 +58,8 @@ pub struct Settings {
     pub storage: Storage,
     /// What is written about it all.
     pub log: Log,
+    /// What was set: names and values, secrets masked.
+    pub shown: Vec<(String, String)>,
 }
 
 /// Checked settings, and what the operator should hear about them once there is a log.
@@ -130,6 +133,7 @@ impl Settings {
         let storage = Storage::read(reading);
         let log = Log::read(reading);
         Some(Settings {
+            shown: std::mem::take(&mut reading.shown),
             listen: listen?,
             http: http?,
             auth: auth?,
@@ -205,3 +209,6 @@ fn read_file(path: &Path) -> Result<String, SettingError> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

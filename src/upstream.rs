@@ -4,11 +4,16 @@
 //! and the others reach it by mailbox. What crosses this module is raw JSON: a leg splices ids,
 //! names and `_meta`, it never rebuilds what it relays.
 
+pub mod address;
+pub mod discover;
+pub mod http;
+mod legs;
+
 use net::span::Span;
 
 use crate::failure::Failure;
 
-pub mod http;
+pub use legs::Upstreams;
 
 /// A request of a client on its way to an upstream.
 ///
@@ -127,4 +132,18 @@ pub fn splice(out: &mut Vec<u8>, raw: &[u8], edits: &[Edit<'_>]) {
         from = edit.span.end as usize;
     }
     out.extend_from_slice(&raw[from..]);
+}
+
+/// The way to the upstreams, as the request path sees it.
+pub trait Relay {
+    /// Sends one request to `upstream` and returns what it answers.
+    ///
+    /// # Errors
+    ///
+    /// An upstream failure with its kind; see [`crate::failure::UpstreamKind`].
+    fn request(
+        &self,
+        upstream: &std::sync::Arc<crate::catalog::Upstream>,
+        outgoing: &Outgoing<'_>,
+    ) -> impl Future<Output = Result<Answer, Failure>>;
 }

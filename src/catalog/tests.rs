@@ -82,7 +82,8 @@ fn a_server_offers_what_it_chose_and_follows_the_upstreams_it_chose_whole() {
 #[test]
 fn an_empty_prefix_gives_the_upstreams_own_names_and_another_stands_before_them() {
     let mut catalog = two_upstreams();
-    let servers = vec![server("own", Some(""), &["time"], &[]), server("t", Some("t_"), &["time"], &[])];
+    let servers =
+        vec![server("own", Some(""), &["time"], &[]), server("t", Some("t_"), &["time"], &[])];
     apply(&mut catalog, servers);
     assert_eq!(names(&catalog.server("own").expect("it is there").view), ["now", "zone"]);
     assert_eq!(names(&catalog.server("t").expect("it is there").view), ["t_now", "t_zone"]);

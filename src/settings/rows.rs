@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
+use net::http1::fields::FIELD_COUNT_CAP;
 
+use super::authority::{Allowed, HostRule, Origin};
 use super::check::{
-    self, Address, AutoFlag, Count, FilePath, Flag, Hidden, Level, List, Minutes, Optional, Port,
-    RootPath, Seconds, Shards, Size, Text,
+    self, Address, AutoFlag, Count, DatabaseUrl, FilePath, Flag, Hidden, Hosts, Level, Minutes,
+    OneOrigin, Optional, OriginList, Port, RootPath, Seconds, Shards, Size, Text,
 };
 use super::table::table;
 use super::values::{LogFormat, Secret, ShardCount, Switch};
@@ -60,7 +62,7 @@ table! {
         head_size_max: usize, "MAX_HEADER_TOTAL_SIZE_BYTES", [], "16384",
             Size { min: 1024, max: 1 << 20 };
         /// The most header fields in a request; more are answered 431.
-        field_count_max: usize, "MAX_HEADER_COUNT", [], "100", Count { min: 8, max: 128 };
+        field_count_max: usize, "MAX_HEADER_COUNT", [], "100", Count { min: 8, max: FIELD_COUNT_CAP };
         /// The largest header field, name and value together; a larger one is answered 431.
         field_size_max: usize, "MAX_HEADER_FIELD_SIZE_BYTES", [], "8192",
             Size { min: 256, max: 1 << 20 };
@@ -127,16 +129,16 @@ table! {
 
     /// Which web pages and which names may reach us: the guard against DNS rebinding.
     Origins "Origin and Host" {
-        /// Origins that browsers may call from, as `https://app.example.com`; `*` for any.
-        /// Loopback, the address listened on and `APP_DOMAIN` are always allowed.
-        allowed_origins: Vec<String>, "ALLOWED_ORIGINS", [], "", List;
-        /// Names that the `Host` header may hold, with or without a port; `*` for any. Loopback,
-        /// the address listened on and `APP_DOMAIN` are always allowed. Unset and listening
-        /// beyond loopback: any, since the names that lead here are not known; the origin is
-        /// checked all the same.
-        allowed_hosts: Vec<String>, "ALLOWED_HOSTS", [], "", List;
+        /// Pages that may call from a browser. Those on loopback, on the address listened on, on
+        /// `APP_DOMAIN` and on an allowed host always may.
+        allowed_origins: Allowed<Origin>, "ALLOWED_ORIGINS", [], "", OriginList;
+        /// What the `Host` header may name; without a port, on any. Loopback, `APP_DOMAIN` and
+        /// every IP address (which no name can be rebound to) always are. Unset while listening
+        /// beyond loopback: anything, since the names that lead here are not known; the origin
+        /// is checked all the same.
+        allowed_hosts: Allowed<HostRule>, "ALLOWED_HOSTS", [], "", Hosts;
         /// The address that users know the gateway by, as `https://mcp.example.com`.
-        app_domain: Option<String>, "APP_DOMAIN", [], "", Optional(Text);
+        app_domain: Option<Origin>, "APP_DOMAIN", [], "", Optional(OneOrigin);
     }
 
     /// How upstreams are called.
@@ -159,12 +161,17 @@ table! {
         /// The most of them that are kept open while idle.
         idle_count_max: usize, "UPSTREAM_MAX_IDLE_CONNECTIONS",
             ["HTTPX_MAX_KEEPALIVE_CONNECTIONS"], "100", Count { min: 0, max: 65_536 };
-        /// How long an idle connection is kept.
-        idle_timeout: Duration, "UPSTREAM_IDLE_TIMEOUT", ["HTTPX_KEEPALIVE_EXPIRY"], "30",
+        /// How long an idle connection is kept. Shorter than upstreams keep theirs (many 5 seconds),
+        /// or calls meet connections that are closing; what an upstream says itself wins.
+        idle_timeout: Duration, "UPSTREAM_IDLE_TIMEOUT", ["HTTPX_KEEPALIVE_EXPIRY"], "4",
             Seconds { min_ms: 0, max: DAY };
         /// How long a call may wait for a connection while all are in use.
         pool_timeout: Duration, "UPSTREAM_POOL_TIMEOUT", ["HTTPX_POOL_TIMEOUT"], "10",
             Seconds { min_ms: 0, max: DAY };
+        /// The most calls of a shard that wait for a connection to one upstream; one more is
+        /// answered 503.
+        waiting_count_max: usize, "UPSTREAM_MAX_WAITING", [], "1024",
+            Count { min: 0, max: 65_536 };
         /// The largest answer of an upstream, and the largest event of a stream.
         answer_size_max: usize, "UPSTREAM_MAX_ANSWER_SIZE_BYTES", [], "16777216",
             Size { min: 1024, max: BODY };
@@ -215,7 +222,7 @@ table! {
         data_dir: PathBuf, "RINGWAY_DATA_DIR", [], "./ringway-data", FilePath;
         /// The database, as `sqlite:////var/lib/ringway/ringway.db`. Unset: `ringway.db` in the
         /// data folder.
-        database_url: Option<Secret>, "DATABASE_URL", [], "", Optional(Hidden);
+        database_url: Option<Secret>, "DATABASE_URL", [], "", Optional(DatabaseUrl);
         /// Whether missing migrations run at start. If not, run `ringway migrate` before.
         migrate_on_start: bool, "MIGRATE_ON_START", [], "true", Flag;
     }

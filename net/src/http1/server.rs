@@ -41,7 +41,9 @@ const LINGER_SIZE_MAX: usize = 1024 * 1024;
 pub struct Limits {
     /// Bounds of request heads.
     pub head: HeadLimits,
-    /// From the first byte of a head, or from connecting, to its end.
+    /// From connecting to the first byte.
+    pub first_byte_within: Duration,
+    /// From the first byte of a head to its end.
     pub head_within: Duration,
     /// From the end of the head to the end of the body.
     pub body_within: Duration,
@@ -124,19 +126,22 @@ pub async fn serve<S: Service>(
     service: &S,
     limits: &Limits,
 ) {
+    let served = Cell::new(false);
     loop {
         let active = Active {
             connection: &mut connection,
             peer,
             service,
             limits,
+            served: &served,
             cancel_on_disconnect: Rc::default(),
         };
         match Box::pin(active.run()).await {
             Next::Idle if !service.draining() => {}
             _ => break,
         }
-        if !wait_for_request(&connection, limits).await {
+        let within = if served.get() { limits.idle_within } else { limits.first_byte_within };
+        if !wait_for_request(&connection, within).await {
             break;
         }
     }
@@ -144,9 +149,9 @@ pub async fn serve<S: Service>(
 }
 
 /// Waits without a buffer; false if the connection was idle for too long or broke.
-async fn wait_for_request(connection: &Connection, limits: &Limits) -> bool {
+async fn wait_for_request(connection: &Connection, within: Duration) -> bool {
     let watch = connection.watch();
-    watch.arm(limits.idle_within.saturating_sub(RELEASE_AFTER), watch::Action::StopReading);
+    watch.arm(within.saturating_sub(RELEASE_AFTER), watch::Action::StopReading);
     watch.set_idle(true);
     let outcome = connection.readable().await;
     watch.set_idle(false);
@@ -159,6 +164,8 @@ struct Active<'a, S> {
     peer: SocketAddr,
     service: &'a S,
     limits: &'a Limits,
+    /// The connection has had a request.
+    served: &'a Cell<bool>,
     cancel_on_disconnect: Rc<Cell<bool>>,
 }
 
@@ -253,8 +260,15 @@ impl<S: Service> Active<'_, S> {
         watch.set_idle(waiting);
         match (waiting, self.connection.is_tls()) {
             (true, false) => watch.arm(RELEASE_AFTER, watch::Action::ReleaseRead),
-            (true, true) => watch.arm(self.limits.idle_within, watch::Action::StopReading),
+            (true, true) => watch.arm(self.idle_within(), watch::Action::StopReading),
             (false, _) => watch.arm(self.limits.head_within, watch::Action::StopReading),
+        }
+    }
+
+    fn idle_within(&self) -> Duration {
+        match self.served.get() {
+            true => self.limits.idle_within,
+            false => self.limits.first_byte_within,
         }
     }
 
@@ -266,6 +280,7 @@ impl<S: Service> Active<'_, S> {
         mut input: Vec<u8>,
     ) -> (Option<Next>, Vec<u8>) {
         let keep_alive = head.keep_alive() && !self.service.draining();
+        self.served.set(true);
         self.cancel_on_disconnect.set(false);
         let flag = self.cancel_on_disconnect.clone();
         let mut responder = Responder::new(head, keep_alive, flag);

@@ -1,0 +1,108 @@
+//! Who sent a request.
+
+/// Who sent a request, as their token says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The user's address, or the name that stands for one.
+    pub email: String,
+    /// Whether they command the gateway.
+    pub is_admin: bool,
+    /// The teams they act for.
+    pub teams: Teams,
+    /// What the token is good for; `None` for everything that its user may.
+    pub scopes: Option<Scopes>,
+    /// The token's id (`jti`).
+    pub token_id: Option<String>,
+    /// The end of the token, in seconds since the epoch; `None` for none.
+    pub expires_at: Option<u64>,
+}
+
+/// The claim `teams`: its three states mean three things (contract §4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Teams {
+    /// It is not there.
+    Absent,
+    /// It is `null`: every team, if the caller is an administrator.
+    Null,
+    /// The ids of teams, perhaps none.
+    Listed(Vec<String>),
+}
+
+/// What a token is good for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scopes {
+    /// The one virtual server that it opens; `None` for all.
+    pub server_id: Option<String>,
+    /// The permissions that it carries; empty or with `*`: all of its user's.
+    pub permissions: Vec<String>,
+}
+
+impl Caller {
+    /// Whoever speaks to a gateway without authentication: an administrator.
+    pub fn operator() -> Caller {
+        Caller::unnamed(true)
+    }
+
+    /// Whoever speaks, without a token, to a virtual server that needs none: nobody in particular.
+    pub fn nobody() -> Caller {
+        Caller::unnamed(false)
+    }
+
+    fn unnamed(is_admin: bool) -> Caller {
+        Caller {
+            email: "anonymous".to_owned(),
+            is_admin,
+            teams: if is_admin { Teams::Null } else { Teams::Absent },
+            scopes: None,
+            token_id: None,
+            expires_at: None,
+        }
+    }
+
+    /// Whether the token opens the virtual server `server_id`; `None` asks for what belongs to no
+    /// virtual server, which a token bound to one does not open.
+    pub fn opens(&self, server_id: Option<&str>) -> bool {
+        match self.scopes.as_ref().and_then(|scopes| scopes.server_id.as_deref()) {
+            Some(only) => server_id == Some(only),
+            None => true,
+        }
+    }
+
+    /// Whether the token carries `permission`, as `tools.execute`. That its user has it is another
+    /// question.
+    pub fn carries(&self, permission: &str) -> bool {
+        let Some(scopes) = &self.scopes else { return true };
+        let permissions = &scopes.permissions;
+        permissions.is_empty() || permissions.iter().any(|held| held == "*" || held == permission)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scoped(server_id: Option<&str>, permissions: &[&str]) -> Caller {
+        let scopes = Scopes {
+            server_id: server_id.map(str::to_owned),
+            permissions: permissions.iter().map(ToString::to_string).collect(),
+        };
+        Caller { scopes: Some(scopes), ..Caller::nobody() }
+    }
+
+    #[test]
+    fn a_token_bound_to_a_server_opens_nothing_else() {
+        let caller = scoped(Some("a"), &["*"]);
+        assert!(caller.opens(Some("a")) && !caller.opens(Some("b")) && !caller.opens(None));
+        let caller = scoped(None, &[]);
+        assert!(caller.opens(Some("a")) && caller.opens(None));
+    }
+
+    #[test]
+    fn a_token_carries_the_permissions_that_it_names_and_without_names_all() {
+        assert!(scoped(None, &["tools.read"]).carries("tools.read"));
+        assert!(!scoped(None, &["tools.read"]).carries("tools.execute"));
+        assert!(scoped(None, &["*"]).carries("tools.execute"));
+        assert!(scoped(None, &[]).carries("tools.execute"));
+        assert!(Caller::operator().carries("tools.execute"));
+    }
+}

@@ -1,0 +1,198 @@
+//! Who sent this request: the question that every request asks, answered from memory when it can.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::cache::TokenCache;
+use super::caller::Caller;
+use super::claims::Span;
+use super::credentials;
+use super::error::{AuthError, Fault, KeyError};
+use super::token::Rules;
+use crate::settings::{Auth, Settings};
+
+/// A shard's judge of tokens. It remembers the good ones, never past their end; what it refuses it
+/// looks at anew each time.
+pub struct Verifier {
+    rules: Option<Arc<Rules>>,
+    cache: RefCell<TokenCache<Verified>>,
+    /// Who comes without a token, if they may.
+    unnamed: Option<Rc<Caller>>,
+}
+
+#[derive(Clone)]
+struct Verified {
+    caller: Rc<Caller>,
+    span: Span,
+}
+
+/// Loads the rules that the verifiers of all shards share; `None` if no token can be checked and
+/// none is needed.
+///
+/// # Errors
+///
+/// [`KeyError`] if tokens are needed and cannot be checked: do not start.
+pub fn shared_rules(settings: &Settings) -> Result<Option<Arc<Rules>>, KeyError> {
+    match Rules::load(settings) {
+        Ok(rules) => Ok(Some(Arc::new(rules))),
+        Err(KeyError::Unset { .. }) if !settings.auth.required => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Verifier {
+    /// Makes the verifier of one shard.
+    pub fn new(auth: &Auth, rules: Option<Arc<Rules>>) -> Verifier {
+        Verifier {
+            rules,
+            cache: RefCell::new(TokenCache::new(auth.token_count_max)),
+            unnamed: (!auth.required).then(|| Rc::new(Caller::operator())),
+        }
+    }
+
+    /// Says who sent a request with these values of `Authorization` and `Cookie`, at `now` in
+    /// seconds since the epoch. A path that takes no cookies (`/mcp`) passes `None` for it. The
+    /// header wins over the cookie: a browser sends a cookie by itself, a header never.
+    ///
+    /// Without authentication, whoever sends no token is an administrator; a token that was sent
+    /// is checked even then, since its sender relies on being who it says.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError`]: answer 401.
+    pub fn identify(
+        &self,
+        authorization: Option<&[u8]>,
+        cookie: Option<&[u8]>,
+        now: u64,
+    ) -> Result<Rc<Caller>, AuthError> {
+        let token = authorization.and_then(credentials::bearer);
+        let token = token.or_else(|| cookie.and_then(credentials::cookie));
+        match (token, &self.rules, &self.unnamed) {
+            (Some(token), Some(rules), _) => {
+                self.recall(rules, token, now).map_err(AuthError::Invalid)
+            }
+            (_, _, Some(unnamed)) => Ok(unnamed.clone()),
+            _ => Err(AuthError::Missing),
+        }
+    }
+
+    /// Forgets every token, after a key, a user or a revocation changed.
+    pub fn forget_all(&self) {
+        self.cache.borrow_mut().clear();
+    }
+
+    fn recall(&self, rules: &Rules, token: &[u8], now: u64) -> Result<Rc<Caller>, Fault> {
+        let mut cache = self.cache.borrow_mut();
+        if let Some(verified) = cache.get(token) {
+            let checked = verified.span.check(now);
+            if checked == Err(Fault::Expired) {
+                cache.remove(token);
+            }
+            return checked.map(|()| verified.caller);
+        }
+        let (caller, span) = rules.read(token)?;
+        span.check(now)?;
+        let caller = Rc::new(caller);
+        cache.put(token, Verified { caller: caller.clone(), span });
+        Ok(caller)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::token::tests::{Forge, NOW, settings};
+
+    fn verifier(overrides: &[(&str, &str)]) -> (Verifier, Forge) {
+        let settings = settings(overrides);
+        let rules = shared_rules(&settings).unwrap();
+        (Verifier::new(&settings.auth, rules), Forge::new(&settings))
+    }
+
+    fn ask(verifier: &Verifier, token: &str, now: u64) -> Result<Rc<Caller>, AuthError> {
+        verifier.identify(Some(format!("Bearer {token}").as_bytes()), None, now)
+    }
+
+    #[test]
+    fn gives_the_same_caller_from_memory_as_at_first_sight() {
+        let (verifier, forge) = verifier(&[]);
+        let token = forge.token(r#"{"sub":"a@b"}"#);
+        let first = ask(&verifier, &token, NOW).unwrap();
+        let second = ask(&verifier, &token, NOW).unwrap();
+        assert!(Rc::ptr_eq(&first, &second));
+    }
+
+    /// The property that the cache must not break, at every second around the end, however often
+    /// and in whatever order it is asked, and as clocks step back.
+    #[test]
+    fn never_answers_outside_the_time_of_a_token() {
+        let (verifier, forge) = verifier(&[("TOKEN_CACHE_SIZE", "4")]);
+        let tokens: Vec<_> = (0..8)
+            .map(|number| {
+                let (nbf, exp) = (NOW + number, NOW + 20 + number);
+                let claims = format!(r#"{{"sub":"{number}","nbf":{nbf},"exp":{exp}}}"#);
+                (forge.token(&claims), nbf - 10, exp)
+            })
+            .collect();
+        for step in 0..2000_u64 {
+            // A walk over every residue: 37 and 60 share no factor, so no second is left out.
+            let now = NOW - 15 + (step * 37) % 60;
+            let (token, begins_at, ends_at) = &tokens[(step % 8) as usize];
+            let is_good = (*begins_at..*ends_at).contains(&now);
+            assert_eq!(ask(&verifier, token, now).is_ok(), is_good, "at {now}, step {step}");
+        }
+    }
+
+    #[test]
+    fn asks_for_a_token_without_calling_an_absent_one_invalid() {
+        let (verifier, _) = verifier(&[]);
+        for header in [None, Some(b"Basic YTpi".as_slice())] {
+            let error = verifier.identify(header, None, NOW).unwrap_err();
+            assert_eq!(error, AuthError::Missing);
+            assert_eq!(error.challenge(), "Bearer");
+            assert_eq!(error.detail(), "Authorization token required");
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_token_that_was_sent() {
+        let (verifier, forge) = verifier(&[]);
+        let token = forge.token(&format!(r#"{{"sub":"a","exp":{NOW}}}"#));
+        let error = ask(&verifier, &token, NOW).unwrap_err();
+        assert_eq!(
+            error.challenge(),
+            "Bearer error=\"invalid_token\", error_description=\"The token has expired\""
+        );
+        assert_eq!(error.detail(), "Invalid authentication credentials");
+    }
+
+    #[test]
+    fn takes_a_cookie_where_it_is_offered_and_the_header_before_it() {
+        let (verifier, forge) = verifier(&[]);
+        let (header, cookie) = (forge.token(r#"{"sub":"h"}"#), forge.token(r#"{"sub":"c"}"#));
+        let (header, cookie) = (format!("bearer {header}"), format!("jwt_token={cookie}"));
+        let by = |header: Option<&str>, cookie: Option<&str>| {
+            let (header, cookie) = (header.map(str::as_bytes), cookie.map(str::as_bytes));
+            verifier.identify(header, cookie, NOW).map(|caller| caller.email.clone())
+        };
+        assert_eq!(by(None, Some(&cookie)), Ok("c".into()));
+        assert_eq!(by(Some(&header), Some(&cookie)), Ok("h".into()));
+        assert_eq!(by(None, None), Err(AuthError::Missing));
+    }
+
+    #[test]
+    fn an_open_gateway_takes_the_unnamed_for_its_operator_and_still_checks_tokens() {
+        let (verifier, forge) = verifier(&[("AUTH_REQUIRED", "false")]);
+        assert!(verifier.identify(None, None, NOW).unwrap().is_admin);
+        assert!(!ask(&verifier, &forge.token(r#"{"sub":"a"}"#), NOW).unwrap().is_admin);
+        assert!(ask(&verifier, "rubbish", NOW).is_err());
+    }
+
+    #[test]
+    fn an_open_gateway_without_a_key_needs_none() {
+        let (open, _) = verifier(&[("AUTH_REQUIRED", "false"), ("JWT_ALGORITHM", "ES256")]);
+        assert!(ask(&open, "rubbish", NOW).unwrap().is_admin);
+    }
+}

@@ -1,0 +1,364 @@
+//! The path of a request: envelope → era → route → upstream → reply.
+//!
+//! There is no socket in it. Authentication came before, since it happens before the body is read;
+//! what is written how comes after.
+
+use std::borrow::Cow;
+
+use net::jsonrpc::{self, Message, MessageKind, Param};
+
+use crate::{
+    catalog::{Catalog, Upstream, View, param_headers},
+    failure::{Failure, ProtocolError},
+    mcp::{self, Era, HeaderSource, Kind, PageRequest, Pages, Transport, code},
+    reply::{Accepts, Relayed, Reply},
+    route,
+    state::Options,
+    upstream::{Answer, Edit, Outcome, Outgoing, Relay},
+};
+
+mod stream;
+
+/// What the path takes of its shard.
+pub struct Parts<'a, R> {
+    /// The snapshot.
+    pub catalog: &'a Catalog,
+    /// The rendered lists.
+    pub pages: &'a Pages,
+    /// The way to the upstreams.
+    pub relay: &'a R,
+    /// What the operator chose.
+    pub options: &'a Options,
+}
+
+/// A request that was admitted.
+pub struct Request<'a> {
+    /// The virtual server's id; empty for everything.
+    pub server_id: &'a str,
+    /// How it came.
+    pub transport: Transport,
+    /// Its header fields.
+    pub headers: &'a dyn HeaderSource,
+    /// What the client takes.
+    pub accepts: Accepts,
+    /// The message.
+    pub body: &'a [u8],
+}
+
+/// The answer, with what the transport must know of the request.
+pub struct Answered<'a> {
+    /// The raw id, where there is one.
+    pub id: Option<&'a str>,
+    /// The client's leaving cancels (the stateless revision).
+    pub modern: bool,
+    /// The reply.
+    pub outcome: Result<Reply, Failure>,
+}
+
+/// Tells the transport, before anything is waited for, whether the client's leaving cancels.
+pub type OnEra<'a> = &'a dyn Fn(Era);
+
+/// Answers one message.
+pub async fn answer<'a, R: Relay>(
+    parts: &Parts<'_, R>,
+    request: &Request<'a>,
+    on_era: OnEra<'_>,
+) -> Answered<'a> {
+    let message = match Message::parse(request.body, &parts.options.envelope) {
+        Ok(message) => message,
+        Err(error) => {
+            let id = error.id.and_then(|id| std::str::from_utf8(id.of_bytes(request.body)).ok());
+            let failure = Failure::protocol(400, error.code(), error.to_string());
+            return Answered { id, modern: false, outcome: Err(failure) };
+        }
+    };
+    let id = message.id();
+    let era = match mcp::find_era(&message, request.headers, request.transport) {
+        Ok(era) => era,
+        Err(failure) => return Answered { id, modern: true, outcome: Err(failure) },
+    };
+    on_era(era);
+    let modern = era == Era::Modern;
+    let outcome = match message.kind() {
+        MessageKind::Request => handle(parts, request, &message, era).await,
+        MessageKind::Response if modern => {
+            Err(Failure::protocol(400, code::INVALID_REQUEST, "A client sends no responses here"))
+        }
+        MessageKind::Notification | MessageKind::Response => Ok(Reply::Accepted),
+    };
+    Answered { id, modern, outcome }
+}
+
+/// Finds what the method is for and does it.
+async fn handle<R: Relay>(
+    parts: &Parts<'_, R>,
+    request: &Request<'_>,
+    message: &Message<'_>,
+    era: Era,
+) -> Result<Reply, Failure> {
+    let params_size = message.params().map_or(0, str::len);
+    if params_size > parts.options.params_size_max {
+        return Err(Failure::TooLarge { bytes_max: parts.options.params_size_max as u64 });
+    }
+    let server_id = match request.transport {
+        Transport::Rpc => text_param(message, Param::ServerId)?,
+        Transport::StreamableHttp => None,
+    };
+    let server_id = server_id.as_deref().unwrap_or(request.server_id);
+    let view = view(parts.catalog, server_id)?;
+    let call = Call { parts, request, message, era, view };
+    match message.method() {
+        "tools/call" => call.tool().await,
+        "tools/list" => call.list(server_id, Kind::Tools),
+        "resources/list" => call.list(server_id, Kind::Resources),
+        "resources/templates/list" => call.list(server_id, Kind::Templates),
+        "prompts/list" => call.list(server_id, Kind::Prompts),
+        "resources/read" => call.resource().await,
+        "prompts/get" => call.prompt().await,
+        "completion/complete" => call.completion().await,
+        "server/discover" if era == Era::Modern => Ok(call.describe(mcp::discover)),
+        "initialize" => {
+            let version = text_param(message, Param::ProtocolVersion)?;
+            let version = version.ok_or_else(|| needed("protocolVersion"))?;
+            Ok(call.describe(|offer| mcp::initialize(offer, Some(&version))))
+        }
+        "ping" => Ok(Reply::Result(b"{}".to_vec())),
+        method => {
+            let text = format!("Method not found: {method}");
+            Err(Failure::protocol(200, code::METHOD_NOT_FOUND, text))
+        }
+    }
+}
+
+/// What `server_id` offers; empty means everything.
+fn view<'a>(catalog: &'a Catalog, server_id: &str) -> Result<&'a View, Failure> {
+    if server_id.is_empty() {
+        return Ok(&catalog.everything);
+    }
+    let server = catalog.server(server_id).filter(|server| server.record.enabled);
+    server.map(|server| &server.view).ok_or_else(|| {
+        Failure::protocol(404, code::INVALID_PARAMS, format!("Server not found: {server_id}"))
+    })
+}
+
+/// One request with all that its handling needs.
+struct Call<'a, R> {
+    parts: &'a Parts<'a, R>,
+    request: &'a Request<'a>,
+    message: &'a Message<'a>,
+    era: Era,
+    view: &'a View,
+}
+
+impl<R: Relay> Call<'_, R> {
+    fn list(&self, endpoint: &str, kind: Kind) -> Result<Reply, Failure> {
+        let cursor = text_param(self.message, Param::Cursor)?;
+        let request = PageRequest {
+            endpoint,
+            kind,
+            era: self.era,
+            cursor: cursor.as_deref(),
+            count_max: self.parts.options.page_count_max,
+        };
+        self.parts.pages.get(&request, self.view).map(Reply::Page)
+    }
+
+    fn describe(&self, result: impl Fn(&mcp::Offer) -> String) -> Reply {
+        let app_name = &self.parts.options.app_name;
+        let offer = mcp::Offer::of(self.parts.catalog, self.view, app_name);
+        Reply::Result(result(&offer).into_bytes())
+    }
+
+    async fn tool(&self) -> Result<Reply, Failure> {
+        let name = self.name(Param::Name, "name")?;
+        let Some((entry, upstream)) = route::tool(self.parts.catalog, self.view, &name) else {
+            return Err(Failure::protocol(
+                200,
+                code::INVALID_PARAMS,
+                format!("Unknown tool: {name}"),
+            ));
+        };
+        let arguments = self.message.param(Param::Arguments);
+        if self.checks_headers() {
+            mcp::check_param_headers(self.request.headers, entry, arguments)?;
+        }
+        let original_name = &entry.record.original_name;
+        let mut outgoing = self.outgoing(Param::Name, &name, original_name);
+        outgoing.within = self.parts.options.tool_within;
+        outgoing.param_headers = param_headers::encode_all(&entry.param_headers, arguments);
+        self.relay(upstream, &outgoing, false).await
+    }
+
+    async fn prompt(&self) -> Result<Reply, Failure> {
+        let name = self.name(Param::Name, "name")?;
+        let Some((entry, upstream)) = route::prompt(self.parts.catalog, self.view, &name) else {
+            let text = format!("Unknown prompt: {name}");
+            return Err(Failure::protocol(200, code::INVALID_PARAMS, text));
+        };
+        let outgoing = self.outgoing(Param::Name, &name, &entry.record.original_name);
+        self.relay(upstream, &outgoing, false).await
+    }
+
+    async fn resource(&self) -> Result<Reply, Failure> {
+        let uri = self.name(Param::Uri, "uri")?;
+        let Some(upstream) = route::resource(self.parts.catalog, self.view, &uri) else {
+            return Err(self.no_such_resource(&uri));
+        };
+        let outgoing = self.outgoing(Param::Uri, &uri, &uri);
+        self.relay(upstream, &outgoing, true).await
+    }
+
+    async fn completion(&self) -> Result<Reply, Failure> {
+        let raw = self.message.param(Param::Ref).filter(|raw| raw.starts_with('{'));
+        let raw = raw.ok_or_else(|| needed("ref"))?;
+        let places = jsonrpc::pick(raw, ["name", "uri"]).map_err(|error| {
+            Failure::protocol(200, code::INVALID_PARAMS, format!("params.ref: {error}"))
+        })?;
+        let [name, uri] = places.map(|place| Some((place?, text_of(place?.of_text(raw))?)));
+        let (place, text, target) = match (name, uri) {
+            (Some((place, name)), _) => {
+                let target = route::prompt(self.parts.catalog, self.view, &name);
+                let target = target.map(|(entry, up)| (entry.record.original_name.as_str(), up));
+                (place, name, target)
+            }
+            (None, Some((place, uri))) => {
+                let target = route::template(self.parts.catalog, self.view, &uri);
+                (place, uri, target.map(|up| ("", up)))
+            }
+            (None, None) => return Err(needed("ref.name or ref.uri")),
+        };
+        let Some((original, upstream)) = target else {
+            let text = format!("Unknown reference: {text}");
+            return Err(Failure::protocol(200, code::INVALID_PARAMS, text));
+        };
+        let mut outgoing = self.plain_outgoing();
+        if !original.is_empty() && original != text {
+            let offset = raw.as_ptr() as usize - self.params().as_ptr() as usize;
+            outgoing
+                .edits
+                .push(Edit { span: place.shifted(offset), replacement: quoted(original) });
+        }
+        self.relay(upstream, &outgoing, false).await
+    }
+
+    /// The name or URI that the request is about, checked against its header.
+    fn name(&self, param: Param, key: &str) -> Result<Cow<'_, str>, Failure> {
+        let name = text_param(self.message, param)?.ok_or_else(|| needed(key))?;
+        if self.checks_headers() {
+            mcp::check_names(self.request.headers, &name)?;
+        }
+        Ok(name)
+    }
+
+    fn checks_headers(&self) -> bool {
+        self.era == Era::Modern && self.request.transport == Transport::StreamableHttp
+    }
+
+    fn no_such_resource(&self, uri: &str) -> Failure {
+        let modern = self.era == Era::Modern;
+        Failure::Protocol(ProtocolError {
+            status: 200,
+            code: if modern { code::INVALID_PARAMS } else { code::RESOURCE_NOT_FOUND },
+            message: format!("Resource not found: {uri}"),
+            data: Some(serde_json::json!({"uri": uri}).to_string()),
+        })
+    }
+
+    fn params(&self) -> &str {
+        self.message.params().unwrap_or("{}")
+    }
+
+    /// The request for the upstream, with `original` in the place of `name`.
+    fn outgoing<'o>(&'o self, param: Param, name: &str, original: &'o str) -> Outgoing<'o> {
+        let mut outgoing = self.plain_outgoing();
+        outgoing.name = Some(original);
+        if name != original
+            && let Some(span) = self.within_params(self.message.param_place(param))
+        {
+            outgoing.edits.push(Edit { span, replacement: quoted(original) });
+        }
+        outgoing
+    }
+
+    fn plain_outgoing(&self) -> Outgoing<'_> {
+        let raw_meta = self.message.param(Param::Meta).filter(|raw| raw.starts_with('{'));
+        let meta = self
+            .within_params(self.message.param_place(Param::Meta))
+            .filter(|_| raw_meta.is_some());
+        let token = raw_meta.and_then(|raw| jsonrpc::pick(raw, ["progressToken"]).ok()?[0]);
+        let progress_token =
+            token.zip(meta).map(|(token, meta)| token.shifted(meta.start as usize));
+        Outgoing {
+            method: self.message.method(),
+            params: self.params().as_bytes(),
+            edits: Vec::new(),
+            meta,
+            progress_token,
+            name: None,
+            param_headers: Vec::new(),
+            modern: self.era == Era::Modern,
+            within: self.parts.options.request_within,
+        }
+    }
+
+    /// A place of the message as a place of its params.
+    fn within_params(&self, place: Option<net::Span>) -> Option<net::Span> {
+        let (place, params) = (place?, self.message.params_place()?);
+        let offset = params.start as usize;
+        Some(net::Span::new(place.start as usize - offset, place.end as usize - offset))
+    }
+
+    /// Sends the request upstream and makes of the answer what this client understands.
+    async fn relay(
+        &self,
+        upstream: &std::sync::Arc<Upstream>,
+        outgoing: &Outgoing<'_>,
+        cached: bool,
+    ) -> Result<Reply, Failure> {
+        let modern_upstream = upstream.record.era == Some(storage::record::Era::Modern);
+        let translation = stream::Translation::between(self.era, modern_upstream, cached);
+        match self.parts.relay.request(upstream, outgoing).await? {
+            Answer::Whole(reply) => translation.reply(reply, &upstream.record.name),
+            Answer::Stream(source) => {
+                let id = self.message.id().unwrap_or("null");
+                let name = &upstream.record.name;
+                stream::relay(source, id, name, translation, self.request.accepts).await
+            }
+        }
+    }
+}
+
+fn quoted<'a>(text: &str) -> Cow<'a, [u8]> {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    jsonrpc::write_string(&mut out, text);
+    Cow::Owned(out)
+}
+
+fn text_of(raw: &str) -> Option<Cow<'_, str>> {
+    jsonrpc::unescape(raw).ok()
+}
+
+/// The text of a parameter, if it is there.
+fn text_param<'a>(message: &Message<'a>, param: Param) -> Result<Option<Cow<'a, str>>, Failure> {
+    let Some(raw) = message.param(param) else { return Ok(None) };
+    if raw == "null" {
+        return Ok(None);
+    }
+    jsonrpc::unescape(raw).map(Some).map_err(|_| {
+        let text = format!("params: {raw:.100} is not a string that can be read");
+        Failure::protocol(200, code::INVALID_PARAMS, text)
+    })
+}
+
+fn needed(key: &str) -> Failure {
+    Failure::protocol(200, code::INVALID_PARAMS, format!("params.{key} is required"))
+}
+
+/// An upstream's outcome as a reply that relays it untouched.
+fn relayed(reply: crate::upstream::Reply) -> Reply {
+    let is_error = reply.outcome == Outcome::Error;
+    Reply::Relayed(Relayed { bytes: reply.bytes, place: reply.span, is_error })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,398 @@
+use std::{cell::RefCell, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use net::jsonrpc::{AnswerKind, EnvelopeLimits};
+use storage::{
+    Change, Current,
+    record::{Era as UpstreamEra, Gateway, Prompt, Resource, Server, Tool},
+    seal::Sealer,
+};
+
+use super::*;
+use crate::upstream::Reply as UpstreamReply;
+
+/// Upstreams that answer what they are told to, and remember what they were sent.
+struct Canned {
+    result: &'static str,
+    sent: RefCell<Vec<(String, String, String)>>,
+}
+
+impl Relay for Canned {
+    async fn request(
+        &self,
+        upstream: &Arc<Upstream>,
+        outgoing: &Outgoing<'_>,
+    ) -> Result<Answer, Failure> {
+        let mut params = Vec::new();
+        outgoing.write_params(&mut params);
+        let params = String::from_utf8(params).expect("JSON is text");
+        let method = outgoing.method.to_owned();
+        self.sent.borrow_mut().push((upstream.record.name.clone(), method, params));
+        let bytes = self.result.as_bytes().to_vec();
+        let (outcome, raw) = match self.result.strip_prefix('!') {
+            Some(raw) => (Outcome::Error, raw),
+            None => (Outcome::Result, self.result),
+        };
+        let start = bytes.len() - raw.len();
+        let span = net::Span::new(start, bytes.len());
+        Ok(Answer::Whole(UpstreamReply { bytes, span, outcome }))
+    }
+}
+
+struct Headers(Vec<(&'static str, String)>);
+
+impl HeaderSource for Headers {
+    fn get(&self, name: &str) -> Option<&[u8]> {
+        let found = self.0.iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_bytes())
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.0.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name)).count()
+    }
+}
+
+fn records() -> Vec<Current> {
+    let gateway = |id: &str, era| {
+        Current::Gateway(Arc::new(Gateway {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            era: Some(era),
+            ..Gateway::default()
+        }))
+    };
+    let tool = |id: &str, gateway: &str, name: &str, schema: &str| {
+        Current::Tool(Arc::new(Tool {
+            id: id.to_owned(),
+            gateway_id: Some(gateway.to_owned()),
+            original_name: name.to_owned(),
+            name: format!("{gateway}-{name}"),
+            definition: format!(r#"{{"name":"{name}","inputSchema":{schema}}}"#),
+            ..Tool::default()
+        }))
+    };
+    let region =
+        r#"{"type":"object","properties":{"r":{"type":"string","x-mcp-header":"Region"}}}"#;
+    vec![
+        gateway("old", UpstreamEra::Legacy),
+        gateway("new", UpstreamEra::Modern),
+        tool("1", "old", "echo", r#"{"type":"object"}"#),
+        tool("2", "new", "echo", r#"{"type":"object"}"#),
+        tool("3", "new", "where", region),
+        Current::Resource(Arc::new(Resource {
+            id: "4".to_owned(),
+            gateway_id: Some("old".to_owned()),
+            uri: "test://{id}".to_owned(),
+            uri_template: Some("test://{id}".to_owned()),
+            definition: r#"{"uriTemplate":"test://{id}"}"#.to_owned(),
+            ..Resource::default()
+        })),
+        Current::Prompt(Arc::new(Prompt {
+            id: "5".to_owned(),
+            gateway_id: Some("old".to_owned()),
+            original_name: "greet".to_owned(),
+            name: "old-greet".to_owned(),
+            definition: r#"{"name":"greet"}"#.to_owned(),
+            ..Prompt::default()
+        })),
+        Current::Server(Arc::new(Server {
+            id: "s".to_owned(),
+            name: "s".to_owned(),
+            tool_prefix: Some(String::new()),
+            associated_gateways: vec!["old".to_owned()],
+            ..Server::default()
+        })),
+    ]
+}
+
+/// A gateway with two upstreams, of either era, that answer `result`.
+struct World {
+    catalog: Catalog,
+    pages: Pages,
+    relay: Canned,
+    options: Options,
+}
+
+impl World {
+    fn answering(result: &'static str) -> World {
+        let mut catalog = Catalog::default();
+        let changes = records().into_iter().zip(1..);
+        let changes = changes.map(|(current, sequence)| Change { sequence, current }).collect();
+        catalog.apply(changes, &Sealer::new("a secret that only tests have"));
+        World {
+            catalog,
+            pages: Pages::default(),
+            relay: Canned { result, sent: RefCell::default() },
+            options: Options {
+                app_name: "Ringway".to_owned(),
+                envelope: EnvelopeLimits::default(),
+                params_size_max: 10_000,
+                page_count_max: 2,
+                tool_within: Duration::from_secs(1),
+                request_within: Duration::from_secs(1),
+            },
+        }
+    }
+
+    /// Answers `body` and returns what the client would read: the message, or the failure.
+    fn ask(&self, request: &Request<'_>) -> String {
+        let parts = Parts {
+            catalog: &self.catalog,
+            pages: &self.pages,
+            relay: &self.relay,
+            options: &self.options,
+        };
+        let answered = answer(&parts, request, &|_| ()).now_or_never();
+        let answered = answered.expect("canned upstreams answer at once");
+        let id = answered.id.unwrap_or("null");
+        let mut out = Vec::new();
+        match answered.outcome {
+            Ok(Reply::Accepted) => return "accepted".to_owned(),
+            Ok(Reply::Page(raw)) => jsonrpc::result(&mut out, id, text(&raw)),
+            Ok(Reply::Result(raw)) => jsonrpc::result(&mut out, id, text(&raw)),
+            Ok(Reply::Error(raw)) => return format!("{id} error {}", text(&raw)),
+            Ok(Reply::Relayed(relayed)) => {
+                let raw = text(relayed.place.of_bytes(&relayed.bytes));
+                if relayed.is_error {
+                    return format!("{id} error {raw}");
+                }
+                jsonrpc::result(&mut out, id, raw);
+            }
+            Ok(Reply::Stream(_)) => unreachable!("canned upstreams do not stream"),
+            Err(failure) => {
+                return format!("{id} {} {} {failure}", failure.rpc_status(), failure.code());
+            }
+        }
+        let parsed = net::jsonrpc::Answer::parse(&out, &EnvelopeLimits::default());
+        assert_eq!(parsed.expect("an answer").kind(), AnswerKind::Result);
+        text(&out).to_owned()
+    }
+
+    fn legacy(&self, server_id: &str, body: &str) -> String {
+        let headers = Headers(vec![("MCP-Protocol-Version", "2025-11-25".to_owned())]);
+        self.ask(&request(server_id, Transport::StreamableHttp, &headers, body))
+    }
+
+    fn modern(&self, name: &str, extra: &[(&'static str, &str)], body: &str) -> String {
+        let method = serde_json::from_str::<serde_json::Value>(body).expect("JSON");
+        let method = method["method"].as_str().expect("a method").to_owned();
+        let mut headers = vec![
+            ("MCP-Protocol-Version", mcp::MODERN.to_owned()),
+            ("Mcp-Method", method),
+            ("Mcp-Name", name.to_owned()),
+        ];
+        headers.extend(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        let headers = Headers(headers);
+        self.ask(&request("", Transport::StreamableHttp, &headers, body))
+    }
+
+    fn sent(&self) -> (String, String, String) {
+        self.relay.sent.borrow_mut().pop().expect("something was sent")
+    }
+}
+
+fn request<'a>(
+    server_id: &'a str,
+    transport: Transport,
+    headers: &'a Headers,
+    body: &'a str,
+) -> Request<'a> {
+    let accepts = Accepts { json: true, events: true };
+    Request { server_id, transport, headers, accepts, body: body.as_bytes() }
+}
+
+fn text(raw: &[u8]) -> &str {
+    std::str::from_utf8(raw).expect("JSON is text")
+}
+
+const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
+
+#[test]
+fn splices_the_upstreams_name_and_relays_every_other_byte() {
+    let world = World::answering(r#"{ "content":[1.0e2], "x":"\u0041" }"#);
+    let body = r#"{"jsonrpc":"2.0","id":"a\u0041","method":"tools/call","params":{ "arguments":{"name":"n", "z": 1.10},"name":"old-echo" ,"odd":[null]}}"#;
+    let got = world.legacy("", body);
+    assert_eq!(
+        got,
+        r#"{"jsonrpc":"2.0","id":"a\u0041","result":{ "content":[1.0e2], "x":"\u0041" }}"#
+    );
+    let (upstream, method, params) = world.sent();
+    assert_eq!((&*upstream, &*method), ("old", "tools/call"));
+    assert_eq!(params, r#"{ "arguments":{"name":"n", "z": 1.10},"name":"echo" ,"odd":[null]}"#);
+}
+
+#[test]
+fn calls_by_the_upstreams_own_name_where_the_prefix_is_empty() {
+    let world = World::answering("{}");
+    let call = |name| {
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{name}"}}}}"#)
+    };
+    assert_eq!(world.legacy("s", &call("echo")), r#"{"jsonrpc":"2.0","id":1,"result":{}}"#);
+    assert_eq!(world.legacy("s", &call("old-echo")), "1 200 -32602 Unknown tool: old-echo");
+    let gone = world.legacy("t", &call("echo"));
+    assert_eq!(gone, "1 404 -32602 Server not found: t");
+}
+
+#[test]
+fn completes_a_legacy_result_for_a_modern_client_and_strips_a_modern_one_for_a_legacy_client() {
+    let world = World::answering(r#"{"resultType":"complete","content":[],"ttlMs":1}"#);
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"new-echo"}}"#;
+    let expected = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#;
+    assert_eq!(world.legacy("", body), expected);
+    let world = World::answering(r#"{"content":[]}"#);
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"old-echo",{META}}}}}"#
+    );
+    let got = world.modern("old-echo", &[], &body);
+    assert_eq!(got, r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","content":[]}}"#);
+}
+
+#[test]
+fn renumbers_the_errors_that_the_eras_number_differently() {
+    let world = World::answering(r#"!{"code":-32002,"message":"no","data":{"uri":"u"}}"#);
+    let read = |meta: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{{"uri":"test://1"{meta}}}}}"#
+        )
+    };
+    let got = world.legacy("", &read(""));
+    assert_eq!(got, r#"1 error {"code":-32002,"message":"no","data":{"uri":"u"}}"#);
+    let got = world.modern("test://1", &[], &read(&format!(",{META}")));
+    assert_eq!(got, r#"1 error {"code":-32602,"message":"no","data":{"uri":"u"}}"#);
+}
+
+#[test]
+fn pages_lists_and_refuses_a_cursor_that_it_did_not_give() {
+    let world = World::answering("{}");
+    let list = |cursor: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{{{cursor}}}}}"#)
+    };
+    let first = world.legacy("", &list(""));
+    let value: serde_json::Value = serde_json::from_str(&first).expect("JSON");
+    let names = |value: &serde_json::Value| {
+        let tools = value["result"]["tools"].as_array().expect("tools").clone();
+        tools
+            .iter()
+            .map(|tool| tool["name"].as_str().expect("a name").to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(&value), ["new-echo", "new-where"]);
+    let cursor = value["result"]["nextCursor"].as_str().expect("there is more");
+    let second = world.legacy("", &list(&format!(r#""cursor":"{cursor}""#)));
+    let value: serde_json::Value = serde_json::from_str(&second).expect("JSON");
+    assert_eq!(names(&value), ["old-echo"]);
+    assert!(value["result"].get("nextCursor").is_none());
+    assert_eq!(world.legacy("", &list(r#""cursor":"""#)), first);
+    assert!(world.legacy("", &list(r#""cursor":"%%""#)).starts_with("1 200 -32602 Invalid cursor"));
+}
+
+#[test]
+fn holds_modern_requests_to_their_headers() {
+    let world = World::answering("{}");
+    let call = |meta: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"new-where","arguments":{{"r":"eu"}}{meta}}}}}"#
+        )
+    };
+    let whole = call(&format!(",{META}"));
+    let region: &[(&str, &str)] = &[("Mcp-Param-Region", "eu")];
+    assert!(world.modern("new-where", region, &whole).contains("\"result\""));
+    let mismatch = "1 400 -32020";
+    assert!(world.modern("other", region, &whole).starts_with(mismatch));
+    assert!(world.modern("new-where", &[], &whole).starts_with(mismatch), "no Mcp-Param-Region");
+    let wrong: &[(&str, &str)] = &[("Mcp-Param-Region", "us")];
+    assert!(world.modern("new-where", wrong, &whole).starts_with(mismatch));
+    let twice: &[(&str, &str)] = &[("Mcp-Param-Region", "eu"), ("Mcp-Name", "new-where")];
+    assert!(world.modern("new-where", twice, &whole).starts_with(mismatch), "Mcp-Name twice");
+    assert!(world.modern("new-where", region, &call("")).starts_with("1 400 -32602"), "no _meta");
+    let future = whole.replace("2026-07-28", "2030-01-01");
+    assert!(world.modern("new-where", region, &future).starts_with(mismatch));
+    let encoded = "=?base64?bmV3LXdoZXJl?=";
+    assert!(
+        world.modern(encoded, region, &whole).contains("\"result\""),
+        "decoded before compared"
+    );
+}
+
+#[test]
+fn names_the_revisions_it_speaks_to_those_who_speak_another() {
+    let world = World::answering("{}");
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{}}"#;
+    let headers = Headers(vec![("mcp-protocol-version", "1999-01-01".to_owned())]);
+    let got = world.ask(&request("", Transport::StreamableHttp, &headers, body));
+    assert!(got.starts_with("1 400 -32600 Unsupported protocol version: 1999-01-01"), "{got}");
+    let removed = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{{META}}}}}"#);
+    assert!(world.modern("", &[], &removed).starts_with("1 404 -32601"));
+    let future = removed.replace("2026-07-28", "2030-01-01");
+    let headers = Headers(vec![("mcp-protocol-version", "2030-01-01".to_owned())]);
+    let got = world.ask(&request("", Transport::StreamableHttp, &headers, &future));
+    assert!(got.starts_with("1 400 -32022"), "{got}");
+}
+
+#[test]
+fn negotiates_the_revision_of_a_handshake() {
+    let world = World::answering("{}");
+    for (asked, agreed) in [
+        ("2024-11-05", "2024-11-05"),
+        ("2025-11-25", "2025-11-25"),
+        ("2026-07-28", "2025-11-25"),
+        ("1999-01-01", "2025-11-25"),
+    ] {
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":"{asked}","capabilities":{{}}}}}}"#
+        );
+        let headers = Headers(Vec::new());
+        let got = world.ask(&request("", Transport::StreamableHttp, &headers, &body));
+        let value: serde_json::Value = serde_json::from_str(&got).expect("JSON");
+        assert_eq!(value["result"]["protocolVersion"], agreed);
+        assert_eq!(value["result"]["serverInfo"]["name"], "Ringway");
+    }
+}
+
+#[test]
+fn routes_completion_to_the_upstream_of_what_it_refers_to() {
+    let world = World::answering(r#"{"completion":{"values":[]}}"#);
+    let complete = |reference: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{{"ref": {reference},"argument":{{"name":"a","value":"b"}}}}}}"#
+        )
+    };
+    let prompt = r#"{"type":"ref/prompt","name":"old-greet"}"#;
+    assert!(world.legacy("", &complete(prompt)).contains("completion"));
+    assert!(world.sent().2.contains(r#""ref": {"type":"ref/prompt","name":"greet"},"argument""#));
+    let template = r#"{"type":"ref/resource","uri":"test://{id}"}"#;
+    assert!(world.legacy("", &complete(template)).contains("completion"));
+    assert!(world.sent().2.contains(r#""uri":"test://{id}""#));
+    let unknown = r#"{"type":"ref/prompt","name":"gone"}"#;
+    assert!(world.legacy("", &complete(unknown)).starts_with("1 200 -32602"));
+}
+
+#[test]
+fn plain_rpc_scopes_by_server_id_and_needs_no_headers() {
+    let world = World::answering("{}");
+    let headers = Headers(Vec::new());
+    let ask = |body: &str| world.ask(&request("", Transport::Rpc, &headers, body));
+    let list = ask(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"server_id":"s"}}"#);
+    assert_eq!(
+        list,
+        r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"echo","inputSchema":{"type":"object"}}]}}"#
+    );
+    let modern = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"new-echo",{META}}}}}"#
+    );
+    assert!(ask(&modern).contains("result"));
+}
+
+#[test]
+fn refuses_what_is_no_request_with_the_codes_of_json_rpc() {
+    let world = World::answering("{}");
+    assert!(world.legacy("", "{").starts_with("null 400 -32700"));
+    assert!(world.legacy("", "[]").starts_with("null 400 -32600"));
+    assert!(world.legacy("", r#"{"jsonrpc":"2.0","id":1}"#).starts_with("1 400 -32600"));
+    let unknown = r#"{"jsonrpc":"2.0","id":7,"method":"no/such"}"#;
+    assert_eq!(world.legacy("", unknown), "7 200 -32601 Method not found: no/such");
+    let notification = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    assert_eq!(world.legacy("", notification), "accepted");
+    let nameless = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}"#;
+    assert_eq!(world.legacy("", nameless), "1 200 -32602 params.name is required");
+}

@@ -1,0 +1,27 @@
+//! Every bound that is not a setting, in one place; bounds that lean on each other are compared.
+
+/// Rendered list pages that a shard keeps, over all endpoints.
+pub const PAGE_COUNT_MAX: usize = 1024;
+
+/// Bytes of rendered list pages that a shard keeps, over all endpoints.
+pub const PAGE_SIZE_TOTAL_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes of a cursor that a client may send.
+pub const CURSOR_SIZE_MAX: usize = 1024;
+
+/// Messages that may wait in a shard's mailbox: stdio calls of other shards, and new catalogs.
+pub const MAILBOX_COUNT_MAX: usize = 4096;
+
+/// Writers that may wait for the keeper of the catalog.
+pub const KEEPER_COUNT_MAX: usize = 1024;
+
+/// Bytes of a body on the REST paths that are not a setting of their own.
+pub const REST_BODY_SIZE_MAX: u64 = 4 * 1024 * 1024;
+
+const _: () = {
+    // A full page of the largest tools must fit what is kept at all, or it would be rendered anew
+    // for every request.
+    assert!(PAGE_SIZE_TOTAL_MAX / PAGE_COUNT_MAX >= 16 * 1024);
+    // Every writer waits for one message per shard; the mailbox must take them beside the calls.
+    assert!(MAILBOX_COUNT_MAX > KEEPER_COUNT_MAX);
+};

@@ -1,0 +1,101 @@
+//! What the gateway says of itself: `initialize` for legacy clients, `server/discover` for modern
+//! ones. Neither costs an upstream anything.
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    catalog::{Catalog, View},
+    mcp::{LEGACY, MODERN},
+};
+
+/// What an endpoint offers, in the words of the handshake.
+pub struct Offer {
+    capabilities: Value,
+    instructions: Option<String>,
+    server_info: Value,
+}
+
+/// The longest instructions that are handed on, in bytes: they stand in the model's context.
+const INSTRUCTIONS_SIZE_MAX: usize = 16 * 1024;
+
+impl Offer {
+    /// Sums up an endpoint: capabilities are those that its upstreams have and the gateway can
+    /// deliver; instructions are theirs, under their names if there are several.
+    pub fn of(catalog: &Catalog, view: &View, app_name: &str) -> Offer {
+        let mut upstream_ids: Vec<&str> = Vec::new();
+        let ids = (view.tools.iter().map(|(_, tool)| tool.record.gateway_id.as_deref()))
+            .chain(view.resources.iter().map(|(_, entry)| entry.record.gateway_id.as_deref()))
+            .chain(view.templates.iter().map(|(_, entry)| entry.record.gateway_id.as_deref()))
+            .chain(view.prompts.iter().map(|(_, entry)| entry.record.gateway_id.as_deref()));
+        for id in ids.flatten() {
+            if let Err(place) = upstream_ids.binary_search(&id) {
+                upstream_ids.insert(place, id);
+            }
+        }
+        let records: Vec<_> = upstream_ids
+            .iter()
+            .filter_map(|id| catalog.upstream(id))
+            .map(|up| &up.record)
+            .collect();
+        let completions = records.iter().any(|record| {
+            let text = record.capabilities.as_deref().unwrap_or("{}");
+            serde_json::from_str::<Value>(text)
+                .is_ok_and(|value| value.get("completions").is_some())
+        });
+        let mut capabilities = Map::new();
+        capabilities.insert("tools".to_owned(), json!({}));
+        if !view.resources.is_empty() || !view.templates.is_empty() {
+            capabilities.insert("resources".to_owned(), json!({}));
+        }
+        if !view.prompts.is_empty() {
+            capabilities.insert("prompts".to_owned(), json!({}));
+        }
+        if completions {
+            capabilities.insert("completions".to_owned(), json!({}));
+        }
+        let several = records.len() > 1;
+        let texts = records.iter().filter_map(|record| {
+            let text = record.instructions.as_deref().filter(|text| !text.is_empty())?;
+            Some(if several { format!("# {}\n\n{text}", record.name) } else { text.to_owned() })
+        });
+        let instructions = texts.collect::<Vec<_>>().join("\n\n");
+        let instructions = Some(instructions)
+            .filter(|text| !text.is_empty() && text.len() <= INSTRUCTIONS_SIZE_MAX);
+        Offer {
+            capabilities: Value::Object(capabilities),
+            instructions,
+            server_info: json!({"name": app_name, "version": env!("CARGO_PKG_VERSION")}),
+        }
+    }
+
+    fn with_instructions(&self, mut result: Value) -> String {
+        if let (Value::Object(result), Some(text)) = (&mut result, &self.instructions) {
+            result.insert("instructions".to_owned(), Value::String(text.clone()));
+        }
+        result.to_string()
+    }
+}
+
+/// The result of `initialize`: the client's revision if it is one with a handshake, else the
+/// newest of them.
+pub fn initialize(offer: &Offer, requested: Option<&str>) -> String {
+    let known = LEGACY.into_iter().find(|version| Some(*version) == requested);
+    offer.with_instructions(json!({
+        "protocolVersion": known.unwrap_or(LEGACY[0]),
+        "capabilities": offer.capabilities,
+        "serverInfo": offer.server_info,
+    }))
+}
+
+/// The result of `server/discover`. Only stateless revisions are listed: a legacy one could not be
+/// used in the `_meta` of a request.
+pub fn discover(offer: &Offer) -> String {
+    offer.with_instructions(json!({
+        "resultType": "complete",
+        "supportedVersions": [MODERN],
+        "capabilities": offer.capabilities,
+        "ttlMs": 0,
+        "cacheScope": "private",
+        "_meta": {"io.modelcontextprotocol/serverInfo": offer.server_info},
+    }))
+}

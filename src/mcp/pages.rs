@@ -1,0 +1,234 @@
+//! Pages of lists, rendered once and answered many times.
+//!
+//! A page is the raw `result` object; the id is spliced in when it is written out. It is kept
+//! until the offer that it was rendered from changes, and the former ones of that endpoint go with
+//! it.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+
+use ahash::AHashMap;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use net::jsonrpc;
+
+use crate::{
+    catalog::{Item, PromptEntry, ResourceEntry, Shelf, ToolEntry, View},
+    failure::Failure,
+    limits,
+    mcp::{Era, code},
+};
+
+/// Which list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// `tools/list`.
+    Tools,
+    /// `resources/list`.
+    Resources,
+    /// `resources/templates/list`.
+    Templates,
+    /// `prompts/list`.
+    Prompts,
+}
+
+const KIND_COUNT: usize = 4;
+
+/// A rendered page: the raw result object.
+pub type Page = Rc<[u8]>;
+
+/// Which page of which list of an endpoint.
+pub struct PageRequest<'a> {
+    /// The virtual server's id; empty for `/mcp`.
+    pub endpoint: &'a str,
+    /// Which list.
+    pub kind: Kind,
+    /// For a client of which era: modern results carry more.
+    pub era: Era,
+    /// The cursor that the client sent.
+    pub cursor: Option<&'a str>,
+    /// Entries of a page.
+    pub count_max: usize,
+}
+
+/// The pages that a shard has rendered.
+#[derive(Default)]
+pub struct Pages {
+    everything: RefCell<EndpointPages>,
+    servers: RefCell<AHashMap<Arc<str>, EndpointPages>>,
+    kept: std::cell::Cell<Kept>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Kept {
+    count: usize,
+    size: usize,
+}
+
+#[derive(Default)]
+struct EndpointPages {
+    version: u64,
+    first: [[Option<Page>; 2]; KIND_COUNT],
+    further: AHashMap<(Kind, bool, Box<str>), Page>,
+}
+
+impl Pages {
+    /// Returns the page, rendered now or before.
+    ///
+    /// # Errors
+    ///
+    /// Code -32602 for a cursor that the gateway did not give out.
+    pub fn get(&self, request: &PageRequest<'_>, view: &View) -> Result<Page, Failure> {
+        if request.endpoint.is_empty() {
+            let mut pages = self.everything.borrow_mut();
+            return self.get_from(&mut pages, request, view);
+        }
+        let mut servers = self.servers.borrow_mut();
+        if !servers.contains_key(request.endpoint) {
+            servers.insert(request.endpoint.into(), EndpointPages::default());
+        }
+        let pages = servers.get_mut(request.endpoint).expect("it was inserted above");
+        self.get_from(pages, request, view)
+    }
+
+    /// Forgets the pages of virtual servers that are gone.
+    pub fn retain(&self, exists: impl Fn(&str) -> bool) {
+        let mut servers = self.servers.borrow_mut();
+        servers.retain(|id, pages| {
+            let keep = exists(id);
+            if !keep {
+                self.forget(pages);
+            }
+            keep
+        });
+    }
+
+    fn get_from(
+        &self,
+        pages: &mut EndpointPages,
+        request: &PageRequest<'_>,
+        view: &View,
+    ) -> Result<Page, Failure> {
+        if pages.version != view.version {
+            self.forget(pages);
+            pages.version = view.version;
+        }
+        let modern = request.era == Era::Modern;
+        // "" is a valid cursor, and means the beginning.
+        let cursor = request.cursor.filter(|cursor| !cursor.is_empty());
+        let found = match cursor {
+            None => pages.first[request.kind as usize][usize::from(modern)].as_ref(),
+            Some(cursor) => pages.further.get(&(request.kind, modern, cursor.into())),
+        };
+        if let Some(page) = found {
+            return Ok(page.clone());
+        }
+        let page: Page = render(request, cursor, view)?.into();
+        self.keep(pages, request.kind, modern, cursor, page.clone());
+        Ok(page)
+    }
+
+    fn keep(
+        &self,
+        pages: &mut EndpointPages,
+        kind: Kind,
+        modern: bool,
+        cursor: Option<&str>,
+        page: Page,
+    ) {
+        let kept = self.kept.get();
+        let (count, size) = (kept.count + 1, kept.size + page.len());
+        if count > limits::PAGE_COUNT_MAX || size > limits::PAGE_SIZE_TOTAL_MAX {
+            return;
+        }
+        self.kept.set(Kept { count, size });
+        match cursor {
+            None => pages.first[kind as usize][usize::from(modern)] = Some(page),
+            Some(cursor) => {
+                pages.further.insert((kind, modern, cursor.into()), page);
+            }
+        }
+    }
+
+    fn forget(&self, pages: &mut EndpointPages) {
+        let mut kept = self.kept.get();
+        let first = pages.first.iter().flatten().flatten();
+        for page in first.chain(pages.further.values()) {
+            kept.count -= 1;
+            kept.size -= page.len();
+        }
+        self.kept.set(kept);
+        *pages = EndpointPages::default();
+    }
+}
+
+fn render(
+    request: &PageRequest<'_>,
+    cursor: Option<&str>,
+    view: &View,
+) -> Result<Vec<u8>, Failure> {
+    let from = cursor.map(decode_cursor).transpose()?;
+    let from = from.as_deref();
+    let count_max = request.count_max;
+    let mut out = Vec::new();
+    let last = match request.kind {
+        Kind::Tools => {
+            render_shelf(&mut out, "tools", &view.tools, from, count_max, ToolEntry::write)
+        }
+        Kind::Prompts => {
+            render_shelf(&mut out, "prompts", &view.prompts, from, count_max, PromptEntry::write)
+        }
+        Kind::Resources => {
+            let write = |entry: &ResourceEntry, out: &mut Vec<u8>, _: &str| entry.write(out);
+            render_shelf(&mut out, "resources", &view.resources, from, count_max, write)
+        }
+        Kind::Templates => {
+            let write = |entry: &ResourceEntry, out: &mut Vec<u8>, _: &str| entry.write(out);
+            render_shelf(&mut out, "resourceTemplates", &view.templates, from, count_max, write)
+        }
+    };
+    if let Some(last) = last {
+        out.extend_from_slice(b",\"nextCursor\":");
+        jsonrpc::write_string(&mut out, &URL_SAFE_NO_PAD.encode(last.as_bytes()));
+    }
+    if request.era == Era::Modern {
+        out.extend_from_slice(
+            b",\"resultType\":\"complete\",\"ttlMs\":0,\"cacheScope\":\"private\"",
+        );
+    }
+    out.push(b'}');
+    Ok(out)
+}
+
+/// Appends `{"key":[...]` and returns the last name of the page if there is more behind it.
+fn render_shelf<T: Item>(
+    out: &mut Vec<u8>,
+    key: &str,
+    shelf: &Shelf<T>,
+    from: Option<&str>,
+    count_max: usize,
+    write: impl Fn(&T, &mut Vec<u8>, &str),
+) -> Option<Arc<str>> {
+    out.extend_from_slice(b"{\"");
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b"\":[");
+    let mut last = None;
+    let mut entries = shelf.after(from);
+    for (name, entry) in entries.by_ref().take(count_max) {
+        if last.is_some() {
+            out.push(b',');
+        }
+        write(entry, out, name);
+        last = Some(name.clone());
+    }
+    out.push(b']');
+    last.filter(|_| entries.next().is_some())
+}
+
+fn decode_cursor(cursor: &str) -> Result<String, Failure> {
+    let bytes = (cursor.len() <= limits::CURSOR_SIZE_MAX)
+        .then(|| URL_SAFE_NO_PAD.decode(cursor).ok())
+        .flatten();
+    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| {
+        let text = "Invalid cursor: send the nextCursor of the page before, or none";
+        Failure::protocol(200, code::INVALID_PARAMS, text)
+    })
+}

@@ -1,0 +1,3 @@
+//! What an operator sees of the gateway.
+
+pub mod log;

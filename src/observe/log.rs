@@ -1,0 +1,229 @@
+//! The log: lines to the standard error, by a thread of their own.
+//!
+//! A shard that logs must not wait for a slow terminal or a full pipe. It hands its line to a
+//! bounded queue; when that is full the line is dropped and counted, and the count is logged.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::settings::{Log, LogFormat};
+
+/// Lines that may wait: some seconds of a busy log, and at most a few megabytes.
+const LINE_COUNT_MAX: usize = 8192;
+
+/// Bytes that are written at once when lines come faster than they go.
+const BATCH_SIZE: usize = 64 * 1024;
+
+/// How long the end of the program waits for the last lines: a blocked pipe must not hold it.
+const FLUSH_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// The log of the process; dropped last, it lets the lines that wait be written.
+pub struct LogGuard {
+    queue: Queue,
+}
+
+/// The log cannot be set up.
+#[derive(Debug)]
+pub struct LogError(String);
+
+impl std::fmt::Display for LogError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "The log cannot be set up: {}", self.0)
+    }
+}
+
+impl std::error::Error for LogError {}
+
+/// Sets the log of this process up, once.
+///
+/// # Errors
+///
+/// [`LogError`] if it was set up before, or if no thread can be started.
+pub fn start(log: &Log) -> Result<LogGuard, LogError> {
+    let is_terminal = std::io::stderr().is_terminal();
+    let queue = Queue::start(std::io::stderr()).map_err(|error| LogError(error.to_string()))?;
+    let filter = EnvFilter::try_new(&log.level).map_err(|error| LogError(error.to_string()))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(queue.clone());
+    let is_json = match log.format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !is_terminal,
+    };
+    let started = if is_json {
+        builder.json().flatten_event(true).with_current_span(false).try_init()
+    } else {
+        builder.with_ansi(is_terminal).try_init()
+    };
+    started.map_err(|error| LogError(error.to_string()))?;
+    Ok(LogGuard { queue })
+}
+
+impl LogGuard {
+    /// How many lines were dropped because they came faster than they could be written.
+    pub fn dropped_count(&self) -> u64 {
+        self.queue.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        self.queue.flush(FLUSH_WAIT_MAX);
+    }
+}
+
+enum Message {
+    Line(Vec<u8>),
+    Flush(SyncSender<()>),
+}
+
+/// The near end of the queue: as a writer, it takes one line a call.
+#[derive(Clone)]
+struct Queue {
+    sender: SyncSender<Message>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Queue {
+    fn start(target: impl Write + Send + 'static) -> std::io::Result<Queue> {
+        let (sender, receiver) = sync_channel(LINE_COUNT_MAX);
+        let dropped = Arc::<AtomicU64>::default();
+        let counted = dropped.clone();
+        let run = move || write_lines(&receiver, target, &counted);
+        std::thread::Builder::new().name("log".to_owned()).spawn(run)?;
+        Ok(Queue { sender, dropped })
+    }
+
+    fn flush(&self, wait_max: Duration) {
+        let (done, is_done) = sync_channel(1);
+        // A full queue is a blocked target: then there is nothing to wait for.
+        if self.sender.try_send(Message::Flush(done)).is_ok() {
+            let _ = is_done.recv_timeout(wait_max);
+        }
+    }
+}
+
+impl Write for Queue {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        if self.sender.try_send(Message::Line(line.to_vec())).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Queue {
+    type Writer = Queue;
+
+    fn make_writer(&'a self) -> Queue {
+        self.clone()
+    }
+}
+
+/// Writes lines until every sender is gone, in batches while they come fast. A target that fails
+/// loses its lines: there is no other place to complain to.
+fn write_lines(receiver: &Receiver<Message>, mut target: impl Write, dropped: &AtomicU64) {
+    let mut batch = Vec::with_capacity(BATCH_SIZE);
+    let mut reported = 0;
+    while let Ok(first) = receiver.recv() {
+        let flush = gather(receiver, first, &mut batch);
+        let _ = target.write_all(&batch).and_then(|()| target.flush());
+        batch.clear();
+        if let Some(done) = flush {
+            let _ = done.send(());
+        }
+        let count = dropped.load(Ordering::Relaxed);
+        if count > reported {
+            tracing::warn!(count = count - reported, "log lines were dropped");
+            reported = count;
+        }
+    }
+}
+
+/// Adds lines to the batch while there are any and there is room; stops at a flush.
+fn gather(
+    receiver: &Receiver<Message>,
+    first: Message,
+    batch: &mut Vec<u8>,
+) -> Option<SyncSender<()>> {
+    let mut message = first;
+    loop {
+        match message {
+            Message::Line(line) => batch.extend_from_slice(&line),
+            Message::Flush(done) => return Some(done),
+        }
+        if batch.len() >= BATCH_SIZE {
+            return None;
+        }
+        message = match receiver.try_recv() {
+            Ok(next) => next,
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => return None,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A target that can be held shut.
+    #[derive(Clone, Default)]
+    struct Target {
+        written: Arc<Mutex<Vec<u8>>>,
+        gate: Arc<Mutex<()>>,
+    }
+
+    impl Write for Target {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let _open = self.gate.lock().unwrap();
+            self.written.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn writes_every_line_in_order_before_the_end() {
+        let target = Target::default();
+        let mut queue = Queue::start(target.clone()).unwrap();
+        for number in 0..1000 {
+            queue.write_all(format!("{number}\n").as_bytes()).unwrap();
+        }
+        queue.flush(Duration::from_secs(60));
+        let expected: String = (0..1000).map(|number| format!("{number}\n")).collect();
+        assert_eq!(String::from_utf8(target.written.lock().unwrap().clone()).unwrap(), expected);
+    }
+
+    #[test]
+    fn drops_and_counts_lines_rather_than_wait_for_a_blocked_target() {
+        let target = Target::default();
+        let mut queue = Queue::start(target.clone()).unwrap();
+        let shut = target.gate.lock().unwrap();
+        let line = [b'x'; 1024];
+        let sent = 4 * LINE_COUNT_MAX;
+        for _ in 0..sent {
+            queue.write_all(&line).unwrap();
+        }
+        let dropped = queue.dropped.load(Ordering::Relaxed) as usize;
+        // What was taken waits in the queue, or in the one batch that the target holds up.
+        assert!(dropped >= sent - LINE_COUNT_MAX - BATCH_SIZE / line.len());
+        drop(shut);
+        while target.written.lock().unwrap().len() < (sent - dropped) * line.len() {
+            std::thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Answers on their way out: from a value to the bytes of an HTTP answer.
+
+use std::{future::Future, pin::Pin};
+
+use net::{
+    http1::server::{BodyStream, Responder},
+    jsonrpc, sse,
+};
+
+use crate::{failure::Failure, mcp::Page};
+
+/// What a JSON-RPC request is answered with.
+pub enum Reply {
+    /// Nothing: it was a notification or an answer.
+    Accepted,
+    /// A rendered page of a list.
+    Page(Page),
+    /// A raw result object.
+    Result(Vec<u8>),
+    /// A raw error object of an upstream, for a client of this HTTP status.
+    Error(Vec<u8>),
+    /// A part of a buffer: the raw result or error of an upstream, relayed as it came.
+    Relayed(Relayed),
+    /// Messages, the last of which is the answer.
+    Stream(Box<dyn Messages>),
+}
+
+/// A raw result or error inside the buffer that it arrived in.
+pub struct Relayed {
+    /// The buffer.
+    pub bytes: Vec<u8>,
+    /// Where the object lies in it.
+    pub place: net::Span,
+    /// It is an error.
+    pub is_error: bool,
+}
+
+/// Messages of an answer that streams.
+pub trait Messages {
+    /// Appends the next whole message to `out`; false if it was the last.
+    fn next<'a>(&'a mut self, out: &'a mut Vec<u8>) -> Pin<Box<dyn Future<Output = bool> + 'a>>;
+}
+
+/// What the client can take, by its `Accept`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepts {
+    /// `application/json`.
+    pub json: bool,
+    /// `text/event-stream`.
+    pub events: bool,
+}
+
+impl Accepts {
+    /// Reads an `Accept` header; none at all means JSON. What is neither is taken for JSON too:
+    /// refusing would help nobody.
+    pub fn parse(header: Option<&[u8]>) -> Accepts {
+        let Some(header) = header else { return Accepts { json: true, events: false } };
+        let has = |kind: &[u8]| memchr::memmem::find(header, kind).is_some();
+        let events = has(b"text/event-stream");
+        let any = has(b"*/*") || has(b"application/*");
+        Accepts { json: any || !events || has(b"application/json"), events }
+    }
+}
+
+const JSON: &str = "content-type: application/json\r\n";
+const EVENTS: &str =
+    "content-type: text/event-stream\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n";
+
+/// Writes the answer to the request `id` (raw).
+pub fn write(responder: &mut Responder, id: Option<&str>, reply: Reply, accepts: Accepts) {
+    let id = id.unwrap_or("null").as_bytes();
+    match reply {
+        Reply::Accepted => {
+            responder.begin(202);
+            responder.finish(&[]);
+        }
+        Reply::Page(page) => write_outcome(responder, id, RESULT, &page, accepts),
+        Reply::Result(raw) => write_outcome(responder, id, RESULT, &raw, accepts),
+        Reply::Error(raw) => write_outcome(responder, id, ERROR, &raw, accepts),
+        Reply::Relayed(Relayed { bytes, place, is_error }) => {
+            let key = if is_error { ERROR } else { RESULT };
+            write_outcome(responder, id, key, place.of_bytes(&bytes), accepts);
+            shards::buffer::give(bytes);
+        }
+        Reply::Stream(messages) => {
+            responder.begin(200);
+            responder.lines(EVENTS);
+            responder.finish_stream(Box::new(EventStream { messages }));
+        }
+    }
+}
+
+/// Writes a failure as the JSON-RPC error of the request `id`.
+pub fn write_failure(responder: &mut Responder, id: Option<&str>, failure: &Failure, rpc: bool) {
+    let status = if rpc { failure.rpc_status() } else { failure.status() };
+    let mut body = Vec::with_capacity(256);
+    let data = match failure {
+        Failure::Protocol(error) => error.data.as_deref(),
+        _ => None,
+    };
+    jsonrpc::error(&mut body, id, failure.code(), &failure.to_string(), data);
+    responder.begin(status);
+    responder.lines(JSON);
+    write_failure_headers(responder, failure);
+    responder.finish(&[&body]);
+}
+
+/// Appends the fields that go with some failures.
+pub fn write_failure_headers(responder: &mut Responder, failure: &Failure) {
+    match failure {
+        Failure::Unauthorized { challenge, .. } => {
+            responder.header("www-authenticate", challenge.as_bytes());
+        }
+        Failure::MethodNotAllowed { allow } => responder.header("allow", allow.as_bytes()),
+        _ => {}
+    }
+    if failure.retry_after() {
+        responder.lines("retry-after: 1\r\n");
+    }
+}
+
+const BEFORE_ID: &[u8] = b"{\"jsonrpc\":\"2.0\",\"id\":";
+const RESULT: &[u8] = b",\"result\":";
+const ERROR: &[u8] = b",\"error\":";
+
+fn write_outcome(responder: &mut Responder, id: &[u8], key: &[u8], raw: &[u8], accepts: Accepts) {
+    responder.begin(200);
+    if accepts.json {
+        responder.lines(JSON);
+        responder.finish(&[BEFORE_ID, id, key, raw, b"}"]);
+        return;
+    }
+    // A client that takes events only gets one.
+    let message = [BEFORE_ID, id, key, raw, b"}"].concat();
+    let mut event = Vec::with_capacity(message.len() + 32);
+    encode_event(&mut event, &message);
+    responder.lines(EVENTS);
+    responder.finish(&[&event]);
+}
+
+fn encode_event(out: &mut Vec<u8>, message: &[u8]) {
+    sse::encode(out, Some("message"), None, message);
+}
+
+/// Messages as server-sent events.
+struct EventStream {
+    messages: Box<dyn Messages>,
+}
+
+impl BodyStream for EventStream {
+    fn next<'a>(&'a mut self, out: &'a mut Vec<u8>) -> Pin<Box<dyn Future<Output = bool> + 'a>> {
+        Box::pin(async move {
+            let mut message = Vec::new();
+            let more = self.messages.next(&mut message).await;
+            if !message.is_empty() {
+                encode_event(out, &message);
+            }
+            more
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_a_client_accepts() {
+        let read = |text: &str| {
+            let accepts = Accepts::parse(Some(text.as_bytes()));
+            (accepts.json, accepts.events)
+        };
+        assert_eq!(read("application/json, text/event-stream"), (true, true));
+        assert_eq!(read("text/event-stream"), (false, true));
+        assert_eq!(read("application/json"), (true, false));
+        assert_eq!(read("*/*"), (true, false));
+        assert_eq!(read("text/html"), (true, false));
+        assert_eq!(Accepts::parse(None), Accepts { json: true, events: false });
+    }
+}

@@ -1,0 +1,176 @@
+//! From a path to what answers it, and from a name to the upstream that has it.
+
+use std::sync::Arc;
+
+use crate::catalog::{Catalog, PromptEntry, ResourceEntry, ToolEntry, Upstream, View};
+
+/// What answers a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// Streamable HTTP at `/mcp` (empty id) or `/servers/{id}/mcp`.
+    Mcp {
+        /// The virtual server's id; empty for everything.
+        server_id: &'a str,
+    },
+    /// JSON-RPC at `POST /rpc` and `POST /`.
+    Rpc,
+    /// The REST API, the path without version prefix and trailing slash.
+    Rest(&'a str),
+}
+
+/// Finds what answers `path` (percent-encoded, as it was sent) asked with `is_post`. `root` is the
+/// path that a reverse proxy serves the gateway under; `None` if `path` lies outside it.
+pub fn find<'a>(path: &'a str, root: &str, is_post: bool) -> Option<Route<'a>> {
+    let path = path.strip_prefix(root).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+    let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
+    match path {
+        "/mcp" => return Some(Route::Mcp { server_id: "" }),
+        "/rpc" => return Some(Route::Rpc),
+        "/" | "" if is_post => return Some(Route::Rpc),
+        "" => return Some(Route::Rest("/")),
+        _ => {}
+    }
+    if let Some(rest) = path.strip_prefix("/servers/")
+        && let Some(server_id) = rest.strip_suffix("/mcp")
+        && !server_id.contains('/')
+    {
+        return Some(Route::Mcp { server_id });
+    }
+    let rest = path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path);
+    Some(Route::Rest(rest))
+}
+
+/// A tool and the upstream that runs it.
+pub fn tool<'a>(
+    catalog: &'a Catalog,
+    view: &'a View,
+    name: &str,
+) -> Option<(&'a Arc<ToolEntry>, &'a Arc<Upstream>)> {
+    let entry = view.tools.get(name)?;
+    Some((entry, upstream_of(catalog, entry.record.gateway_id.as_deref())?))
+}
+
+/// A prompt and the upstream that has it.
+pub fn prompt<'a>(
+    catalog: &'a Catalog,
+    view: &'a View,
+    name: &str,
+) -> Option<(&'a Arc<PromptEntry>, &'a Arc<Upstream>)> {
+    let entry = view.prompts.get(name)?;
+    Some((entry, upstream_of(catalog, entry.record.gateway_id.as_deref())?))
+}
+
+/// The upstream that can read `uri`: the one that lists it, else the one with a template that
+/// fits it, else the only one that there is (links in results need not be listed anywhere).
+pub fn resource<'a>(catalog: &'a Catalog, view: &'a View, uri: &str) -> Option<&'a Arc<Upstream>> {
+    let listed = view.resources.get(uri);
+    let fitting = || {
+        let fits = |(template, _): &(&Arc<str>, &Arc<ResourceEntry>)| template_fits(template, uri);
+        view.templates.iter().find(fits).map(|(_, entry)| entry)
+    };
+    match listed.or_else(fitting) {
+        Some(entry) => upstream_of(catalog, entry.record.gateway_id.as_deref()),
+        None => sole_upstream(catalog, view),
+    }
+}
+
+/// The upstream that has the resource template `uri`, as completion refers to it.
+pub fn template<'a>(catalog: &'a Catalog, view: &'a View, uri: &str) -> Option<&'a Arc<Upstream>> {
+    match view.templates.get(uri) {
+        Some(entry) => upstream_of(catalog, entry.record.gateway_id.as_deref()),
+        None => resource(catalog, view, uri),
+    }
+}
+
+fn upstream_of<'a>(catalog: &'a Catalog, gateway_id: Option<&str>) -> Option<&'a Arc<Upstream>> {
+    catalog.upstream(gateway_id?)
+}
+
+/// The upstream of everything in the view, if there is exactly one.
+fn sole_upstream<'a>(catalog: &'a Catalog, view: &View) -> Option<&'a Arc<Upstream>> {
+    let mut ids = (view.tools.iter().map(|(_, entry)| entry.record.gateway_id.as_deref()))
+        .chain(view.resources.iter().map(|(_, entry)| entry.record.gateway_id.as_deref()))
+        .chain(view.templates.iter().map(|(_, entry)| entry.record.gateway_id.as_deref()))
+        .chain(view.prompts.iter().map(|(_, entry)| entry.record.gateway_id.as_deref()))
+        .flatten();
+    let first = ids.next()?;
+    ids.all(|id| id == first).then(|| catalog.upstream(first)).flatten()
+}
+
+/// Returns true if `uri` may be an expansion of the RFC 6570 `template`: `{name}` stands for
+/// anything without a slash, the reserved forms (`{+name}`, `{#name}`, `{/name*}`) for anything.
+/// Each expression takes as little as it can, so the cost is linear in practice.
+fn template_fits(template: &str, uri: &str) -> bool {
+    let Some((literal, rest)) = template.split_once('{') else { return template == uri };
+    let Some(uri) = uri.strip_prefix(literal) else { return false };
+    let Some((expression, rest)) = rest.split_once('}') else { return false };
+    let reserved = expression.starts_with(['+', '#', '/', '?', '&', '.', ';']);
+    let next_literal = rest.split_once('{').map_or(rest, |(literal, _)| literal);
+    let longest = match reserved {
+        true => uri.len(),
+        false => uri.find('/').unwrap_or(uri.len()),
+    };
+    if next_literal.is_empty() {
+        return if rest.is_empty() {
+            longest == uri.len()
+        } else {
+            template_fits(rest, &uri[longest..])
+        };
+    }
+    uri.match_indices(next_literal)
+        .take_while(|(at, _)| *at <= longest)
+        .any(|(at, _)| template_fits(rest, &uri[at..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_endpoints_under_all_their_spellings() {
+        let everything = Some(Route::Mcp { server_id: "" });
+        for path in ["/mcp", "/mcp/"] {
+            assert_eq!(find(path, "", true), everything, "{path}");
+        }
+        let one = Some(Route::Mcp { server_id: "abc" });
+        assert_eq!(find("/servers/abc/mcp", "", false), one);
+        assert_eq!(find("/servers/abc/mcp/", "", true), one);
+        assert_eq!(find("/rpc/", "", true), Some(Route::Rpc));
+        assert_eq!(find("/", "", true), Some(Route::Rpc));
+        assert_eq!(find("/", "", false), Some(Route::Rest("/")));
+        assert_eq!(find("/v1/tools", "", false), Some(Route::Rest("/tools")));
+        assert_eq!(find("/tools/", "", false), Some(Route::Rest("/tools")));
+        assert_eq!(find("/v1x", "", false), Some(Route::Rest("/v1x")));
+    }
+
+    #[test]
+    fn cuts_the_root_path_off_and_knows_nothing_outside_it() {
+        assert_eq!(find("/gw/mcp", "/gw", true), Some(Route::Mcp { server_id: "" }));
+        assert_eq!(find("/gw", "/gw", false), Some(Route::Rest("/")));
+        assert_eq!(find("/mcp", "/gw", true), None);
+        assert_eq!(find("/gwx/mcp", "/gw", true), None);
+    }
+
+    #[test]
+    fn fits_uris_to_templates() {
+        let fits = [
+            ("test://template/{id}/data", "test://template/42/data"),
+            ("file:///{+path}", "file:///a/b/c"),
+            ("db://{table}/{row}", "db://users/1"),
+            ("plain", "plain"),
+        ];
+        for (template, uri) in fits {
+            assert!(template_fits(template, uri), "{template} {uri}");
+        }
+        let misfits = [
+            ("test://template/{id}/data", "test://template/4/2/data"),
+            ("test://template/{id}/data", "test://template/42"),
+            ("db://{table}", "db://users/1"),
+            ("plain", "plainer"),
+            ("broken{", "broken"),
+        ];
+        for (template, uri) in misfits {
+            assert!(!template_fits(template, uri), "{template} {uri}");
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Starting and stopping: settings to shards, signals to drain.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    rc::Rc,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use net::{connection::Connection, http1::server, tls::Acceptor};
+use shards::{
+    Driver, Listener, TcpStream, cores, driver, mailbox, process, runtime, signal, task, tcp,
+    tcp::BoundSocket, time, watch,
+};
+use storage::{Store, StoreOptions, seal::Sealer};
+
+use crate::{
+    admin::Rules,
+    auth,
+    catalog::Catalog,
+    settings::Settings,
+    state::{self, Keeper, Mailboxes, Message, Registry, Shard},
+    upstream,
+};
+
+mod backend;
+mod front;
+
+use backend::Facts;
+use front::Front;
+
+/// Why the gateway did not start: a sentence that names the mend.
+#[derive(Debug)]
+pub struct StartError(String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// What happens if a bound is leaned on: how often a draining shard looks whether it is done.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+
+/// Everything that shards share before they start: it is cloned into each.
+#[derive(Clone)]
+struct Common {
+    settings: Arc<Settings>,
+    rules: Option<Arc<auth::Rules>>,
+    origins: Arc<auth::Gate>,
+    acceptor: Option<Acceptor>,
+    started_at: i64,
+    driver: Driver,
+    registry: Registry,
+    catalog: Arc<Catalog>,
+    mailboxes: Mailboxes,
+}
+
+/// What only one shard gets.
+struct Own {
+    socket: BoundSocket,
+    mailbox: mailbox::Receiver<Message>,
+    keeper: Option<Keeper>,
+}
+
+/// Runs the gateway until a signal stops it.
+///
+/// # Errors
+///
+/// [`StartError`] if a part of it cannot start; nothing runs then.
+pub fn run(settings: Settings) -> Result<(), StartError> {
+    signal::block();
+    process::raise_file_limit();
+    let settings = Arc::new(settings);
+    let fail = |error: &dyn fmt::Display| StartError(error.to_string());
+    let (store, sealer) = open_store(&settings)?;
+    let catalog = runtime::block_on(Driver::Epoll, load(store.clone(), sealer.clone()))
+        .map_err(|error| fail(&error))?
+        .map_err(|error| fail(&error))?;
+    let choice = driver::choose(settings.listen.ring_driver).map_err(|error| fail(&error))?;
+    let cores = chosen_cores(&settings);
+    let sockets = bind(settings.address(), cores.len())?;
+    let address = sockets[0].local_addr();
+    let (mailboxes, receivers) = state::mailboxes(cores.len());
+    let keeper_store = store.clone();
+    let (keeper, handle) =
+        Keeper::new(keeper_store, sealer.clone(), catalog.clone(), mailboxes.clone());
+    let registry = Registry::new(store.clone(), handle, sealer);
+    let common = common(&settings, registry, catalog, mailboxes.clone(), choice.driver)?;
+    announce(&settings, address, &cores, &choice);
+    let shards = start(common, sockets, receivers, keeper, &cores, choice.driver)?;
+    stop_on_signal(mailboxes);
+    shards.join().map_err(|error| fail(&error))?;
+    close(store);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn open_store(settings: &Settings) -> Result<(Store, Arc<Sealer>), StartError> {
+    let fail = |error: &dyn fmt::Display| StartError(error.to_string());
+    auth::secret::make_folder(&settings.storage.data_dir).map_err(|error| fail(&error))?;
+    let secret = auth::secret::encryption(settings).map_err(|error| fail(&error))?;
+    let location = storage::Location::parse(settings.database_url().expose());
+    let mut options = StoreOptions::new(location.map_err(|error| fail(&error))?);
+    options.migrate_on_start = settings.storage.migrate_on_start;
+    let (store, report) = Store::open(&options).map_err(|error| fail(&error))?;
+    if !report.applied.is_empty() {
+        tracing::info!(from = report.from, to = report.to, "migrated the database");
+    }
+    Ok((store, Arc::new(Sealer::new(secret.expose()))))
+}
+
+async fn load(store: Store, sealer: Arc<Sealer>) -> Result<Catalog, storage::StoreError> {
+    Ok(Catalog::load(store.load().await?, &sealer))
+}
+
+/// The core of every shard: more shards than cores share them in turn.
+fn chosen_cores(settings: &Settings) -> Vec<usize> {
+    let allowed = cores::allowed();
+    let paid = cores::quota().map_or(allowed.len(), |quota| quota.min(allowed.len()));
+    let count = settings.shard_count(paid);
+    allowed.iter().copied().cycle().take(count).collect()
+}
+
+fn bind(address: SocketAddr, count: usize) -> Result<Vec<BoundSocket>, StartError> {
+    tcp::bind(address, count).map_err(|error| {
+        let mend = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "; stop what listens there, or set PORT to another",
+            std::io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges, set PORT",
+            _ => "; check HOST and PORT",
+        };
+        StartError(format!("cannot listen on {address}: {error}{mend}"))
+    })
+}
+
+fn common(
+    settings: &Arc<Settings>,
+    registry: Registry,
+    catalog: Catalog,
+    mailboxes: Mailboxes,
+    driver: Driver,
+) -> Result<Common, StartError> {
+    let fail = |error: &dyn fmt::Display| StartError(error.to_string());
+    let rules = auth::shared_rules(settings).map_err(|error| fail(&error))?;
+    let acceptor = settings
+        .tls()
+        .map(|files| Acceptor::from_files(files.certificate, files.key))
+        .transpose()
+        .map_err(|error| fail(&error))?;
+    Ok(Common {
+        rules,
+        origins: Arc::new(auth::Gate::new(settings)),
+        acceptor,
+        started_at: storage::record::now(),
+        driver,
+        registry,
+        catalog: Arc::new(catalog),
+        mailboxes,
+        settings: settings.clone(),
+    })
+}
+
+fn start(
+    common: Common,
+    sockets: Vec<BoundSocket>,
+    receivers: Vec<mailbox::Receiver<Message>>,
+    keeper: Keeper,
+    cores: &[usize],
+    driver: Driver,
+) -> Result<runtime::Shards, StartError> {
+    let mut keeper = Some(keeper);
+    let own: Vec<_> = sockets
+        .into_iter()
+        .zip(receivers)
+        .map(|(socket, mailbox)| Some(Own { socket, mailbox, keeper: keeper.take() }))
+        .collect();
+    let own = Arc::new(Mutex::new(own));
+    let main = move |index: usize| {
+        let common = common.clone();
+        let own = own.lock().ok().and_then(|mut own| own[index].take());
+        async move {
+            match own {
+                Some(own) => shard_main(index, common, own).await,
+                None => tracing::error!(shard = index, "was started twice"),
+            }
+        }
+    };
+    runtime::start(cores, driver, main)
+        .map_err(|error| StartError(format!("cannot start the shards: {error}")))
+}
+
+/// The life of a shard.
+async fn shard_main(index: usize, common: Common, own: Own) {
+    let listener = match Listener::new(own.socket) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(shard = index, %error, "cannot listen");
+            return;
+        }
+    };
+    let grace = common.settings.listen.shutdown_grace;
+    let acceptor = common.acceptor.clone();
+    let limits = Rc::new(connection_limits(&common.settings));
+    let facts = Rc::new(Facts {
+        rules: Rules::new(&common.settings),
+        started_at: common.started_at,
+        shard_count: common.mailboxes.len(),
+        driver: common.driver,
+    });
+    let upstreams = upstream::Upstreams::new(&common.settings);
+    let shard = Rc::new(Shard::new(
+        index,
+        common.settings,
+        common.rules,
+        common.origins,
+        common.registry,
+        common.catalog,
+        upstreams,
+    ));
+    if let Some(keeper) = own.keeper {
+        task::spawn(keeper.run());
+    }
+    task::spawn(read_mailbox(shard.clone(), own.mailbox));
+    let take = |stream: TcpStream, peer: SocketAddr| {
+        accept(&shard, &facts, stream, peer, acceptor.clone(), limits.clone());
+    };
+    let refused = |error| tracing::warn!(%error, "cannot accept; waiting for connections to end");
+    listener.accept_until(&shard.draining, take, refused).await;
+    drain(&shard, grace).await;
+}
+
+fn connection_limits(settings: &Settings) -> server::Limits {
+    let http = &settings.http;
+    server::Limits {
+        head: net::http1::HeadLimits {
+            head_size_max: http.head_size_max,
+            field_count_max: http.field_count_max,
+            field_size_max: http.field_size_max,
+            ..net::http1::HeadLimits::default()
+        },
+        first_byte_within: http.head_timeout,
+        head_within: http.head_timeout,
+        body_within: http.body_timeout,
+        idle_within: http.idle_timeout,
+        write_within: http.write_timeout,
+    }
+}
+
+async fn read_mailbox(shard: Rc<Shard>, mut mailbox: mailbox::Receiver<Message>) {
+    while let Some(message) = mailbox.next().await {
+        match message {
+            Message::Catalog(catalog, done) => {
+                shard.put_catalog(catalog);
+                let _ = done.send(());
+            }
+            Message::Drain => shard.draining.open(),
+        }
+    }
+}
+
+fn accept(
+    shard: &Rc<Shard>,
+    facts: &Rc<Facts>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    acceptor: Option<Acceptor>,
+    limits: Rc<server::Limits>,
+) {
+    if shard.connection_count.get() >= shard.settings.http.connection_count_max {
+        tracing::debug!(%peer, "too many connections; closed one");
+        return;
+    }
+    shard.connection_count.set(shard.connection_count.get() + 1);
+    let counted = Counted(shard.clone());
+    let facts = facts.clone();
+    task::spawn(async move {
+        let front = Front { shard: counted.0.clone(), facts };
+        let Some(connection) = open(stream, acceptor, &limits).await else { return };
+        server::serve(connection, peer, &front, &limits).await;
+    });
+}
+
+async fn open(
+    stream: TcpStream,
+    acceptor: Option<Acceptor>,
+    limits: &server::Limits,
+) -> Option<Connection> {
+    let Some(acceptor) = acceptor else { return Some(Connection::Tcp(stream)) };
+    stream.watch().arm(limits.first_byte_within, watch::Action::Abort);
+    match acceptor.accept(stream).await {
+        Ok(connection) => {
+            connection.watch().disarm();
+            Some(connection)
+        }
+        Err(error) => {
+            tracing::debug!(%error, "no TLS handshake");
+            None
+        }
+    }
+}
+
+/// A connection that is counted while it lives.
+struct Counted(Rc<Shard>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connection_count.set(self.0.connection_count.get() - 1);
+    }
+}
+
+/// Waits for the requests in flight, then ends what is left.
+async fn drain(shard: &Rc<Shard>, grace: Duration) {
+    let started = time::Instant::now();
+    while shard.connection_count.get() > 0 && started.elapsed() < grace {
+        watch::stop_idle();
+        time::sleep(DRAIN_POLL).await;
+    }
+    let left = shard.connection_count.get();
+    if left > 0 {
+        tracing::warn!(shard = shard.index, connections = left, "not done within SHUTDOWN_GRACE");
+    }
+    shard.upstreams.close().await;
+}
+
+/// One thread waits for signals: the first drains, the second ends the process at once.
+fn stop_on_signal(mailboxes: Mailboxes) {
+    let wait = move || {
+        let signal = signal::wait();
+        tracing::info!(signal, "stopping: finishing what is in flight");
+        for mailbox in mailboxes.iter() {
+            let _ = mailbox.send(Message::Drain);
+        }
+        signal::wait();
+        std::process::exit(1);
+    };
+    let spawned = std::thread::Builder::new().name("signals".to_owned()).spawn(wait);
+    if let Err(error) = spawned {
+        tracing::error!(%error, "no thread for signals: only SIGKILL ends this process");
+    }
+}
+
+fn close(store: Store) {
+    let _ = runtime::block_on(Driver::Epoll, async move {
+        let _ = store.close().await;
+    });
+}
+
+/// Says on the standard output where it listens and how to get in.
+fn announce(settings: &Settings, address: SocketAddr, cores: &[usize], choice: &driver::Choice) {
+    let scheme = if settings.tls().is_some() { "https" } else { "http" };
+    let list = cores.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let count = cores.len();
+    let plural = if count == 1 { "shard on core" } else { "shards on cores" };
+    println!("Ringway {} listens on {scheme}://{address}", env!("CARGO_PKG_VERSION"));
+    println!("  {count} {plural} {list}; ring driver: {}", choice.driver);
+    if let Some(why) = &choice.why_not_better {
+        tracing::warn!(driver = %choice.driver, why, "a faster ring driver was refused");
+        println!("  a faster driver was refused: {why}");
+    }
+    if settings.auth.required {
+        let email = &settings.auth.admin_email;
+        println!("  an admin token: ringway token --username {email} --exp 60");
+    } else {
+        println!("  authentication is off: every caller is an administrator");
+    }
+}

@@ -1,0 +1,308 @@
+//! What a shard does with HTTP requests: admission on the head, then the gateway or the REST API.
+
+use std::{
+    rc::Rc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use net::http1::{
+    Method,
+    server::{Request, Responder, Service},
+};
+
+use crate::{
+    admin::{self, RestRequest},
+    auth::Caller,
+    failure::Failure,
+    gateway::{self, Parts},
+    limits,
+    mcp::{Era, HeaderSource, Transport},
+    reply::{self, Accepts},
+    route::{self, Route},
+    serve::backend::{Backend, Facts},
+    state::Shard,
+};
+
+/// What the MCP and JSON-RPC endpoints take.
+const RPC_METHODS: &str = "POST, OPTIONS";
+
+/// A shard as a server of HTTP.
+pub struct Front {
+    /// The shard.
+    pub shard: Rc<Shard>,
+    /// What the REST API needs to know besides.
+    pub facts: Rc<Facts>,
+}
+
+/// A request that may go on. Dropping it makes room for another.
+pub struct Permit {
+    caller: Rc<Caller>,
+    room: Room,
+}
+
+/// A place among the requests in flight.
+struct Room(Rc<Shard>);
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.0.request_count.set(self.0.request_count.get() - 1);
+    }
+}
+
+impl Service for Front {
+    type Permit = Permit;
+
+    fn admit(&self, request: &Request<'_>, responder: &mut Responder) -> Option<(Permit, u64)> {
+        match self.check(request) {
+            Ok(permit) => Some(permit),
+            Err(failure) => {
+                write_rest_failure(responder, &failure);
+                None
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        permit: Permit,
+        request: &Request<'_>,
+        body: &[u8],
+        responder: &mut Responder,
+    ) {
+        let Permit { caller, room } = permit;
+        match self.route(request) {
+            Some(Route::Mcp { .. } | Route::Rpc) if request.head.method() == Method::Options => {
+                write_options(responder, RPC_METHODS);
+            }
+            Some(Route::Mcp { server_id }) => {
+                self.answer_rpc(request, server_id, Transport::StreamableHttp, body, responder)
+                    .await;
+            }
+            Some(Route::Rpc) => {
+                self.answer_rpc(request, "", Transport::Rpc, body, responder).await;
+            }
+            Some(Route::Rest(path)) => {
+                self.answer_rest(request, path, &caller, body, responder).await;
+            }
+            None => write_rest_failure(responder, &not_found()),
+        }
+        drop(room);
+    }
+
+    fn refuse(&self, status: u16, message: &str, responder: &mut Responder) {
+        let body = serde_json::json!({"detail": message}).to_string();
+        write_json(responder, status, body.as_bytes());
+    }
+
+    fn draining(&self) -> bool {
+        self.shard.draining.is_open()
+    }
+}
+
+impl Front {
+    fn route<'a>(&self, request: &Request<'a>) -> Option<Route<'a>> {
+        let is_post = request.head.method() == Method::Post;
+        let root: &str = &self.shard.settings.listen.root_path;
+        route::find(request.path(), root, is_post)
+    }
+
+    /// Everything that is decided before the body is read.
+    fn check(&self, request: &Request<'_>) -> Result<(Permit, u64), Failure> {
+        let shard = &self.shard;
+        let authority = request.head.authority(request.bytes).map(str::as_bytes);
+        let admitted = shard.origins.admit(authority, request.header("origin"));
+        admitted.map_err(|foreign| Failure::Forbidden(foreign.detail().to_owned()))?;
+        let route = self.route(request).ok_or_else(not_found)?;
+        let rest_path = if let Route::Rest(path) = route { Some(path) } else { None };
+        let is_probe = rest_path.is_some_and(admin::is_open);
+        // Probes keep a reserve: an overloaded gateway must not look dead.
+        if shard.request_count.get() >= shard.settings.http.request_count_max && !is_probe {
+            return Err(Failure::Busy("Too many requests are in flight; try again".to_owned()));
+        }
+        if rest_path.is_none() {
+            check_rpc(request)?;
+        }
+        let is_preflight = request.head.method() == Method::Options;
+        let caller = match is_preflight || self.is_open(&route) {
+            true => Rc::new(Caller::nobody()),
+            false => self.identify(request, &route)?,
+        };
+        shard.request_count.set(shard.request_count.get() + 1);
+        let body_size_max = match rest_path {
+            Some(_) => limits::REST_BODY_SIZE_MAX.min(shard.settings.http.body_size_max as u64),
+            None => shard.settings.http.body_size_max as u64,
+        };
+        Ok((Permit { caller, room: Room(shard.clone()) }, body_size_max))
+    }
+
+    /// Who asks, by header, or on the REST paths by cookie.
+    fn identify(&self, request: &Request<'_>, route: &Route<'_>) -> Result<Rc<Caller>, Failure> {
+        let authorization = request.header("authorization");
+        let takes_cookies = matches!(route, Route::Rest(_));
+        let cookie = request.header("cookie").filter(|_| takes_cookies);
+        // A clock before 1970 is broken: then no token is good, rather than every one.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(u64::MAX, |since| since.as_secs());
+        let identified = self.shard.verifier.identify(authorization, cookie, now);
+        let caller = identified.map_err(|error| Failure::Unauthorized {
+            detail: error.detail(),
+            challenge: error.challenge(),
+        })?;
+        let server_id = match route {
+            Route::Mcp { server_id } if !server_id.is_empty() => Some(*server_id),
+            _ => None,
+        };
+        if !caller.opens(server_id) {
+            let text = "The token is bound to another virtual server";
+            return Err(Failure::Forbidden(text.to_owned()));
+        }
+        Ok(caller)
+    }
+
+    /// Whether a route is open to callers without a token.
+    fn is_open(&self, route: &Route<'_>) -> bool {
+        match route {
+            Route::Rest(path) => admin::is_open(path),
+            Route::Mcp { server_id } if !server_id.is_empty() => {
+                let catalog = self.shard.catalog();
+                catalog.server(server_id).is_some_and(|server| !server.record.auth_required)
+            }
+            _ => false,
+        }
+    }
+
+    async fn answer_rpc(
+        &self,
+        request: &Request<'_>,
+        server_id: &str,
+        transport: Transport,
+        body: &[u8],
+        responder: &mut Responder,
+    ) {
+        let shard = &self.shard;
+        let catalog = shard.catalog();
+        let parts = Parts {
+            catalog: &catalog,
+            pages: &shard.pages,
+            relay: &shard.upstreams,
+            options: &shard.options,
+        };
+        let headers = Headers(request);
+        let accepts = Accepts::parse(request.header("accept"));
+        let rpc = gateway::Request { server_id, transport, headers: &headers, accepts, body };
+        let on_era = |era| {
+            if era == Era::Modern {
+                responder.cancel_on_disconnect();
+            }
+        };
+        let answered = gateway::answer(&parts, &rpc, &on_era).await;
+        match answered.outcome {
+            Ok(reply) => reply::write(responder, answered.id, reply, accepts),
+            Err(failure) => {
+                log_failure(&failure);
+                reply::write_failure(responder, answered.id, &failure, true);
+            }
+        }
+    }
+
+    async fn answer_rest(
+        &self,
+        request: &Request<'_>,
+        path: &str,
+        caller: &Caller,
+        body: &[u8],
+        responder: &mut Responder,
+    ) {
+        let client_ip = request.peer.ip().to_string();
+        let text = |name| request.header(name).and_then(|value| std::str::from_utf8(value).ok());
+        let rest = RestRequest {
+            method: request.head.method(),
+            path,
+            query: request.query(),
+            body,
+            content_type: request.header("content-type"),
+            if_match: text("if-match"),
+            caller: Some(caller),
+            client_ip: Some(&client_ip),
+            user_agent: text("user-agent"),
+        };
+        let backend = Backend { shard: &self.shard, facts: &self.facts };
+        let answer = admin::handle(&backend, rest).await;
+        if let (Method::Options, Some(allow)) = (request.head.method(), answer.allow) {
+            write_options(responder, allow);
+            return;
+        }
+        responder.begin(answer.status);
+        if let Some(allow) = answer.allow {
+            responder.header("allow", allow.as_bytes());
+        }
+        if answer.retry_after {
+            responder.lines("retry-after: 1\r\n");
+        }
+        responder.lines("content-type: application/json\r\n");
+        responder.finish(&[&answer.body]);
+    }
+}
+
+/// The header fields of a request, as MCP looks at them.
+struct Headers<'a>(&'a Request<'a>);
+
+impl HeaderSource for Headers<'_> {
+    fn get(&self, name: &str) -> Option<&[u8]> {
+        self.0.header(name)
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.0.head.fields().count(self.0.bytes, name)
+    }
+}
+
+fn check_rpc(request: &Request<'_>) -> Result<(), Failure> {
+    match request.head.method() {
+        Method::Post => {}
+        Method::Options => return Ok(()),
+        _ => return Err(Failure::MethodNotAllowed { allow: RPC_METHODS }),
+    }
+    let Some(content_type) = request.header("content-type") else { return Ok(()) };
+    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
+    match essence.trim_ascii().eq_ignore_ascii_case(b"application/json") {
+        true => Ok(()),
+        false => Err(Failure::UnsupportedMediaType { expected: "application/json" }),
+    }
+}
+
+fn not_found() -> Failure {
+    Failure::NotFound("Not Found".to_owned())
+}
+
+fn write_rest_failure(responder: &mut Responder, failure: &Failure) {
+    log_failure(failure);
+    let body = serde_json::json!({"detail": failure.to_string()}).to_string();
+    responder.begin(failure.status());
+    reply::write_failure_headers(responder, failure);
+    responder.lines("content-type: application/json\r\n");
+    responder.finish(&[body.as_bytes()]);
+}
+
+fn write_options(responder: &mut Responder, allow: &str) {
+    responder.begin(204);
+    responder.header("allow", allow.as_bytes());
+    responder.finish_empty();
+}
+
+fn write_json(responder: &mut Responder, status: u16, body: &[u8]) {
+    responder.begin(status);
+    responder.lines("content-type: application/json\r\n");
+    responder.finish(&[body]);
+}
+
+/// What is our own fault is for the operator; the rest is for whoever looks closely.
+fn log_failure(failure: &Failure) {
+    match failure {
+        Failure::Internal(detail) => tracing::error!(detail, "internal error"),
+        Failure::Storage(error) if failure.status() == 503 => {
+            tracing::error!(%error, "the store failed");
+        }
+        other => tracing::debug!(failure = %other, "request failed"),
+    }
+}

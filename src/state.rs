@@ -1,0 +1,111 @@
+//! What one shard holds while it runs, and the mailbox through which the others change it.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
+
+use shards::{local::Gate, mailbox, mailbox::oneshot};
+
+use crate::{
+    auth::{Gate as OriginGate, Rules, Verifier},
+    catalog::Catalog,
+    limits,
+    mcp::Pages,
+    settings::Settings,
+    upstream::Upstreams,
+};
+
+mod keeper;
+mod options;
+mod registry;
+
+pub use keeper::{Keeper, KeeperHandle};
+pub use options::Options;
+pub use registry::Registry;
+
+/// A shard.
+pub struct Shard {
+    /// Its number, from 0.
+    pub index: usize,
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// The settings that the request path obeys.
+    pub options: Options,
+    /// Tokens to callers.
+    pub verifier: Verifier,
+    /// Which origins and hosts may reach us.
+    pub origins: Arc<OriginGate>,
+    /// The rendered lists.
+    pub pages: Pages,
+    /// The way to the upstreams.
+    pub upstreams: Upstreams,
+    /// The way to the store.
+    pub registry: Registry,
+    /// Open once the shard ends.
+    pub draining: Rc<Gate>,
+    /// Requests that are being answered.
+    pub request_count: Cell<usize>,
+    /// Connections that are open.
+    pub connection_count: Cell<usize>,
+    catalog: RefCell<Arc<Catalog>>,
+}
+
+/// What is sent to a shard.
+pub enum Message {
+    /// A newer catalog; the sender waits until it is in place.
+    Catalog(Arc<Catalog>, oneshot::Sender<()>),
+    /// The process ends: finish what is in flight.
+    Drain,
+}
+
+/// The senders to every shard's mailbox.
+pub type Mailboxes = Arc<[mailbox::Sender<Message>]>;
+
+/// Makes the mailboxes of `count` shards.
+pub fn mailboxes(count: usize) -> (Mailboxes, Vec<mailbox::Receiver<Message>>) {
+    let channels = (0..count).map(|_| mailbox::channel(limits::MAILBOX_COUNT_MAX));
+    let (senders, receivers): (Vec<_>, Vec<_>) = channels.unzip();
+    (senders.into(), receivers)
+}
+
+impl Shard {
+    /// Puts a shard together.
+    pub fn new(
+        index: usize,
+        settings: Arc<Settings>,
+        rules: Option<Arc<Rules>>,
+        origins: Arc<OriginGate>,
+        registry: Registry,
+        catalog: Arc<Catalog>,
+        upstreams: Upstreams,
+    ) -> Shard {
+        Shard {
+            index,
+            options: Options::of(&settings),
+            verifier: Verifier::new(&settings.auth, rules),
+            settings,
+            origins,
+            pages: Pages::default(),
+            upstreams,
+            registry,
+            draining: Rc::default(),
+            request_count: Cell::new(0),
+            connection_count: Cell::new(0),
+            catalog: RefCell::new(catalog),
+        }
+    }
+
+    /// The newest catalog that this shard has.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.borrow().clone()
+    }
+
+    /// Puts a newer catalog in the place of the former.
+    pub fn put_catalog(&self, catalog: Arc<Catalog>) {
+        self.pages.retain(|id| catalog.server(id).is_some());
+        self.upstreams.retain(&catalog);
+        *self.catalog.borrow_mut() = catalog;
+    }
+}

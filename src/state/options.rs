@@ -1,0 +1,40 @@
+//! The settings that the request path obeys, in the form in which it needs them.
+
+use std::time::Duration;
+
+use net::jsonrpc::EnvelopeLimits;
+
+use crate::settings::Settings;
+
+/// What the operator chose, as far as the path obeys it.
+pub struct Options {
+    /// The name that clients are told.
+    pub app_name: String,
+    /// Bounds of an envelope.
+    pub envelope: EnvelopeLimits,
+    /// Bytes of `params`.
+    pub params_size_max: usize,
+    /// Entries of a page of a list.
+    pub page_count_max: usize,
+    /// For a tool call in all.
+    pub tool_within: Duration,
+    /// For any other request to an upstream in all.
+    pub request_within: Duration,
+}
+
+impl Options {
+    /// Picks them out of the settings.
+    pub fn of(settings: &Settings) -> Options {
+        Options {
+            app_name: settings.catalog.app_name.clone(),
+            envelope: EnvelopeLimits {
+                depth_max: settings.http.json_depth_max,
+                ..EnvelopeLimits::default()
+            },
+            params_size_max: settings.http.params_size_max,
+            page_count_max: settings.catalog.mcp_page_count_max,
+            tool_within: settings.upstreams.tool_timeout,
+            request_within: settings.upstreams.request_timeout,
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The way to the store: a write is answered when it is durable and every shard serves it.
+
+use std::sync::Arc;
+
+use storage::{Applied, Mutation, Store, seal::Sealer};
+
+use crate::{failure::Failure, state::KeeperHandle};
+
+/// The registry, usable from any shard. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    store: Store,
+    keeper: KeeperHandle,
+    sealer: Arc<Sealer>,
+}
+
+impl Registry {
+    /// Joins the parts.
+    pub fn new(store: Store, keeper: KeeperHandle, sealer: Arc<Sealer>) -> Registry {
+        Registry { store, keeper, sealer }
+    }
+
+    /// Writes all of `mutations` or nothing, and returns once every shard serves the outcome.
+    ///
+    /// # Errors
+    ///
+    /// The store's: a conflict, a stale version, a database that is away.
+    pub async fn apply(&self, mutations: Vec<Mutation>) -> Result<Applied, Failure> {
+        let applied = self.store.apply(mutations).await?;
+        self.keeper.publish().await?;
+        Ok(applied)
+    }
+
+    /// Seals and opens credentials.
+    pub fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
+    /// Asks the database whether it is there.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn ping(&self) -> Result<(), Failure> {
+        Ok(self.store.ping().await?)
+    }
+}
