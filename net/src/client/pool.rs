@@ -91,6 +91,12 @@ impl Pool {
         self.0.idle.borrow().len()
     }
 
+    /// Whether any idle connection looks good.
+    #[cfg(test)]
+    pub(super) fn has_quiet_idle(&self) -> bool {
+        self.0.idle.borrow().iter().any(|link| link.connection.watch().is_quiet())
+    }
+
     /// Waits for a turn, at most until `deadline`.
     ///
     /// # Errors
