@@ -28,6 +28,7 @@ use storage::record::{Ownership, Visibility, now};
 use storage::seal::Sealer;
 use storage::{Applied, Mutation};
 
+use crate::auth::Caller;
 use crate::catalog::author::Author;
 use crate::catalog::inventory::Inventory;
 use crate::catalog::{Catalog, Upstream};
@@ -53,20 +54,11 @@ pub struct RestRequest<'a> {
     /// The header `If-Match`: the version that a record must have to be changed.
     pub if_match: Option<&'a str>,
     /// Who asks; `None` if nobody proved to be anybody.
-    pub caller: Option<Caller<'a>>,
+    pub caller: Option<&'a Caller>,
     /// The address that the request came from.
     pub client_ip: Option<&'a str>,
     /// The header `User-Agent`.
     pub user_agent: Option<&'a str>,
-}
-
-/// Who asks.
-#[derive(Debug, Clone, Copy)]
-pub struct Caller<'a> {
-    /// The email, or whatever else the token calls its subject.
-    pub email: &'a str,
-    /// May write, run commands and see everything.
-    pub is_admin: bool,
 }
 
 /// An answer of the REST API.
@@ -159,6 +151,11 @@ pub async fn handle<B: Backend>(backend: &B, request: RestRequest<'_>) -> RestAn
     }
 }
 
+/// The methods that a path takes, as the `Allow` header lists them; `None` if it is not here.
+pub fn methods(path: &str) -> Option<&'static str> {
+    routes::methods(path)
+}
+
 /// Whether the path is answered without asking who the caller is.
 pub fn is_open(path: &str) -> bool {
     Route::parse(Method::Get, path).is_ok_and(|route| route.is_open())
@@ -178,13 +175,7 @@ async fn dispatch<B: Backend>(
     }
     let unknown = Failure::Unauthorized { detail: "Not authenticated", challenge: "Bearer" };
     let caller = request.caller.ok_or(unknown)?;
-    if let Some(permission) = route.write_permission()
-        && !caller.is_admin
-    {
-        return Err(Failure::Forbidden(format!(
-            "Insufficient permissions. Required: {permission}"
-        )));
-    }
+    permit(caller, &route)?;
     let ask = Ask { backend, request, caller };
     match route {
         Route::Health | Route::Ready | Route::Root => unreachable!("open routes went above"),
@@ -214,7 +205,7 @@ async fn dispatch<B: Backend>(
 struct Ask<'a, B> {
     backend: &'a B,
     request: &'a RestRequest<'a>,
-    caller: Caller<'a>,
+    caller: &'a Caller,
 }
 
 impl<B> Ask<'_, B> {
@@ -229,14 +220,26 @@ impl<B> Ask<'_, B> {
     }
 }
 
-impl Caller<'_> {
-    /// Whether the caller may see a record of this ownership. What belongs to a team is seen by
-    /// its owner and administrators alone: a token does not yet tell of teams.
-    fn may_see(&self, ownership: &Ownership) -> bool {
-        self.is_admin
-            || ownership.visibility == Visibility::Public
-            || ownership.owner_email.as_deref() == Some(self.email)
+/// Refuses what the caller, or the token that they show, may not do. Every user may read; only an
+/// administrator writes.
+fn permit(caller: &Caller, route: &Route<'_>) -> Result<(), Failure> {
+    if !caller.opens(route.server_id()) {
+        let sentence = "This token is for one virtual server only, and this path is not of it";
+        return Err(Failure::Forbidden(sentence.to_owned()));
     }
+    let Some(permission) = route.permission() else { return Ok(()) };
+    if caller.carries(permission) && (caller.is_admin || route.is_read()) {
+        return Ok(());
+    }
+    Err(Failure::Forbidden(format!("Insufficient permissions. Required: {permission}")))
+}
+
+/// Whether the caller may see a record of this ownership. What belongs to a team is seen by its
+/// owner and administrators alone: nobody is the member of a team yet.
+fn may_see(caller: &Caller, ownership: &Ownership) -> bool {
+    caller.is_admin
+        || ownership.visibility == Visibility::Public
+        || ownership.owner_email.as_deref() == Some(&*caller.email)
 }
 
 #[cfg(test)]

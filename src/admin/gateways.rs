@@ -13,7 +13,7 @@ use super::gateway_form::{Draft, Form, same_url};
 use super::listing::{Filter, Page, deleted, is_activation};
 use super::query::Query;
 use super::show::{self, Time};
-use super::{Ask, Backend, RestAnswer, answer};
+use super::{Ask, Backend, RestAnswer, answer, may_see};
 use crate::catalog::author::Author;
 use crate::catalog::inventory::Inventory;
 use crate::catalog::naming::Circle;
@@ -29,10 +29,10 @@ pub fn list<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     query.finish()?;
     let catalog = ask.backend.catalog();
     let records = catalog.upstreams().map(|upstream| &*upstream.record);
-    let records = records.filter(|record| filter.admits(*record, record.enabled, &ask.caller));
+    let records = records.filter(|record| filter.admits(*record, record.enabled, ask.caller));
     Ok(page.answer("gateways", records, |record| {
         let upstream = catalog.upstream(&record.id).expect("it was listed from this catalog");
-        show::gateway(&catalog, upstream, &ask.caller)
+        show::gateway(&catalog, upstream, ask.caller)
     }))
 }
 
@@ -40,7 +40,7 @@ pub fn list<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
 pub fn get<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
     let catalog = ask.backend.catalog();
     let upstream = find(ask, &catalog, id)?;
-    Ok(answer::ok(&show::gateway(&catalog, &upstream, &ask.caller)))
+    Ok(answer::ok(&show::gateway(&catalog, &upstream, ask.caller)))
 }
 
 /// `POST /gateways`.
@@ -117,7 +117,7 @@ pub async fn set_state<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAns
     Ok(answer::ok(&json!({
         "status": "success",
         "message": format!("Gateway {id} {word}"),
-        "gateway": show::gateway_in_snake_case(&catalog, &upstream, &ask.caller),
+        "gateway": show::gateway_in_snake_case(&catalog, &upstream, ask.caller),
     })))
 }
 
@@ -291,7 +291,7 @@ fn owned(catalog: &Catalog, gateway_id: &str) -> Owned {
 
 fn find<B>(ask: &Ask<'_, B>, catalog: &Catalog, id: &str) -> Result<Arc<Upstream>, Failure> {
     let found = catalog.upstream(id);
-    let found = found.filter(|upstream| ask.caller.may_see(&upstream.record.ownership));
+    let found = found.filter(|upstream| may_see(ask.caller, &upstream.record.ownership));
     found.cloned().ok_or_else(|| Failure::NotFound(format!("Gateway not found: {id}")))
 }
 

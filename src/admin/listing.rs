@@ -9,7 +9,8 @@ use serde_json::json;
 use storage::record::{Audit, Gateway, Ownership, Server, Tool, Visibility};
 
 use super::query::Query;
-use super::{Caller, RestAnswer, Rules, answer};
+use super::{RestAnswer, Rules, answer, may_see};
+use crate::auth::Caller;
 use crate::failure::Failure;
 
 /// What every record that is listed has.
@@ -75,10 +76,10 @@ impl Filter {
     }
 
     /// Whether the caller asks for this record and may see it; a record needs any of the tags.
-    pub fn admits(&self, record: &impl Row, is_active: bool, caller: &Caller<'_>) -> bool {
+    pub fn admits(&self, record: &impl Row, is_active: bool, caller: &Caller) -> bool {
         let ownership = record.ownership();
         (is_active || self.include_inactive)
-            && caller.may_see(ownership)
+            && may_see(caller, ownership)
             && self.visibility.is_none_or(|visibility| ownership.visibility == visibility)
             && self.team_id.as_ref().is_none_or(|team| ownership.team_id.as_ref() == Some(team))
             && (self.tags.is_empty() || record.tags().iter().any(|tag| self.tags.contains(tag)))

@@ -6,7 +6,7 @@ use storage::record::{Ownership, Server, Tool};
 
 use super::listing::{Filter, Page};
 use super::query::Query;
-use super::{Ask, Backend, RestAnswer, answer, servers, show};
+use super::{Ask, Backend, RestAnswer, answer, may_see, servers, show};
 use crate::catalog::{Catalog, Entry, Membership};
 use crate::failure::Failure;
 
@@ -26,14 +26,14 @@ pub fn tools<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     let tools = catalog
         .tools()
         .map(|entry| &*entry.record)
-        .filter(|tool| is_of(tool) && filter.admits(*tool, is_active(&catalog, tool), &ask.caller));
+        .filter(|tool| is_of(tool) && filter.admits(*tool, is_active(&catalog, tool), ask.caller));
     Ok(page.answer("tools", tools, |tool| show::tool(&catalog, tool)))
 }
 
 /// `GET /tools/{id}`.
 pub fn tool<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
     let catalog = ask.backend.catalog();
-    let found = catalog.tool(id).filter(|entry| ask.caller.may_see(&entry.record.ownership));
+    let found = catalog.tool(id).filter(|entry| may_see(ask.caller, &entry.record.ownership));
     let entry = found.ok_or_else(|| Failure::NotFound(format!("Tool not found: {id}")))?;
     Ok(answer::ok(&show::tool(&catalog, &entry.record)))
 }
@@ -80,11 +80,11 @@ impl Offer {
         let include_inactive = query.flag("include_inactive", false);
         query.finish()?;
         let catalog = ask.backend.catalog();
-        let server = servers::find(&catalog, &ask.caller, id)?;
+        let server = servers::find(&catalog, ask.caller, id)?;
         let mut entries = members(&catalog, &server);
         entries.retain(|entry| {
             let is_active = entry.enabled() && gateway_is_active(&catalog, entry.gateway_id());
-            (include_inactive || is_active) && ask.caller.may_see(ownership(entry))
+            (include_inactive || is_active) && may_see(ask.caller, ownership(entry))
         });
         Ok(Offer { catalog, entries })
     }

@@ -65,17 +65,43 @@ impl<'a> Route<'a> {
         matches!(self, Route::Root | Route::Health | Route::Ready)
     }
 
-    /// The permission that a write needs, by the contract's name; `None` for reads.
-    pub fn write_permission(&self) -> Option<&'static str> {
-        match self {
-            Route::CreateGateway => Some("gateways.create"),
+    /// The permission that is needed, by the contract's name; `None` if a valid token is enough.
+    pub fn permission(&self) -> Option<&'static str> {
+        Some(match self {
+            Route::Root | Route::Health | Route::Ready | Route::Version => return None,
+            Route::Gateways | Route::Gateway(_) => "gateways.read",
+            Route::CreateGateway => "gateways.create",
             Route::UpdateGateway(_) | Route::GatewayState(_) | Route::RefreshGateway(_) => {
-                Some("gateways.update")
+                "gateways.update"
             }
-            Route::DeleteGateway(_) => Some("gateways.delete"),
-            Route::CreateServer => Some("servers.create"),
-            Route::UpdateServer(_) | Route::ServerState(_) => Some("servers.update"),
-            Route::DeleteServer(_) => Some("servers.delete"),
+            Route::DeleteGateway(_) => "gateways.delete",
+            Route::Tools | Route::Tool(_) => "tools.read",
+            Route::Servers
+            | Route::Server(_)
+            | Route::ServerTools(_)
+            | Route::ServerResources(_)
+            | Route::ServerPrompts(_) => "servers.read",
+            Route::CreateServer => "servers.create",
+            Route::UpdateServer(_) | Route::ServerState(_) => "servers.update",
+            Route::DeleteServer(_) => "servers.delete",
+        })
+    }
+
+    /// Whether nothing is changed.
+    pub fn is_read(&self) -> bool {
+        self.permission().is_none_or(|permission| permission.ends_with(".read"))
+    }
+
+    /// The virtual server that is asked of.
+    pub fn server_id(&self) -> Option<&'a str> {
+        match self {
+            Route::Server(id)
+            | Route::UpdateServer(id)
+            | Route::DeleteServer(id)
+            | Route::ServerState(id)
+            | Route::ServerTools(id)
+            | Route::ServerResources(id)
+            | Route::ServerPrompts(id) => Some(id),
             _ => None,
         }
     }
@@ -93,6 +119,11 @@ impl<'a> Route<'a> {
             _ => Shape::Detail,
         }
     }
+}
+
+/// The methods that a path takes, as the `Allow` header lists them.
+pub fn methods(path: &str) -> Option<&'static str> {
+    Place::find(path).map(Place::allow)
 }
 
 impl<'a> Place<'a> {

@@ -8,7 +8,8 @@ use storage::record::Server;
 use super::fields::Fields;
 use super::gateway_form::check_url;
 use super::record_form::{self, OwnershipForm};
-use super::{Caller, Rules, offers};
+use super::{Rules, may_see, offers};
+use crate::auth::Caller;
 use crate::catalog::{Catalog, Entry};
 
 /// The longest text before the upstream's names, so that names of half the allowed length fit.
@@ -40,7 +41,7 @@ impl Form {
         outer: Option<&mut Fields>,
         rules: &Rules,
         catalog: &Catalog,
-        caller: &Caller<'_>,
+        caller: &Caller,
     ) -> Form {
         let choice = Choice { catalog, caller };
         let inner = OwnershipForm::read(fields);
@@ -98,7 +99,7 @@ fn set<T>(place: &mut T, value: Option<T>) {
 /// Finds what a list names, among what the caller may see.
 struct Choice<'a> {
     catalog: &'a Catalog,
-    caller: &'a Caller<'a>,
+    caller: &'a Caller,
 }
 
 impl Choice<'_> {
@@ -106,19 +107,19 @@ impl Choice<'_> {
     fn tool(&self, text: &str) -> Option<String> {
         let by_name = || self.catalog.tools().find(|tool| tool.record.name == text);
         let found = self.catalog.tool(text).or_else(by_name)?;
-        self.caller.may_see(&found.record.ownership).then(|| found.record.id.clone())
+        may_see(self.caller, &found.record.ownership).then(|| found.record.id.clone())
     }
 
     fn resource(&self, text: &str) -> Option<String> {
         let found = self.catalog.resource(text)?;
-        self.caller.may_see(&found.record.ownership).then(|| found.record.id.clone())
+        may_see(self.caller, &found.record.ownership).then(|| found.record.id.clone())
     }
 
     /// A prompt by its id, or by the name that clients ask for.
     fn prompt(&self, text: &str) -> Option<String> {
         let by_name = || self.catalog.prompts().find(|prompt| prompt.record.name == text);
         let found = self.catalog.prompt(text).or_else(by_name)?;
-        self.caller.may_see(&found.record.ownership).then(|| found.record.id.clone())
+        may_see(self.caller, &found.record.ownership).then(|| found.record.id.clone())
     }
 
     /// An upstream by its id, its name or its slug.
@@ -129,7 +130,7 @@ impl Choice<'_> {
                 .find(|upstream| upstream.record.name == text || upstream.record.slug == text)
         };
         let found = self.catalog.upstream(text).or_else(by_name)?;
-        self.caller.may_see(&found.record.ownership).then(|| found.record.id.clone())
+        may_see(self.caller, &found.record.ownership).then(|| found.record.id.clone())
     }
 }
 

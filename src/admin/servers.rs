@@ -10,7 +10,8 @@ use super::fields::Fields;
 use super::listing::{Filter, Page, deleted, is_activation};
 use super::query::Query;
 use super::server_form::Form;
-use super::{Ask, Backend, Caller, RestAnswer, answer, show};
+use super::{Ask, Backend, RestAnswer, answer, may_see, show};
+use crate::auth::Caller;
 use crate::catalog::Catalog;
 use crate::catalog::naming::Circle;
 use crate::failure::Failure;
@@ -23,7 +24,7 @@ pub fn list<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     query.finish()?;
     let catalog = ask.backend.catalog();
     let servers = catalog.servers().map(|server| &*server.record);
-    let servers = servers.filter(|server| filter.admits(*server, server.enabled, &ask.caller));
+    let servers = servers.filter(|server| filter.admits(*server, server.enabled, ask.caller));
     Ok(page.answer("servers", servers, |server| show::server(&catalog, server)))
 }
 
@@ -48,7 +49,7 @@ pub async fn create<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure>
 
 /// `PUT /servers/{id}`.
 pub async fn update<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
-    let stored = find(&ask.backend.catalog(), &ask.caller, id)?;
+    let stored = find(&ask.backend.catalog(), ask.caller, id)?;
     let expected = ask.expected(Entity::Server, &stored.id, stored.audit.version)?;
     let mut server = Server::clone(&stored);
     ask.author().change(&mut server.audit, "api");
@@ -59,7 +60,7 @@ pub async fn update<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer
 
 /// `DELETE /servers/{id}`.
 pub async fn delete<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
-    let stored = find(&ask.backend.catalog(), &ask.caller, id)?;
+    let stored = find(&ask.backend.catalog(), ask.caller, id)?;
     let mut mutations = ask.demanded(Entity::Server, &stored.id, stored.audit.version)?;
     mutations.push(Mutation::DeleteServer(stored.id.clone()));
     ask.apply(mutations).await?;
@@ -69,7 +70,7 @@ pub async fn delete<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer
 /// `POST /servers/{id}/state?activate=`.
 pub async fn set_state<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
     let activate = is_activation(ask.request.query)?;
-    let stored = find(&ask.backend.catalog(), &ask.caller, id)?;
+    let stored = find(&ask.backend.catalog(), ask.caller, id)?;
     let expected = ask.expected(Entity::Server, &stored.id, stored.audit.version)?;
     if activate != stored.enabled {
         let mut server = Server::clone(&stored);
@@ -85,15 +86,15 @@ pub async fn set_state<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAns
 /// # Errors
 ///
 /// 404 if there is none.
-pub fn find(catalog: &Catalog, caller: &Caller<'_>, id: &str) -> Result<Arc<Server>, Failure> {
+pub fn find(catalog: &Catalog, caller: &Caller, id: &str) -> Result<Arc<Server>, Failure> {
     let found = catalog.server(&plain_id(id)).map(|server| &server.record);
-    let found = found.filter(|server| caller.may_see(&server.ownership));
+    let found = found.filter(|server| may_see(caller, &server.ownership));
     found.cloned().ok_or_else(|| Failure::NotFound(format!("Server not found: {id}")))
 }
 
 fn show<B: Backend>(ask: &Ask<'_, B>, id: &str, status: u16) -> Result<RestAnswer, Failure> {
     let catalog = ask.backend.catalog();
-    let server = find(&catalog, &ask.caller, id)?;
+    let server = find(&catalog, ask.caller, id)?;
     Ok(answer::with_status(status, &show::server(&catalog, &server)))
 }
 
@@ -103,7 +104,7 @@ fn read_into<B: Backend>(ask: &Ask<'_, B>, server: &mut Server) -> Result<(), Fa
     let fields = Fields::parse(ask.request.content_type, ask.request.body)?;
     let (mut fields, mut outer) = fields.unwrap("server");
     let rules = ask.backend.rules();
-    let form = Form::read(&mut fields, outer.as_mut(), rules, &catalog, &ask.caller);
+    let form = Form::read(&mut fields, outer.as_mut(), rules, &catalog, ask.caller);
     if server.id.is_empty() {
         server.id = chosen_id(&mut fields);
     }

@@ -5,8 +5,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::{AuditRead, OwnershipRead, Tags, Time, raw};
-use crate::admin::Caller;
 use crate::admin::credentials::Shown;
+use crate::auth::Caller;
 use crate::catalog::{Catalog, Entry, Upstream};
 
 #[derive(Serialize)]
@@ -62,7 +62,7 @@ impl Serialize for Capabilities<'_> {
 pub fn gateway<'a>(
     catalog: &'a Catalog,
     upstream: &'a Upstream,
-    caller: &Caller<'_>,
+    caller: &Caller,
 ) -> impl Serialize + use<'a> {
     let record = &*upstream.record;
     let is_shown = caller.is_admin && !record.command.is_empty();
@@ -101,7 +101,7 @@ pub fn gateway<'a>(
 }
 
 /// An upstream with its own fields in snake_case, as the answer to switching it holds it.
-pub fn gateway_in_snake_case(catalog: &Catalog, upstream: &Upstream, caller: &Caller<'_>) -> Value {
+pub fn gateway_in_snake_case(catalog: &Catalog, upstream: &Upstream, caller: &Caller) -> Value {
     let shown = serde_json::to_value(gateway(catalog, upstream, caller));
     let Ok(Value::Object(fields)) = shown else { return Value::Null };
     Value::Object(
