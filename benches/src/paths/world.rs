@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use net::http1::server::{Request, Responder};
-use net::http1::{Framing, HeadLimits, RequestHead, ResponseHead};
+use net::http1::{Framing, HeadLimits, Method, RequestHead, ResponseHead};
 use net::jsonrpc::{self, EnvelopeLimits};
 use ringway::auth::{self, Issuer, Verifier};
 use ringway::catalog::{Catalog, Upstream};
@@ -243,7 +243,7 @@ impl Relay for Canned {
         let mut bytes = buffer::take();
         bytes.extend_from_slice(&self.answer);
         let mut head = ResponseHead::default();
-        let size = head.parse(&bytes, net::http1::Method::Post, &self.limits);
+        let size = head.parse(&bytes, &self.limits, Method::Post);
         let size = size.expect("the head is valid").expect("the head is whole");
         assert!(matches!(head.framing(), Framing::Length(_)), "the answer says its length");
         let answer = jsonrpc::Answer::parse(&bytes[size..], &self.envelope);
