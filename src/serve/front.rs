@@ -208,7 +208,7 @@ impl Front {
             body,
             content_type: request.header("content-type"),
             if_match: text("if-match"),
-            caller: Some(admin::Caller { email: &caller.email, is_admin: caller.is_admin }),
+            caller: Some(caller),
             client_ip: Some(&client_ip),
             user_agent: text("user-agent"),
         };
