@@ -109,4 +109,3 @@ impl Shard {
         *self.catalog.borrow_mut() = catalog;
     }
 }
-

@@ -47,11 +47,7 @@ impl Drop for Room {
 impl Service for Front {
     type Permit = Permit;
 
-    fn admit(
-        &self,
-        request: &Request<'_>,
-        responder: &mut Responder,
-    ) -> Option<(Permit, u64)> {
+    fn admit(&self, request: &Request<'_>, responder: &mut Responder) -> Option<(Permit, u64)> {
         match self.check(request) {
             Ok(permit) => Some(permit),
             Err(failure) => {
@@ -74,7 +70,8 @@ impl Service for Front {
                 write_options(responder, RPC_METHODS);
             }
             Some(Route::Mcp { server_id }) => {
-                self.answer_rpc(request, server_id, Transport::StreamableHttp, body, responder).await;
+                self.answer_rpc(request, server_id, Transport::StreamableHttp, body, responder)
+                    .await;
             }
             Some(Route::Rpc) => {
                 self.answer_rpc(request, "", Transport::Rpc, body, responder).await;
