@@ -10,22 +10,24 @@ use std::{
 
 use net::{connection::Connection, http1::server, tls::Acceptor};
 use shards::{
-    Driver, Listener, TcpStream, cores, driver, local::Gate, mailbox, process, runtime, signal,
-    task, tcp, tcp::BoundSocket, time, watch,
+    Driver, Listener, TcpStream, cores, driver, mailbox, process, runtime, signal, task, tcp,
+    tcp::BoundSocket, time, watch,
 };
 use storage::{Store, StoreOptions, seal::Sealer};
 
 use crate::{
+    admin::Rules,
     auth,
     catalog::Catalog,
     settings::Settings,
-    state::{self, Keeper, KeeperHandle, Mailboxes, Message, Registry, Shard},
+    state::{self, Keeper, Mailboxes, Message, Registry, Shard},
     upstream,
 };
 
 mod backend;
 mod front;
 
+use backend::Facts;
 use front::Front;
 
 /// Why the gateway did not start: a sentence that names the mend.
@@ -50,6 +52,8 @@ struct Common {
     rules: Option<Arc<auth::Rules>>,
     origins: Arc<auth::Gate>,
     acceptor: Option<Acceptor>,
+    started_at: i64,
+    driver: Driver,
     registry: Registry,
     catalog: Arc<Catalog>,
     mailboxes: Mailboxes,
@@ -84,7 +88,8 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
     let keeper_store = store.clone();
     let (keeper, handle) =
         Keeper::new(keeper_store, sealer.clone(), catalog.clone(), mailboxes.clone());
-    let common = common(&settings, store.clone(), handle, sealer, catalog, mailboxes.clone())?;
+    let registry = Registry::new(store.clone(), handle, sealer);
+    let common = common(&settings, registry, catalog, mailboxes.clone(), choice.driver)?;
     announce(&settings, address, &cores, &choice);
     let shards = start(common, sockets, receivers, keeper, &cores, choice.driver)?;
     stop_on_signal(mailboxes);
@@ -133,11 +138,10 @@ fn bind(address: SocketAddr, count: usize) -> Result<Vec<BoundSocket>, StartErro
 
 fn common(
     settings: &Arc<Settings>,
-    store: Store,
-    keeper: KeeperHandle,
-    sealer: Arc<Sealer>,
+    registry: Registry,
     catalog: Catalog,
     mailboxes: Mailboxes,
+    driver: Driver,
 ) -> Result<Common, StartError> {
     let fail = |error: &dyn fmt::Display| StartError(error.to_string());
     let rules = auth::shared_rules(settings).map_err(|error| fail(&error))?;
@@ -150,7 +154,9 @@ fn common(
         rules,
         origins: Arc::new(auth::Gate::new(settings)),
         acceptor,
-        registry: Registry::new(store, keeper, sealer),
+        started_at: storage::record::now(),
+        driver,
+        registry,
         catalog: Arc::new(catalog),
         mailboxes,
         settings: settings.clone(),
@@ -198,6 +204,12 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     let grace = common.settings.listen.shutdown_grace;
     let acceptor = common.acceptor.clone();
     let limits = Rc::new(connection_limits(&common.settings));
+    let facts = Rc::new(Facts {
+        rules: Rules::new(&common.settings),
+        started_at: common.started_at,
+        shard_count: common.mailboxes.len(),
+        driver: common.driver,
+    });
     let upstreams = upstream::Upstreams::new(&common.settings);
     let shard = Rc::new(Shard::new(
         index,
@@ -213,7 +225,7 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     }
     task::spawn(read_mailbox(shard.clone(), own.mailbox));
     let take = |stream: TcpStream, peer: SocketAddr| {
-        accept(&shard, stream, peer, acceptor.clone(), limits.clone());
+        accept(&shard, &facts, stream, peer, acceptor.clone(), limits.clone());
     };
     let refused = |error| tracing::warn!(%error, "cannot accept; waiting for connections to end");
     listener.accept_until(&shard.draining, take, refused).await;
@@ -229,7 +241,7 @@ fn connection_limits(settings: &Settings) -> server::Limits {
             field_size_max: http.field_size_max,
             ..net::http1::HeadLimits::default()
         },
-        first_byte_within: http.first_byte_timeout,
+        first_byte_within: http.head_timeout,
         head_within: http.head_timeout,
         body_within: http.body_timeout,
         idle_within: http.idle_timeout,
@@ -251,6 +263,7 @@ async fn read_mailbox(shard: Rc<Shard>, mut mailbox: mailbox::Receiver<Message>)
 
 fn accept(
     shard: &Rc<Shard>,
+    facts: &Rc<Facts>,
     stream: TcpStream,
     peer: SocketAddr,
     acceptor: Option<Acceptor>,
@@ -262,8 +275,9 @@ fn accept(
     }
     shard.connection_count.set(shard.connection_count.get() + 1);
     let counted = Counted(shard.clone());
+    let facts = facts.clone();
     task::spawn(async move {
-        let front = Front(counted.0.clone());
+        let front = Front { shard: counted.0.clone(), facts };
         let Some(connection) = open(stream, acceptor, &limits).await else { return };
         server::serve(connection, peer, &front, &limits).await;
     });

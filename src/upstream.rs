@@ -5,6 +5,7 @@
 //! names and `_meta`, it never rebuilds what it relays.
 
 pub mod address;
+pub mod discover;
 pub mod http;
 mod legs;
 

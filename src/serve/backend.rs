@@ -2,10 +2,11 @@
 
 use std::{rc::Rc, sync::Arc};
 
+use shards::Driver;
 use storage::{Applied, Mutation, seal::Sealer};
 
 use crate::{
-    admin::{self, About, Rules},
+    admin::{self, About, DatabaseAbout, Rules},
     catalog::{Catalog, Upstream, inventory::Inventory},
     failure::Failure,
     state::Shard,
@@ -15,8 +16,20 @@ use crate::{
 pub struct Backend<'a> {
     /// The shard that the request came to.
     pub shard: &'a Rc<Shard>,
-    /// What the settings decide.
-    pub rules: &'a Rules,
+    /// What the process knows of itself.
+    pub facts: &'a Facts,
+}
+
+/// What the process knows of itself, besides its state.
+pub struct Facts {
+    /// What the settings decide about the REST API.
+    pub rules: Rules,
+    /// When it started, in microseconds since the epoch.
+    pub started_at: i64,
+    /// How many shards run.
+    pub shard_count: usize,
+    /// What runs them.
+    pub driver: Driver,
 }
 
 impl admin::Backend for Backend<'_> {
@@ -25,7 +38,7 @@ impl admin::Backend for Backend<'_> {
     }
 
     fn rules(&self) -> &Rules {
-        self.rules
+        &self.facts.rules
     }
 
     fn sealer(&self) -> &Sealer {
@@ -48,6 +61,21 @@ impl admin::Backend for Backend<'_> {
     }
 
     async fn about(&self) -> About {
-        todo!()
+        let reachable = self.shard.registry.ping().await.is_ok();
+        About {
+            started_at: self.facts.started_at,
+            host: std::fs::read_to_string("/proc/sys/kernel/hostname")
+                .map(|name| name.trim().to_owned())
+                .unwrap_or_default(),
+            shard_count: self.facts.shard_count,
+            ring_driver: self.facts.driver.to_string(),
+            database: DatabaseAbout {
+                dialect: "sqlite".to_owned(),
+                url: "sqlite://".to_owned(),
+                reachable,
+                server_version: None,
+            },
+            settings: self.shard.settings.shown.clone(),
+        }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     mcp::{Era, HeaderSource, Transport},
     reply::{self, Accepts},
     route::{self, Route},
-    serve::backend::Backend,
+    serve::backend::{Backend, Facts},
     state::Shard,
 };
 
@@ -27,7 +27,12 @@ use crate::{
 const RPC_METHODS: &str = "POST, OPTIONS";
 
 /// A shard as a server of HTTP.
-pub struct Front(pub Rc<Shard>);
+pub struct Front {
+    /// The shard.
+    pub shard: Rc<Shard>,
+    /// What the REST API needs to know besides.
+    pub facts: Rc<Facts>,
+}
 
 /// A request that may go on. Dropping it makes room for another.
 pub struct Permit {
@@ -90,20 +95,20 @@ impl Service for Front {
     }
 
     fn draining(&self) -> bool {
-        self.0.draining.is_open()
+        self.shard.draining.is_open()
     }
 }
 
 impl Front {
     fn route<'a>(&self, request: &Request<'a>) -> Option<Route<'a>> {
         let is_post = request.head.method() == Method::Post;
-        let root: &str = &self.0.settings.listen.root_path;
+        let root: &str = &self.shard.settings.listen.root_path;
         route::find(request.path(), root, is_post)
     }
 
     /// Everything that is decided before the body is read.
     fn check(&self, request: &Request<'_>) -> Result<(Permit, u64), Failure> {
-        let shard = &self.0;
+        let shard = &self.shard;
         let authority = request.head.authority(request.bytes).map(str::as_bytes);
         let admitted = shard.origins.admit(authority, request.header("origin"));
         admitted.map_err(|foreign| Failure::Forbidden(foreign.detail().to_owned()))?;
@@ -120,7 +125,7 @@ impl Front {
         let is_preflight = request.head.method() == Method::Options;
         let caller = match is_preflight || self.is_open(&route) {
             true => Rc::new(Caller::nobody()),
-            false => self.identify(request, rest_path.is_some())?,
+            false => self.identify(request, &route)?,
         };
         shard.request_count.set(shard.request_count.get() + 1);
         let body_size_max = match rest_path {
@@ -131,15 +136,27 @@ impl Front {
     }
 
     /// Who asks, by header, or on the REST paths by cookie.
-    fn identify(&self, request: &Request<'_>, takes_cookies: bool) -> Result<Rc<Caller>, Failure> {
+    fn identify(&self, request: &Request<'_>, route: &Route<'_>) -> Result<Rc<Caller>, Failure> {
         let authorization = request.header("authorization");
+        let takes_cookies = matches!(route, Route::Rest(_));
         let cookie = request.header("cookie").filter(|_| takes_cookies);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let identified = self.0.verifier.identify(authorization, cookie, now);
-        identified.map_err(|error| Failure::Unauthorized {
+        // A clock before 1970 is broken: then no token is good, rather than every one.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(u64::MAX, |since| since.as_secs());
+        let identified = self.shard.verifier.identify(authorization, cookie, now);
+        let caller = identified.map_err(|error| Failure::Unauthorized {
             detail: error.detail(),
             challenge: error.challenge(),
-        })
+        })?;
+        let server_id = match route {
+            Route::Mcp { server_id } if !server_id.is_empty() => Some(*server_id),
+            _ => None,
+        };
+        if !caller.opens(server_id) {
+            let text = "The token is bound to another virtual server";
+            return Err(Failure::Forbidden(text.to_owned()));
+        }
+        Ok(caller)
     }
 
     /// Whether a route is open to callers without a token.
@@ -147,7 +164,7 @@ impl Front {
         match route {
             Route::Rest(path) => admin::is_open(path),
             Route::Mcp { server_id } if !server_id.is_empty() => {
-                let catalog = self.0.catalog();
+                let catalog = self.shard.catalog();
                 catalog.server(server_id).is_some_and(|server| !server.record.auth_required)
             }
             _ => false,
@@ -162,7 +179,7 @@ impl Front {
         body: &[u8],
         responder: &mut Responder,
     ) {
-        let shard = &self.0;
+        let shard = &self.shard;
         let catalog = shard.catalog();
         let parts = Parts {
             catalog: &catalog,
@@ -209,7 +226,8 @@ impl Front {
             client_ip: Some(&client_ip),
             user_agent: text("user-agent"),
         };
-        let answer = admin::handle(&Backend(&self.0), rest).await;
+        let backend = Backend { shard: &self.shard, facts: &self.facts };
+        let answer = admin::handle(&backend, rest).await;
         if let (Method::Options, Some(allow)) = (request.head.method(), answer.allow) {
             write_options(responder, allow);
             return;

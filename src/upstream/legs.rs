@@ -10,18 +10,23 @@ use storage::record::{Era, ProtocolPin, Transport};
 use super::{
     Answer, Outgoing, Relay,
     address::{self, AddressPolicy},
+    discover::{self, Introduction, Requester, Verdict},
     http::{HttpLeg, LegLimits, Resolver, Setup},
 };
 use crate::{
-    catalog::{Catalog, Upstream},
+    catalog::{Catalog, Upstream, inventory::Inventory},
     failure::{Failure, UpstreamKind},
     settings::Settings,
 };
+
+/// As good as no limit of its own: every exchange has one in all.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The way of one shard to all upstreams.
 pub struct Upstreams {
     limits: LegLimits,
     policy: AddressPolicy,
+    discover_within: Duration,
     system_roots: RefCell<Option<Connector>>,
     legs: RefCell<AHashMap<Box<str>, Entry>>,
 }
@@ -45,7 +50,7 @@ impl Upstreams {
         Upstreams {
             limits: LegLimits {
                 connect_within: upstreams.connect_timeout,
-                first_byte_within: upstreams.first_byte_timeout.unwrap_or(Duration::MAX),
+                first_byte_within: upstreams.first_byte_timeout.unwrap_or(DAY),
                 answer_size_max: upstreams.answer_size_max,
                 connections_max: upstreams.connection_count_max,
                 waiting_max: upstreams.waiting_count_max,
@@ -56,6 +61,7 @@ impl Upstreams {
                 allow_localhost: settings.localhost_allowed(),
                 allow_private: settings.private_networks_allowed(),
             },
+            discover_within: upstreams.request_timeout,
             system_roots: RefCell::default(),
             legs: RefCell::default(),
         }
@@ -172,6 +178,14 @@ impl Leg {
         }
     }
 
+    /// The raw result of `initialize`, as far as the upstream knows one.
+    async fn initialize_result(&self, within: Duration) -> Result<Option<String>, Failure> {
+        let raw = match self {
+            Leg::Http(leg) => leg.initialize_result(within).await?,
+        };
+        Ok(raw.map(|raw| String::from_utf8_lossy(&raw).into_owned()))
+    }
+
     async fn close(&self) {
         match self {
             Leg::Http(leg) => leg.close().await,
@@ -199,4 +213,54 @@ fn same_way(one: &Upstream, other: &Upstream) -> bool {
         && one.headers == other.headers
         && one.environment == other.environment
         && a.name == b.name
+}
+
+impl Requester for Leg {
+    async fn request(&self, outgoing: &Outgoing<'_>) -> Result<Answer, Failure> {
+        Leg::request(self, outgoing).await
+    }
+}
+
+impl Upstreams {
+    /// Asks an upstream, stored or not, what it is and what it offers, by the transport of its
+    /// record and in its pinned era, or in whichever it speaks.
+    ///
+    /// # Errors
+    ///
+    /// An upstream failure that says what was tried and what came back.
+    pub async fn discover(&self, upstream: &Upstream) -> Result<Inventory, Failure> {
+        let name = &upstream.record.name;
+        let within = self.discover_within;
+        let (leg, introduction) = self.introduce(upstream).await?;
+        let outcome = discover::inventory(&leg, name, introduction, within).await;
+        leg.close().await;
+        outcome
+    }
+
+    /// Opens the conversation: probes the era unless it is pinned.
+    async fn introduce(&self, upstream: &Upstream) -> Result<(Leg, Introduction), Failure> {
+        let (name, within) = (&upstream.record.name, self.discover_within);
+        let transport = upstream.record.transport;
+        let pin = upstream.record.protocol;
+        if pin != ProtocolPin::Legacy && transport != Transport::Sse {
+            let leg = self.open(upstream, transport, Era::Modern)?;
+            match discover::probe(&leg, name, within).await {
+                Ok(Some(raw)) => return Ok((leg, Introduction { era: Era::Modern, raw })),
+                Ok(None) if pin == ProtocolPin::Modern => {
+                    let detail = "it does not speak the revision that it is pinned to";
+                    return Err(Failure::upstream(name, UpstreamKind::Nonsense, detail, false));
+                }
+                Err(failure)
+                    if pin == ProtocolPin::Modern
+                        || discover::judge(&failure) != Verdict::Legacy =>
+                {
+                    return Err(failure);
+                }
+                Ok(None) | Err(_) => {}
+            }
+        }
+        let leg = self.open(upstream, transport, Era::Legacy)?;
+        let raw = leg.initialize_result(within).await?.unwrap_or_else(|| "{}".to_owned());
+        Ok((leg, Introduction { era: Era::Legacy, raw }))
+    }
 }
