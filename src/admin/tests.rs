@@ -31,7 +31,7 @@ fn probes_answer_everybody() {
 #[test]
 fn readiness_says_why_not_and_to_try_again() {
     let gateway = Gateway::new();
-    gateway.ready.replace(Err("the catalog is being loaded".to_owned()));
+    *gateway.ready.borrow_mut() = Err("the catalog is being loaded".to_owned());
     let answer = gateway.answer(Request::get("/ready").by_nobody());
     assert_eq!(answer.status, 503);
     assert!(answer.retry_after);

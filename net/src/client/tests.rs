@@ -195,9 +195,11 @@ fn reads_chunks_and_uses_the_connection_again() {
     on_each_driver(|| async {
         let (address, accepts) = serve(|_, connection| {
             while read_request(connection) {
-                for part in
-                    ["HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhel", "lo\r\n", "6\r\n world\r\n0\r\n\r\n"]
-                {
+                for part in [
+                    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhel",
+                    "lo\r\n",
+                    "6\r\n world\r\n0\r\n\r\n",
+                ] {
                     let _ = connection.write_all(part.as_bytes());
                     std::thread::sleep(Duration::from_millis(2));
                 }
@@ -335,7 +337,8 @@ fn hands_on_a_stream_and_takes_the_connection_back_at_its_end() {
             let mut text = Vec::new();
             while !text.ends_with(if is_read_to_its_end { b"two" } else { b"one" })
                 && streaming.next(|data| text.extend_from_slice(data)).await.expect("more")
-            {}
+            {
+            }
             streaming.finish();
             while pool.idle_count() == 0 {
                 time::sleep(Duration::from_millis(1)).await;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use storage::record::Transport;
 
-use super::harness::{Gateway, Request, failure, inventory};
+use super::harness::{Gateway, Request, failure, inventory, made};
 use crate::failure::UpstreamKind;
 
 /// The places that a 422 names, in order.
@@ -43,25 +43,24 @@ fn a_new_upstream_is_answered_with_the_fields_of_the_contract() {
         let value = body[name].take();
         assert!(name == "id" || value.as_str().unwrap().ends_with('Z'), "{name}: {value}");
     }
-    let expected = json!({
-        "id": null, "name": "fast_time", "slug": "fast-time", "url": "http://127.0.0.1:9000/mcp",
-        "description": "Times", "transport": "STREAMABLEHTTP", "command": null,
-        "protocol": "auto", "era": "legacy", "protocolVersion": "2025-11-25",
-        "capabilities": {"tools": {"listChanged": true}},
-        "serverInfo": {"name": "scripted", "version": "1"}, "instructions": "Be kind.",
-        "enabled": true, "reachable": true, "lastSeen": null, "lastError": null,
-        "lastRefreshAt": null, "passthroughHeaders": ["X-Tenant-Id"], "caCertificate": null,
-        "authType": "bearer", "authValue": "*****", "authUsername": null, "authPassword": null,
-        "authToken": "*****", "authHeaderKey": null, "authHeaderValue": null,
-        "authHeaders": null, "env": null, "oauthConfig": null,
-        "toolCount": 2, "resourceCount": 2, "promptCount": 1, "skippedTools": [],
-        "tags": [{"id": "time-zone", "label": "time-zone"}],
-        "teamId": null, "team": null, "ownerEmail": "admin@example.com", "visibility": "public",
-        "createdAt": null, "updatedAt": null, "createdBy": "admin@example.com",
-        "createdFromIp": "192.0.2.7", "createdVia": "api", "createdUserAgent": "tests/1",
-        "modifiedBy": null, "modifiedFromIp": null, "modifiedVia": null,
-        "modifiedUserAgent": null, "importBatchId": null, "federationSource": null, "version": 1,
-    });
+    let expected = made(
+        "api",
+        None,
+        json!({
+            "id": null, "name": "fast_time", "slug": "fast-time", "url": "http://127.0.0.1:9000/mcp",
+            "description": "Times", "transport": "STREAMABLEHTTP", "command": null,
+            "protocol": "auto", "era": "legacy", "protocolVersion": "2025-11-25",
+            "capabilities": {"tools": {"listChanged": true}},
+            "serverInfo": {"name": "scripted", "version": "1"}, "instructions": "Be kind.",
+            "enabled": true, "reachable": true, "lastSeen": null, "lastError": null,
+            "lastRefreshAt": null, "passthroughHeaders": ["X-Tenant-Id"], "caCertificate": null,
+            "authType": "bearer", "authValue": "*****", "authUsername": null, "authPassword": null,
+            "authToken": "*****", "authHeaderKey": null, "authHeaderValue": null,
+            "authHeaders": null, "env": null, "oauthConfig": null,
+            "toolCount": 2, "resourceCount": 2, "promptCount": 1, "skippedTools": [],
+            "tags": [{"id": "time-zone", "label": "time-zone"}],
+        }),
+    );
     assert_eq!(body, expected);
     assert_eq!(gateway.tool_names(), ["fast-time-convert-time", "fast-time-get-system-time"]);
     gateway.assert_stored();

@@ -1,7 +1,7 @@
 //! A gateway without sockets: a store on SQLite in memory, the catalog that follows it, and one
 //! scripted upstream.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -23,7 +23,6 @@ use crate::failure::{Failure, UpstreamKind};
 /// What was asked of the upstream.
 pub struct Asked {
     pub transport: Transport,
-    pub url: Option<String>,
     pub command: Vec<String>,
     pub headers: Vec<(String, String)>,
     pub environment: Vec<(String, String)>,
@@ -39,8 +38,6 @@ pub struct Gateway {
     pub ready: RefCell<Result<(), String>>,
     pub asked: RefCell<Vec<Asked>>,
     pub script: RefCell<Script>,
-    /// Mutations of the last write.
-    pub written: Cell<usize>,
     sealer: Sealer,
     catalog: RefCell<Arc<Catalog>>,
 }
@@ -65,7 +62,6 @@ impl Gateway {
             ready: RefCell::new(Ok(())),
             asked: RefCell::default(),
             script: RefCell::new(Box::new(|_| Ok(inventory(&["get_system_time", "convert_time"])))),
-            written: Cell::new(0),
             sealer: Sealer::new("a secret that only tests have"),
             catalog: RefCell::default(),
         }
@@ -73,7 +69,7 @@ impl Gateway {
 
     /// Decides how the upstream answers from now on.
     pub fn upstream(&self, script: impl Fn(&Upstream) -> Result<Inventory, Failure> + 'static) {
-        self.script.replace(Box::new(script));
+        *self.script.borrow_mut() = Box::new(script);
     }
 
     /// Decides which tools the upstream has from now on.
@@ -170,7 +166,6 @@ impl Backend for Gateway {
     }
 
     async fn apply(&self, mutations: Vec<Mutation>) -> Result<Applied, Failure> {
-        self.written.set(mutations.len());
         let applied = self.store.apply(mutations).await?;
         let mut catalog = Catalog::clone(&self.catalog());
         catalog.apply(applied.changes.clone(), &self.sealer);
@@ -181,7 +176,6 @@ impl Backend for Gateway {
     async fn discover(&self, upstream: &Upstream) -> Result<Inventory, Failure> {
         self.asked.borrow_mut().push(Asked {
             transport: upstream.record.transport,
-            url: upstream.record.url.clone(),
             command: upstream.record.command.clone(),
             headers: upstream.headers.clone(),
             environment: upstream.environment.clone().into_iter().collect(),
@@ -293,6 +287,20 @@ pub fn inventory(tools: &[&str]) -> Inventory {
         }],
         skipped: Vec::new(),
     }
+}
+
+/// The fields that every new record has, beside its own; the times and the id are taken out.
+pub fn made(via: &str, source: Option<&str>, mut own: Value) -> Value {
+    let common = json!({
+        "teamId": null, "team": null, "ownerEmail": "admin@example.com", "visibility": "public",
+        "createdAt": null, "updatedAt": null, "createdBy": "admin@example.com",
+        "createdFromIp": "192.0.2.7", "createdVia": via, "createdUserAgent": "tests/1",
+        "modifiedBy": null, "modifiedFromIp": null, "modifiedVia": null,
+        "modifiedUserAgent": null, "importBatchId": null, "federationSource": source,
+        "version": 1,
+    });
+    own.as_object_mut().unwrap().extend(common.as_object().unwrap().clone());
+    own
 }
 
 /// An upstream that fails.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::harness::{Gateway, Request};
+use super::harness::{Gateway, Request, made};
 
 fn names(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|each| each["name"].as_str().unwrap()).collect()
@@ -18,23 +18,21 @@ fn a_tool_has_the_fields_of_the_contract_and_the_upstreams_own_schema() {
     for name in ["id", "createdAt", "updatedAt"] {
         assert!(tool[name].take().is_string(), "{name}");
     }
-    let expected = json!({
-        "id": null, "name": "fast-time-get-system-time", "originalName": "get_system_time",
-        "customName": "get_system_time", "customNameSlug": "get-system-time",
-        "displayName": "Get System Time", "title": null, "description": "Does get_system_time",
-        "originalDescription": "Does get_system_time", "url": "http://fast_time.example/mcp",
-        "integrationType": "MCP", "requestType": "STREAMABLEHTTP", "headers": null,
-        "inputSchema": {"type": "object", "x": 1.5}, "outputSchema": null, "annotations": null,
-        "jsonpathFilter": "", "auth": null, "gatewayId": upstream["id"],
-        "gatewaySlug": "fast-time", "enabled": true, "isActive": true, "reachable": true,
-        "executionCount": null, "metrics": null, "tags": [], "_meta": null,
-        "teamId": null, "team": null, "ownerEmail": "admin@example.com", "visibility": "public",
-        "createdAt": null, "updatedAt": null, "createdBy": "admin@example.com",
-        "createdFromIp": "192.0.2.7", "createdVia": "federation", "createdUserAgent": "tests/1",
-        "modifiedBy": null, "modifiedFromIp": null, "modifiedVia": null,
-        "modifiedUserAgent": null, "importBatchId": null, "federationSource": "fast_time",
-        "version": 1,
-    });
+    let expected = made(
+        "federation",
+        Some("fast_time"),
+        json!({
+            "id": null, "name": "fast-time-get-system-time", "originalName": "get_system_time",
+            "customName": "get_system_time", "customNameSlug": "get-system-time",
+            "displayName": "Get System Time", "title": null, "description": "Does get_system_time",
+            "originalDescription": "Does get_system_time", "url": "http://fast_time.example/mcp",
+            "integrationType": "MCP", "requestType": "STREAMABLEHTTP", "headers": null,
+            "inputSchema": {"type": "object", "x": 1.5}, "outputSchema": null, "annotations": null,
+            "jsonpathFilter": "", "auth": null, "gatewayId": upstream["id"],
+            "gatewaySlug": "fast-time", "enabled": true, "isActive": true, "reachable": true,
+            "executionCount": null, "metrics": null, "tags": [], "_meta": null,
+        }),
+    );
     assert_eq!(tool, expected);
     let raw = gateway.answer(Request::get(&path)).body;
     let raw = String::from_utf8(raw).unwrap();
