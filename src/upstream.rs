@@ -5,6 +5,8 @@
 //! names and `_meta`, it never rebuilds what it relays.
 
 pub mod address;
+pub mod discover;
+pub mod stdio;
 
 use net::span::Span;
 
