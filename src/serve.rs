@@ -66,13 +66,13 @@ struct Own {
     keeper: Option<Keeper>,
 }
 
-/// Runs the gateway until a signal stops it.
+/// Runs the gateway until a signal stops it. [`signal::block`] must have been called before any
+/// other thread was started.
 ///
 /// # Errors
 ///
 /// [`StartError`] if a part of it cannot start; nothing runs then.
 pub fn run(settings: Settings) -> Result<(), StartError> {
-    signal::block();
     process::raise_file_limit();
     let settings = Arc::new(settings);
     let fail = |error: &dyn fmt::Display| StartError(error.to_string());

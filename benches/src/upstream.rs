@@ -12,7 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 
 pub use listener::{serve, spawn};
-pub use script::Script;
+pub use script::{Script, tool_definition};
 pub use wire::{Request, parse};
 
 /// The newest legacy revision of MCP, which begins with `initialize`.

@@ -35,6 +35,14 @@ impl Default for HeadLimits {
     }
 }
 
+/// The longest method that is taken for one; `UPDATEREDIRECTREF` is the longest with a name.
+const METHOD_SIZE_MAX: usize = 24;
+
+/// The longest request line: method, target, version, two spaces and CR.
+fn line_size_max(limits: &HeadLimits) -> usize {
+    METHOD_SIZE_MAX + limits.target_size_max + " HTTP/1.1 \r".len()
+}
+
 /// A request method.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -121,7 +129,7 @@ impl RequestHead {
     #[inline]
     pub fn parse(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
         if !self.progress.is_worth_a_look(bytes) {
-            return lines::check_growth(bytes, limits).map(|()| None);
+            return lines::check_growth(bytes, limits, line_size_max(limits)).map(|()| None);
         }
         let result = self.read(bytes, limits);
         match result {
@@ -136,7 +144,9 @@ impl RequestHead {
         let headers = &mut headers[..limits.field_count_max.min(FIELD_COUNT_CAP)];
         let mut request = httparse::Request::new(&mut []);
         let result = request.parse_with_uninit_headers(bytes, headers);
-        let Some(size) = lines::outcome(result, bytes, limits)? else { return Ok(None) };
+        let Some(size) = lines::outcome(result, bytes, limits, line_size_max(limits))? else {
+            return Ok(None);
+        };
         self.read_first_line(bytes, &request, limits)?;
         lines::check_ends(bytes, self.method_place.start as usize, size)?;
         self.read_fields(bytes, request.headers, limits)?;
@@ -152,6 +162,9 @@ impl RequestHead {
     ) -> Result<(), HeadError> {
         let method = request.method.unwrap_or_default().as_bytes();
         let target = request.path.unwrap_or_default().as_bytes();
+        if method.len() > METHOD_SIZE_MAX {
+            return Err(HeadError::FirstLine);
+        }
         if target.len() > limits.target_size_max {
             return Err(HeadError::TargetTooLong);
         }

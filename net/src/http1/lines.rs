@@ -36,12 +36,17 @@ impl Progress {
     }
 }
 
-/// Refuses an incomplete head that cannot come within the limits any more.
-pub(super) fn check_growth(bytes: &[u8], limits: &HeadLimits) -> Result<(), HeadError> {
-    // Method, two spaces and version stand on the line beside the target.
-    const LINE_REST_MAX: usize = 32;
+/// Refuses an incomplete head that cannot come within the limits any more; `line_size_max` is for
+/// the first line.
+pub(super) fn check_growth(
+    bytes: &[u8],
+    limits: &HeadLimits,
+    line_size_max: usize,
+) -> Result<(), HeadError> {
     let line = bytes.trim_ascii_start();
-    if line.len() >= limits.target_size_max + LINE_REST_MAX && !line.contains(&b'\n') {
+    if line.len() > line_size_max
+        && memchr::memchr(b'\n', line).unwrap_or(line.len()) > line_size_max
+    {
         return Err(HeadError::TargetTooLong);
     }
     if bytes.len() >= limits.head_size_max {
@@ -93,11 +98,12 @@ pub(super) fn outcome(
     result: httparse::Result<usize>,
     bytes: &[u8],
     limits: &HeadLimits,
+    line_size_max: usize,
 ) -> Result<Option<usize>, HeadError> {
     match result {
         Ok(Status::Complete(size)) if size > limits.head_size_max => Err(HeadError::HeadTooLong),
         Ok(Status::Complete(size)) => Ok(Some(size)),
-        Ok(Status::Partial) => check_growth(bytes, limits).map(|()| None),
+        Ok(Status::Partial) => check_growth(bytes, limits, line_size_max).map(|()| None),
         Err(error) => Err(refusal(error, bytes)),
     }
 }

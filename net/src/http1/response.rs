@@ -39,7 +39,7 @@ impl ResponseHead {
         method: Method,
     ) -> Result<Option<usize>, HeadError> {
         if !self.progress.is_worth_a_look(bytes) {
-            return lines::check_growth(bytes, limits).map(|()| None);
+            return lines::check_growth(bytes, limits, usize::MAX).map(|()| None);
         }
         let result = self.read(bytes, limits, method);
         match result {
@@ -63,7 +63,9 @@ impl ResponseHead {
             bytes,
             headers,
         );
-        let Some(size) = lines::outcome(result, bytes, limits)? else { return Ok(None) };
+        let Some(size) = lines::outcome(result, bytes, limits, usize::MAX)? else {
+            return Ok(None);
+        };
         let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(0);
         lines::check_ends(bytes, start, size)?;
         self.status = response.code.filter(|code| *code >= 100).ok_or(HeadError::FirstLine)?;

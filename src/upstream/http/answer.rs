@@ -52,17 +52,15 @@ impl Wire {
             EnvelopeLimits { depth_max: self.limits.json_depth_max, id_size_max: ID_SIZE_MAX };
         let message = jsonrpc::Answer::parse(bytes, &limits)
             .map_err(|error| self.failure(UpstreamKind::Nonsense, error.to_string(), true))?;
-        let reply = |outcome, place: Option<Span>| Message::Reply {
-            id: message.id().and_then(|id| id.parse().ok()),
-            outcome,
-            span: place.expect("the kind says that it is there"),
+        let reply = |outcome, place: Option<Span>| -> Result<Message, Failure> {
+            // Our ids are numbers; any other is not ours.
+            let id = message.id().map(|id| id.parse().map_err(|_| self.wrong_id(id)));
+            let span = place.expect("the kind says that it is there");
+            Ok(Message::Reply { id: id.transpose()?, outcome, span })
         };
         Ok(match message.kind() {
-            AnswerKind::Result => reply(Outcome::Result, message.result_place()),
-            AnswerKind::Error if message.id().is_some_and(|id| id.parse::<u64>().is_err()) => {
-                return Err(self.wrong_id(message.id().unwrap_or_default()));
-            }
-            AnswerKind::Error => reply(Outcome::Error, message.error_place()),
+            AnswerKind::Result => reply(Outcome::Result, message.result_place())?,
+            AnswerKind::Error => reply(Outcome::Error, message.error_place())?,
             AnswerKind::Request => Message::Request {
                 id: message.id().unwrap_or_default().to_owned(),
                 is_ping: message.method() == "ping",
