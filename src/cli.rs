@@ -14,9 +14,16 @@ use crate::{
     settings::{self, Settings},
 };
 
+pub mod add;
+mod arguments;
+pub mod call;
+pub mod client;
+pub mod gateways;
 pub mod migrate;
+mod print;
 pub mod settings_page;
 pub mod token;
+pub mod tools;
 
 /// A thread-per-core gateway for the Model Context Protocol.
 #[derive(Parser)]
