@@ -41,11 +41,15 @@ pub fn spawn_if_running<F>(future: F) -> bool
 where
     F: Future<Output = ()> + 'static,
 {
-    let running = RUNNING.with(Cell::get);
-    if running {
+    if is_running() {
         spawn(future);
     }
-    running
+    is_running()
+}
+
+/// Whether this thread's shard runs: when it has ended, nothing can be spawned or woken any more.
+pub fn is_running() -> bool {
+    RUNNING.with(Cell::get)
 }
 
 /// Runs a shard's main future, and notes when it has ended.

@@ -12,6 +12,7 @@
 use std::{cell::Cell, net::SocketAddr, pin::Pin, rc::Rc, time::Duration};
 
 use net::{client::Deadline, tls::Connector};
+use shards::task;
 use storage::record::Era;
 
 use super::{Answer, Outgoing};
@@ -20,18 +21,21 @@ use crate::{
     failure::{Failure, UpstreamFailure, UpstreamKind},
 };
 
-mod answer;
+pub(super) mod answer;
 mod call;
-mod errand;
-mod session;
-mod stream;
+pub(super) mod errand;
+pub(super) mod session;
+pub(super) mod single;
+pub(super) mod stream;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 pub(super) mod wire;
 
-pub(super) use call::{Call, Envelope};
-use errand::Cancel;
-use session::{Session, Sessions};
+pub(super) use call::Call;
+use call::Envelope;
+use errand::{Cancel, Errands};
+use session::Session;
+use single::Single;
 use stream::Reader;
 use wire::{Shipment, Wire};
 
@@ -86,11 +90,11 @@ pub struct Setup {
 pub struct HttpLeg(Rc<Shared>);
 
 struct Shared {
-    wire: Wire,
+    wire: Rc<Wire>,
     era: Era,
-    sessions: Sessions,
+    session: Rc<Single<Session>>,
     next_id: Cell<u64>,
-    errand_count: Cell<usize>,
+    errands: Errands,
 }
 
 impl HttpLeg {
@@ -102,11 +106,11 @@ impl HttpLeg {
     pub fn new(upstream: &Upstream, era: Era, setup: Setup) -> Result<HttpLeg, Failure> {
         let wire = Wire::new(upstream, setup)?;
         Ok(HttpLeg(Rc::new(Shared {
-            wire,
+            wire: Rc::new(wire),
             era,
-            sessions: Sessions::default(),
+            session: Rc::default(),
             next_id: Cell::new(1),
-            errand_count: Cell::new(0),
+            errands: Errands::default(),
         })))
     }
 
@@ -145,8 +149,8 @@ impl HttpLeg {
     /// Ends the session upstream, if there is one, and closes idle connections. Best effort, within
     /// a few seconds.
     pub async fn close(&self) {
-        if let Some(session) = self.0.sessions.take() {
-            self.0.delete(&session).await;
+        if let Some(session) = self.0.session.take() {
+            errand::delete(&self.0.wire, &session).await;
         }
         self.0.wire.pool.clear();
     }
@@ -170,7 +174,7 @@ impl Shared {
         let call = Call::legacy(self.id(), outgoing);
         match self.call(&call, Some(&session), deadline).await {
             Err(failure) if is_kind(&failure, UpstreamKind::SessionLost) => {
-                self.sessions.lose(&session);
+                self.session.lose(&session);
             }
             outcome => return outcome,
         }
@@ -215,7 +219,17 @@ impl Shared {
     }
 
     async fn session(self: &Rc<Self>, deadline: Deadline) -> Result<Rc<Session>, Failure> {
-        self.sessions.get(self, deadline).await
+        let open = || session::open(self.clone(), deadline);
+        self.session.get(&self.wire, deadline, open).await
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            let wire = self.wire.clone();
+            task::spawn_if_running(async move { errand::delete(&wire, &session).await });
+        }
     }
 }
 

@@ -1,23 +1,26 @@
 //! Messages that are sent beside the requests: answers to the upstream's own requests,
 //! cancellations, the end of a session. Best effort, bounded in number and time.
 
-use std::{rc::Rc, time::Duration};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use net::{
     client::Deadline,
     http1::{Method, encode},
     jsonrpc,
 };
-use shards::task;
+use shards::{buffer, task};
 
-use super::{Session, Shared, answer, wire::Shipment};
+use super::{
+    Session, Shared, answer,
+    wire::{Shipment, Wire},
+};
 use crate::{
     failure::{Failure, UpstreamKind},
     upstream::Answer,
 };
 
 /// How long an errand may take.
-const WITHIN: Duration = Duration::from_secs(5);
+pub(in crate::upstream) const WITHIN: Duration = Duration::from_secs(5);
 
 /// Most errands under way; those beyond are not run.
 const COUNT_MAX: usize = 32;
@@ -45,46 +48,14 @@ impl Shared {
             encode::end(out);
             out.extend_from_slice(message);
         };
-        let response = self.wire.ship(Shipment::post(&write, true), deadline).await?;
-        let status = response.status();
-        let body = response.whole(ANSWER_SIZE_MAX).await;
-        let body = body.map_err(|error| self.wire.broken(&error))?;
-        if (200..300).contains(&status) {
-            shards::buffer::give(body.bytes);
-            return Ok(());
-        }
-        Err(self.wire.failure(UpstreamKind::Status(status), answer::show(body.data()), false))
-    }
-
-    /// Ends a session.
-    pub(super) async fn delete(&self, session: &Session) {
-        if !session.has_id {
-            return;
-        }
-        let write = |out: &mut Vec<u8>, path: &str| {
-            encode::begin_request(out, "DELETE", path);
-            out.extend_from_slice(self.wire.lines());
-            out.extend_from_slice(&session.lines);
-            encode::end(out);
-        };
-        let shipment = Shipment::post(&write, true).with_method(Method::Delete);
-        if let Ok(response) = self.wire.ship(shipment, Deadline::after(WITHIN)).await {
-            let _ = response.whole(ANSWER_SIZE_MAX).await;
-        }
+        post(&self.wire, Shipment::post(&write, true), deadline).await
     }
 
     /// Posts a message in a task of its own, if not too many are under way.
     fn run_errand(self: &Rc<Self>, session: &Rc<Session>, message: Vec<u8>) {
-        if self.errand_count.get() >= COUNT_MAX {
-            return;
-        }
-        let guard = Underway::new(self);
-        let session = session.clone();
-        task::spawn_if_running(async move {
-            if let Err(failure) = guard.0.post(&session, &message, Deadline::after(WITHIN)).await {
-                tracing::debug!(%failure, "a message to an upstream was not taken");
-            }
-        });
+        let (shared, session) = (self.clone(), session.clone());
+        self.errands
+            .run(async move { shared.post(&session, &message, Deadline::after(WITHIN)).await });
     }
 
     /// Answers a request of the upstream: a ping with nothing, anything else with the error that
@@ -114,19 +85,79 @@ pub(in crate::upstream) fn cancelled(id: u64) -> Vec<u8> {
     .into_bytes()
 }
 
-struct Underway(Rc<Shared>);
+/// The errands of a leg.
+#[derive(Default)]
+pub(in crate::upstream) struct Errands(Rc<Cell<usize>>);
+
+impl Errands {
+    /// Runs an errand in a task of its own, if not too many are under way.
+    pub(in crate::upstream) fn run(
+        &self,
+        errand: impl Future<Output = Result<(), Failure>> + 'static,
+    ) {
+        if self.0.get() >= COUNT_MAX {
+            return;
+        }
+        let underway = Underway::new(&self.0);
+        task::spawn_if_running(async move {
+            if let Err(failure) = errand.await {
+                tracing::debug!(%failure, "a message to an upstream was not taken");
+            }
+            drop(underway);
+        });
+    }
+}
+
+struct Underway(Rc<Cell<usize>>);
 
 impl Underway {
-    fn new(shared: &Rc<Shared>) -> Underway {
-        shared.errand_count.set(shared.errand_count.get() + 1);
-        Underway(shared.clone())
+    fn new(count: &Rc<Cell<usize>>) -> Underway {
+        count.set(count.get() + 1);
+        Underway(count.clone())
     }
 }
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        self.0.errand_count.set(self.0.errand_count.get() - 1);
+        self.0.set(self.0.get() - 1);
     }
+}
+
+/// Ends a session upstream.
+pub(super) async fn delete(wire: &Wire, session: &Session) {
+    if !session.has_id {
+        return;
+    }
+    let write = |out: &mut Vec<u8>, path: &str| {
+        encode::begin_request(out, "DELETE", path);
+        out.extend_from_slice(wire.lines());
+        out.extend_from_slice(&session.lines);
+        encode::end(out);
+    };
+    let shipment = Shipment::post(&write, true).with_method(Method::Delete);
+    if let Ok(response) = wire.ship(shipment, Deadline::after(WITHIN)).await {
+        let _ = response.whole(ANSWER_SIZE_MAX).await;
+    }
+}
+
+/// Posts a message that is no request, and waits until it is taken.
+///
+/// # Errors
+///
+/// An upstream failure, also if the status is an error.
+pub(in crate::upstream) async fn post(
+    wire: &Wire,
+    shipment: Shipment<'_>,
+    deadline: Deadline,
+) -> Result<(), Failure> {
+    let response = wire.ship(shipment, deadline).await?;
+    let status = response.status();
+    let body = response.whole(ANSWER_SIZE_MAX).await.map_err(|error| wire.broken(&error))?;
+    if (200..300).contains(&status) {
+        buffer::give(body.bytes);
+        return Ok(());
+    }
+    Err(wire.failure(UpstreamKind::Status(status), answer::show(body.data()), status >= 500))
 }
 
 /// Tells a legacy upstream that its answer is not wanted any more, when it is dropped: there,

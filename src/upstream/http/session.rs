@@ -1,20 +1,18 @@
-//! The session of the legacy era: opened once for everybody who waits for it, and again when it is
-//! lost.
+//! The session of the legacy era.
 
-use std::{cell::RefCell, rc::Rc};
+use std::rc::Rc;
 
 use net::{
     client::{Deadline, Response},
     http1::encode,
     jsonrpc,
 };
-use shards::{local::Gate, task, time};
 
 use super::{
     CLIENT_INFO, Call, Envelope, LEGACY_REVISION, Shared, answer, stream::Reader, wire::Shipment,
 };
 use crate::{
-    failure::{Failure, UpstreamFailure, UpstreamKind},
+    failure::{Failure, UpstreamKind},
     upstream::{Answer, Event, Outcome, Outgoing, Reply},
 };
 
@@ -39,110 +37,11 @@ pub(super) struct Session {
     pub(super) initialize_result: Option<Vec<u8>>,
 }
 
-/// The session of a leg.
-#[derive(Default)]
-pub(super) struct Sessions(RefCell<State>);
-
-#[derive(Default)]
-enum State {
-    #[default]
-    None,
-    Opening(Rc<Opening>),
-    Open(Rc<Session>),
-}
-
-/// An attempt to open a session, and who waits for it.
-#[derive(Default)]
-struct Opening {
-    done: Gate,
-    outcome: RefCell<Option<Result<Rc<Session>, UpstreamFailure>>>,
-}
-
-impl Sessions {
-    /// Returns the session, after opening it or waiting for who does.
-    pub(super) async fn get(
-        &self,
-        shared: &Rc<Shared>,
-        deadline: Deadline,
-    ) -> Result<Rc<Session>, Failure> {
-        let opening = match &*self.0.borrow() {
-            State::Open(session) => return Ok(session.clone()),
-            State::Opening(opening) => Some(opening.clone()),
-            State::None => None,
-        };
-        let opening = opening.unwrap_or_else(|| self.begin(shared));
-        if time::timeout(deadline.left(), opening.done.passed()).await.is_err() {
-            let within = deadline.within();
-            let detail = "its session was not open in time";
-            return Err(shared.wire.failure(UpstreamKind::Timeout(within), detail, false));
-        }
-        let outcome = opening.outcome.borrow();
-        outcome.clone().expect("the gate opens behind the outcome").map_err(Failure::Upstream)
-    }
-
-    /// Opens a session in a task of its own, so that nobody's impatience ends it for the others.
-    fn begin(&self, shared: &Rc<Shared>) -> Rc<Opening> {
-        let opening = Rc::new(Opening::default());
-        *self.0.borrow_mut() = State::Opening(opening.clone());
-        let (shared, result) = (shared.clone(), opening.clone());
-        task::spawn(async move {
-            let outcome = match task::guard(open(&shared)).await {
-                Ok(outcome) => outcome.map_err(|failure| shared.session_failure(failure)),
-                Err(panic) => Err(shared.session_failure(Failure::Internal(panic.0))),
-            };
-            *shared.sessions.0.borrow_mut() = match &outcome {
-                Ok(session) => State::Open(session.clone()),
-                Err(_) => State::None,
-            };
-            *result.outcome.borrow_mut() = Some(outcome);
-            result.done.open();
-        });
-        opening
-    }
-
-    /// Forgets `session`, unless it was replaced already.
-    pub(super) fn lose(&self, session: &Rc<Session>) {
-        let mut state = self.0.borrow_mut();
-        if matches!(&*state, State::Open(open) if Rc::ptr_eq(open, session)) {
-            *state = State::None;
-        }
-    }
-
-    /// Takes the session away, if one is open.
-    pub(super) fn take(&self) -> Option<Rc<Session>> {
-        let mut state = self.0.borrow_mut();
-        match std::mem::take(&mut *state) {
-            State::Open(session) => Some(session),
-            other => {
-                *state = other;
-                None
-            }
-        }
-    }
-}
-
-impl Shared {
-    /// The failure to open a session: whatever it was, the request that wanted it was not sent.
-    fn session_failure(&self, failure: Failure) -> UpstreamFailure {
-        let nonsense = |text: String| self.wire.failure(UpstreamKind::Nonsense, text, false);
-        let failure = match failure {
-            upstream @ Failure::Upstream(_) => upstream,
-            other => nonsense(format!("initialize: {other}")),
-        };
-        match failure {
-            Failure::Upstream(failure) => UpstreamFailure { may_have_run: false, ..failure },
-            other => unreachable!("made an upstream failure above: {other}"),
-        }
-    }
-}
-
 /// Shakes hands: `initialize`, then `notifications/initialized`.
-async fn open(shared: &Rc<Shared>) -> Result<Rc<Session>, Failure> {
-    let limits = &shared.wire.limits;
-    let within = limits.connect_within + limits.first_byte_within;
-    let deadline = Deadline::after(within);
+pub(super) async fn open(shared: Rc<Shared>, deadline: Deadline) -> Result<Rc<Session>, Failure> {
+    let shared = &shared;
     let params = initialize_params();
-    let outgoing = plain("initialize", params.as_bytes(), within);
+    let outgoing = plain("initialize", params.as_bytes(), deadline.within());
     let call = Call::legacy(shared.id(), &outgoing);
     let envelope = Envelope::Legacy(LEGACY_LINES.as_bytes());
     let write = |out: &mut Vec<u8>, path: &str| {

@@ -10,7 +10,8 @@ use std::{
 
 use net::{
     client::{
-        Cause, ClientError, Deadline, Lease, Origin, Pool, PoolLimits, Progress, Response, Sending,
+        Cause, ClientError, Deadline, Lease, Origin, Place, Pool, PoolLimits, Progress, Response,
+        Sending,
     },
     http1::{HeadLimits, Method, encode},
 };
@@ -20,7 +21,7 @@ use url::Url;
 use super::{LegLimits, Setup};
 use crate::{
     catalog::Upstream,
-    failure::{Failure, UpstreamKind},
+    failure::{Failure, UpstreamFailure, UpstreamKind},
 };
 
 /// How long found addresses are used before they are looked up again.
@@ -71,19 +72,27 @@ pub(in crate::upstream) struct Shipment<'a> {
     /// Another target than the upstream's own.
     path: Option<Rc<str>>,
     harmless_twice: bool,
+    /// Whether it goes over a connection of its own, which does not count.
+    apart: bool,
 }
 
 impl<'a> Shipment<'a> {
+    /// A request that `write` writes: a POST to the upstream's own target.
     pub(in crate::upstream) fn post(
         write: &'a dyn Fn(&mut Vec<u8>, &str),
         harmless_twice: bool,
     ) -> Shipment<'a> {
-        Shipment { method: Method::Post, write, path: None, harmless_twice }
+        Shipment { method: Method::Post, write, path: None, harmless_twice, apart: false }
     }
 
     /// The same with another method, which `write` must write.
     pub(in crate::upstream) fn with_method(self, method: Method) -> Shipment<'a> {
         Shipment { method, ..self }
+    }
+
+    /// The same over a connection of its own, for an answer that stays open.
+    pub(in crate::upstream) fn apart(self) -> Shipment<'a> {
+        Shipment { apart: true, ..self }
     }
 
     /// The same to another target.
@@ -140,7 +149,17 @@ impl Wire {
         detail: impl Into<String>,
         may_have_run: bool,
     ) -> Failure {
-        Failure::upstream(&self.name, kind, detail, may_have_run)
+        Failure::Upstream(self.upstream_failure(kind, detail, may_have_run))
+    }
+
+    pub(in crate::upstream) fn upstream_failure(
+        &self,
+        kind: UpstreamKind,
+        detail: impl Into<String>,
+        may_have_run: bool,
+    ) -> UpstreamFailure {
+        let (upstream, detail) = (self.name.clone(), detail.into());
+        UpstreamFailure { upstream, kind, detail, may_have_run }
     }
 
     /// The failure that an exchange's error is.
@@ -185,7 +204,10 @@ impl Wire {
         shipment: &Shipment<'_>,
         deadline: Deadline,
     ) -> Result<Response, Failure> {
-        let lease = self.lease(deadline).await?;
+        let lease = match shipment.apart {
+            true => self.lease_apart(deadline).await?,
+            false => self.lease(deadline).await?,
+        };
         let is_reused = lease.is_reused();
         match self.exchange(lease, path, shipment, deadline).await {
             Ok(response) => Ok(response),
@@ -215,42 +237,27 @@ impl Wire {
     /// Takes an idle connection, or opens one.
     async fn lease(&self, deadline: Deadline) -> Result<Lease, Failure> {
         let place = self.pool.place(deadline).await.map_err(|error| self.broken(&error))?;
-        let place = match place.idle() {
-            Ok(lease) => return Ok(lease),
-            Err(place) => place,
-        };
-        let addresses = self.addresses(deadline).await?;
-        let connected = place.connect(&addresses, deadline).await;
-        connected.map_err(|error| self.unreachable(&error))
+        match place.idle() {
+            Ok(lease) => Ok(lease),
+            Err(place) => self.connect(place, deadline).await,
+        }
     }
 
     async fn fresh_lease(&self, deadline: Deadline) -> Result<Lease, Failure> {
         let place = self.pool.place(deadline).await.map_err(|error| self.broken(&error))?;
+        self.connect(place, deadline).await
+    }
+
+    async fn connect(&self, place: Place, deadline: Deadline) -> Result<Lease, Failure> {
         let addresses = self.addresses(deadline).await?;
         let connected = place.connect(&addresses, deadline).await;
         connected.map_err(|error| self.unreachable(&error))
     }
 
-    /// Opens a connection that does not count, for a stream that stays open.
-    pub(in crate::upstream) async fn lease_apart(
-        &self,
-        deadline: Deadline,
-    ) -> Result<Lease, Failure> {
+    async fn lease_apart(&self, deadline: Deadline) -> Result<Lease, Failure> {
         let addresses = self.addresses(deadline).await?;
         let connected = self.pool.connect_apart(&addresses).await;
         connected.map_err(|error| self.unreachable(&error))
-    }
-
-    /// Sends a request over a connection of its own.
-    pub(in crate::upstream) async fn ship_apart(
-        &self,
-        shipment: Shipment<'_>,
-        deadline: Deadline,
-    ) -> Result<Response, Failure> {
-        let lease = self.lease_apart(deadline).await?;
-        let path = self.path.borrow().clone();
-        let outcome = self.exchange(lease, &path, &shipment, deadline).await;
-        outcome.map_err(|error| self.broken(&error))
     }
 
     #[cold]

@@ -1,0 +1,111 @@
+//! The task that reads a stream and gives each message to who waits for it.
+
+use std::{collections::VecDeque, future::poll_fn, pin::pin, rc::Rc, task::Poll};
+
+use net::{client::Streaming, sse::Decoder};
+use shards::{buffer, watch};
+
+use super::{Link, NOTIFICATION_COUNT_MAX};
+use crate::{
+    failure::{Failure, UpstreamFailure, UpstreamKind},
+    upstream::{
+        Event, Reply,
+        http::{
+            answer::Message,
+            errand::answer_to,
+            stream::{decode, progress_token, restore_token},
+        },
+    },
+};
+
+/// Reads until the stream ends or is closed. `rest` was read already.
+pub(super) async fn run(
+    link: Rc<Link>,
+    mut streaming: Streaming,
+    mut decoder: Decoder,
+    rest: Vec<u8>,
+) {
+    let failure = read(&link, &mut streaming, &mut decoder, rest).await;
+    let failure = match failure {
+        Failure::Upstream(failure) => UpstreamFailure { may_have_run: true, ..failure },
+        other => link.wire.upstream_failure(UpstreamKind::Broken, other.to_string(), true),
+    };
+    link.end(failure);
+}
+
+async fn read(
+    link: &Rc<Link>,
+    streaming: &mut Streaming,
+    decoder: &mut Decoder,
+    rest: Vec<u8>,
+) -> Failure {
+    let mut arrived = VecDeque::new();
+    let mut refused = decode(decoder, &rest, &mut arrived).err();
+    loop {
+        for message in arrived.drain(..) {
+            dispatch(link, message);
+        }
+        if let Some(error) = refused {
+            return link.wire.failure(UpstreamKind::TooLarge, error.to_string(), true);
+        }
+        let next = streaming.next(|bytes| {
+            if let Err(error) = decode(decoder, bytes, &mut arrived) {
+                refused = Some(error);
+            }
+        });
+        match unless_closed(link, next).await {
+            None => return link.wire.failure(UpstreamKind::Broken, "its stream was closed", true),
+            Some(Err(error)) => return link.wire.broken(&error),
+            Some(Ok(false)) if arrived.is_empty() => {
+                return link.wire.failure(UpstreamKind::Broken, "its stream ended", true);
+            }
+            Some(Ok(_)) => link.heard_ms.set(watch::clock_ms()),
+        }
+    }
+}
+
+/// Waits for `future`, or returns nothing when the stream is to be closed.
+async fn unless_closed<F: Future>(link: &Link, future: F) -> Option<F::Output> {
+    let (mut future, mut closing) = (pin!(future), pin!(link.closing.passed()));
+    poll_fn(|context| {
+        if closing.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+fn dispatch(link: &Rc<Link>, message: Vec<u8>) {
+    match link.wire.message(&message) {
+        Ok(Message::Reply { id: Some(id), outcome, span }) => {
+            // Answers that nobody waits for any more are dropped.
+            let waiter = link.waiters.borrow_mut().remove(&id);
+            if let Some(waiter) = waiter {
+                waiter.push(Ok(Event::Reply(Reply { bytes: message, span, outcome })));
+            }
+        }
+        Ok(Message::Request { id, is_ping }) => link.run_errand(answer_to(&id, is_ping)),
+        Ok(Message::Notification) => notify(link, message),
+        Ok(Message::Reply { id: None, .. }) => {
+            tracing::debug!("an upstream's error names no request");
+            buffer::give(message);
+        }
+        Err(failure) => {
+            tracing::debug!(%failure, "a message of an upstream is dropped");
+            buffer::give(message);
+        }
+    }
+}
+
+/// Gives progress to who asked for it. Nothing else belongs to a request of one client.
+fn notify(link: &Link, message: Vec<u8>) {
+    let Some((_, Some(id))) = progress_token(&message) else { return buffer::give(message) };
+    let waiter = link.waiters.borrow().get(&id).cloned();
+    let Some(waiter) = waiter.filter(|waiter| waiter.token.is_some()) else { return };
+    if waiter.arrived.borrow().len() < NOTIFICATION_COUNT_MAX
+        && let Some(restored) = restore_token(message, id, waiter.token.as_deref())
+    {
+        waiter.push(Ok(Event::Notification(restored)));
+    }
+}
