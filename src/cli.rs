@@ -1,4 +1,102 @@
-//! The subcommands that are not `serve`.
+//! The command line: what was typed, and what is done about it.
 
-pub mod settings;
+use std::{
+    fmt,
+    io::{Write, stderr, stdout},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    observe::log,
+    serve,
+    settings::{self, Settings},
+};
+
+pub mod add;
+mod arguments;
+pub mod call;
+pub mod client;
+pub mod gateways;
+pub mod migrate;
+mod print;
+pub mod settings_page;
 pub mod token;
+pub mod tools;
+
+/// A thread-per-core gateway for the Model Context Protocol.
+#[derive(Parser)]
+#[command(name = "ringway", version, about, long_about = None)]
+struct Arguments {
+    #[command(flatten)]
+    listen: ListenArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway; also what happens without a command.
+    Serve(ListenArgs),
+    /// Bring the database up to date, or check whether it is.
+    Migrate(migrate::MigrateArgs),
+    /// Make a token, or show what is in one.
+    Token(token::TokenArgs),
+    /// List every setting.
+    Settings(settings_page::SettingsArgs),
+}
+
+/// What `serve` takes on the command line; everything else is a setting of the environment.
+#[derive(clap::Args, Default)]
+struct ListenArgs {
+    /// The address to listen on (HOST).
+    #[arg(long)]
+    host: Option<String>,
+    /// The port to listen on (PORT).
+    #[arg(long)]
+    port: Option<String>,
+}
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        None => serve(&arguments.listen),
+        Some(Command::Serve(listen)) => serve(&listen),
+        Some(Command::Migrate(args)) => with_settings(|settings| migrate::run(&args, settings)),
+        Some(Command::Token(args)) => {
+            with_settings(|settings| token::run(&args, settings, &mut stdout(), &mut stderr()))
+        }
+        Some(Command::Settings(args)) => settings_page::run(&args, &mut stdout()).map_err(say),
+    };
+    outcome.err().unwrap_or(ExitCode::SUCCESS)
+}
+
+fn serve(listen: &ListenArgs) -> Result<(), ExitCode> {
+    // Before any thread starts, that of the log included: signals go to the thread that waits for
+    // them, and every thread inherits what is blocked.
+    shards::signal::block();
+    let mut overrides = Vec::new();
+    overrides.extend(listen.host.clone().map(|host| ("HOST", host)));
+    overrides.extend(listen.port.clone().map(|port| ("PORT", port)));
+    let loaded = settings::load(&overrides).map_err(say)?;
+    let _log = log::start(&loaded.settings.log).map_err(say)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    serve::run(loaded.settings).map_err(say)
+}
+
+fn with_settings<E: fmt::Display>(
+    act: impl FnOnce(&Settings) -> Result<(), E>,
+) -> Result<(), ExitCode> {
+    let loaded = settings::load(&[]).map_err(say)?;
+    act(&loaded.settings).map_err(say)
+}
+
+/// Says on the standard error what went wrong; the exit code is 1.
+fn say(error: impl fmt::Display) -> ExitCode {
+    let _ = writeln!(stderr(), "ringway: {error}");
+    ExitCode::FAILURE
+}

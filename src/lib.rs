@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod auth;
 pub mod catalog;
 pub mod cli;
@@ -14,10 +15,7 @@ pub mod mcp;
 pub mod observe;
 pub mod reply;
 pub mod route;
+pub mod serve;
 pub mod settings;
-pub mod state {
-    #[path = "../state/options.rs"]
-    mod options;
-    pub use options::Options;
-}
+pub mod state;
 pub mod upstream;

@@ -10,22 +10,24 @@ use std::{
 
 use net::{connection::Connection, http1::server, tls::Acceptor};
 use shards::{
-    Driver, Listener, TcpStream, cores, driver, local::Gate, mailbox, process, runtime, signal,
-    task, tcp, tcp::BoundSocket, time, watch,
+    Driver, Listener, TcpStream, cores, driver, mailbox, process, runtime, signal, task, tcp,
+    tcp::BoundSocket, time, watch,
 };
 use storage::{Store, StoreOptions, seal::Sealer};
 
 use crate::{
+    admin::Rules,
     auth,
     catalog::Catalog,
     settings::Settings,
-    state::{self, Keeper, KeeperHandle, Mailboxes, Message, Registry, Shard},
+    state::{self, Courier, Keeper, Mailboxes, Message, Registry, Shard},
     upstream,
 };
 
 mod backend;
 mod front;
 
+use backend::Facts;
 use front::Front;
 
 /// Why the gateway did not start: a sentence that names the mend.
@@ -43,16 +45,15 @@ impl std::error::Error for StartError {}
 /// What happens if a bound is leaned on: how often a draining shard looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
-/// How long children may take to end before they are killed.
-const CHILD_PATIENCE: Duration = Duration::from_secs(2);
-
 /// Everything that shards share before they start: it is cloned into each.
 #[derive(Clone)]
 struct Common {
     settings: Arc<Settings>,
-    rules: Arc<auth::Rules>,
+    rules: Option<Arc<auth::Rules>>,
     origins: Arc<auth::Gate>,
     acceptor: Option<Acceptor>,
+    started_at: i64,
+    driver: Driver,
     registry: Registry,
     catalog: Arc<Catalog>,
     mailboxes: Mailboxes,
@@ -65,13 +66,13 @@ struct Own {
     keeper: Option<Keeper>,
 }
 
-/// Runs the gateway until a signal stops it.
+/// Runs the gateway until a signal stops it. [`signal::block`] must have been called before any
+/// other thread was started.
 ///
 /// # Errors
 ///
 /// [`StartError`] if a part of it cannot start; nothing runs then.
 pub fn run(settings: Settings) -> Result<(), StartError> {
-    signal::block();
     process::raise_file_limit();
     let settings = Arc::new(settings);
     let fail = |error: &dyn fmt::Display| StartError(error.to_string());
@@ -87,7 +88,8 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
     let keeper_store = store.clone();
     let (keeper, handle) =
         Keeper::new(keeper_store, sealer.clone(), catalog.clone(), mailboxes.clone());
-    let common = common(&settings, store.clone(), handle, sealer, catalog, mailboxes.clone())?;
+    let registry = Registry::new(store.clone(), handle, sealer);
+    let common = common(&settings, registry, catalog, mailboxes.clone(), choice.driver)?;
     announce(&settings, address, &cores, &choice);
     let shards = start(common, sockets, receivers, keeper, &cores, choice.driver)?;
     stop_on_signal(mailboxes);
@@ -136,24 +138,25 @@ fn bind(address: SocketAddr, count: usize) -> Result<Vec<BoundSocket>, StartErro
 
 fn common(
     settings: &Arc<Settings>,
-    store: Store,
-    keeper: KeeperHandle,
-    sealer: Arc<Sealer>,
+    registry: Registry,
     catalog: Catalog,
     mailboxes: Mailboxes,
+    driver: Driver,
 ) -> Result<Common, StartError> {
     let fail = |error: &dyn fmt::Display| StartError(error.to_string());
-    let rules = auth::Rules::load(settings).map_err(|error| fail(&error))?;
+    let rules = auth::shared_rules(settings).map_err(|error| fail(&error))?;
     let acceptor = settings
         .tls()
         .map(|files| Acceptor::from_files(files.certificate, files.key))
         .transpose()
         .map_err(|error| fail(&error))?;
     Ok(Common {
-        rules: Arc::new(rules),
+        rules,
         origins: Arc::new(auth::Gate::new(settings)),
         acceptor,
-        registry: Registry::new(store, keeper, sealer),
+        started_at: storage::record::now(),
+        driver,
+        registry,
         catalog: Arc::new(catalog),
         mailboxes,
         settings: settings.clone(),
@@ -201,11 +204,17 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     let grace = common.settings.listen.shutdown_grace;
     let acceptor = common.acceptor.clone();
     let limits = Rc::new(connection_limits(&common.settings));
-    let upstreams = upstream::Upstreams::new(index, &common.settings, common.mailboxes.clone());
+    let facts = Rc::new(Facts {
+        rules: Rules::new(&common.settings),
+        started_at: common.started_at,
+        shard_count: common.mailboxes.len(),
+        driver: common.driver,
+    });
+    let upstreams = upstream::Upstreams::new(&common.settings, Courier::all(&common.mailboxes));
     let shard = Rc::new(Shard::new(
         index,
         common.settings,
-        &common.rules,
+        common.rules,
         common.origins,
         common.registry,
         common.catalog,
@@ -216,7 +225,7 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     }
     task::spawn(read_mailbox(shard.clone(), own.mailbox));
     let take = |stream: TcpStream, peer: SocketAddr| {
-        accept(&shard, stream, peer, acceptor.clone(), limits.clone());
+        accept(&shard, &facts, stream, peer, acceptor.clone(), limits.clone());
     };
     let refused = |error| tracing::warn!(%error, "cannot accept; waiting for connections to end");
     listener.accept_until(&shard.draining, take, refused).await;
@@ -232,7 +241,7 @@ fn connection_limits(settings: &Settings) -> server::Limits {
             field_size_max: http.field_size_max,
             ..net::http1::HeadLimits::default()
         },
-        first_byte_within: http.first_byte_timeout,
+        first_byte_within: http.head_timeout,
         head_within: http.head_timeout,
         body_within: http.body_timeout,
         idle_within: http.idle_timeout,
@@ -247,7 +256,7 @@ async fn read_mailbox(shard: Rc<Shard>, mut mailbox: mailbox::Receiver<Message>)
                 shard.put_catalog(catalog);
                 let _ = done.send(());
             }
-            Message::Stdio(call) => shard.upstreams.run_stdio(*call),
+            Message::Stdio(mail) => shard.upstreams.take_mail(mail),
             Message::Drain => shard.draining.open(),
         }
     }
@@ -255,6 +264,7 @@ async fn read_mailbox(shard: Rc<Shard>, mut mailbox: mailbox::Receiver<Message>)
 
 fn accept(
     shard: &Rc<Shard>,
+    facts: &Rc<Facts>,
     stream: TcpStream,
     peer: SocketAddr,
     acceptor: Option<Acceptor>,
@@ -266,8 +276,9 @@ fn accept(
     }
     shard.connection_count.set(shard.connection_count.get() + 1);
     let counted = Counted(shard.clone());
+    let facts = facts.clone();
     task::spawn(async move {
-        let front = Front(counted.0.clone());
+        let front = Front { shard: counted.0.clone(), facts };
         let Some(connection) = open(stream, acceptor, &limits).await else { return };
         server::serve(connection, peer, &front, &limits).await;
     });
@@ -312,7 +323,7 @@ async fn drain(shard: &Rc<Shard>, grace: Duration) {
     if left > 0 {
         tracing::warn!(shard = shard.index, connections = left, "not done within SHUTDOWN_GRACE");
     }
-    shard.upstreams.close(CHILD_PATIENCE).await;
+    shard.upstreams.close().await;
 }
 
 /// One thread waits for signals: the first drains, the second ends the process at once.

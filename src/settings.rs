@@ -58,6 +58,8 @@ pub struct Settings {
     pub storage: Storage,
     /// What is written about it all.
     pub log: Log,
+    /// What was set: names and values, secrets masked.
+    pub shown: Vec<(String, String)>,
 }
 
 /// Checked settings, and what the operator should hear about them once there is a log.
@@ -131,6 +133,7 @@ impl Settings {
         let storage = Storage::read(reading);
         let log = Log::read(reading);
         Some(Settings {
+            shown: std::mem::take(&mut reading.shown),
             listen: listen?,
             http: http?,
             auth: auth?,

@@ -6,11 +6,15 @@
 
 pub mod address;
 pub mod discover;
+pub mod http;
+mod legs;
 pub mod stdio;
 
 use net::span::Span;
 
 use crate::failure::Failure;
+
+pub use legs::Upstreams;
 
 /// A request of a client on its way to an upstream.
 ///

@@ -3,7 +3,13 @@
 //! The plain path lends buffers to the kernel. TLS copies through rustls over readiness, which
 //! costs more but is safe to stop and repeat (a read that was dropped loses nothing).
 
-use std::{io, net::SocketAddr};
+use std::{
+    io::{
+        self,
+        ErrorKind::{Interrupted, WouldBlock},
+    },
+    net::SocketAddr,
+};
 
 use shards::{PollStream, TcpStream, Watch, buffer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -60,6 +66,33 @@ impl Connection {
             Connection::Tcp(stream) => stream.read(buffer).await,
             Connection::TlsServer(stream) => read_tls(stream.as_mut(), buffer).await,
             Connection::TlsClient(stream) => read_tls(stream.as_mut(), buffer).await,
+        }
+    }
+
+    /// Waits for bytes and returns them in a pooled buffer; none are the end. Dropping the future
+    /// loses nothing, and over plain TCP the wait holds no buffer.
+    ///
+    /// # Errors
+    ///
+    /// What the socket or rustls answered.
+    pub async fn receive(&mut self) -> io::Result<Vec<u8>> {
+        let Connection::Tcp(stream) = self else {
+            // A read over TLS takes bytes only when it is done.
+            let (count, bytes) = self.read(buffer::take()).await;
+            return count.map(|_| bytes);
+        };
+        loop {
+            stream.readable().await?;
+            let mut bytes = buffer::take();
+            match stream.try_read(&mut bytes) {
+                Ok(_) => return Ok(bytes),
+                Err(error) => {
+                    buffer::give(bytes);
+                    if !matches!(error.kind(), WouldBlock | Interrupted) {
+                        return Err(error);
+                    }
+                }
+            }
         }
     }
 

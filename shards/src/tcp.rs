@@ -287,6 +287,26 @@ impl TcpStream {
         (outcome, slice.into_inner())
     }
 
+    /// Reads what waits already, behind what `buffer` holds, without waiting; 0 bytes are the end.
+    /// After [`TcpStream::readable`] it is a read whose wait may be dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] if nothing waits; else what the kernel answered.
+    pub fn try_read(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        let (start, end) = spare(buffer);
+        // SAFETY: `start..end` is the free capacity of `buffer`, which is ours alone through the
+        // call; the flag makes the call return at once.
+        let count = unsafe {
+            let free = buffer.as_mut_ptr().add(start).cast();
+            libc::recv(self.inner.as_raw_fd(), free, end - start, libc::MSG_DONTWAIT)
+        };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        // SAFETY: the kernel has just written `count` bytes from `start` on.
+        unsafe { buffer.set_len(start + count) };
+        Ok(count)
+    }
+
     /// Like [`TcpStream::read`], but [`crate::watch::Action::ReleaseRead`] can end it: the error's
     /// code is then [`crate::watch::CANCELLED`] and nothing was read.
     pub async fn read_releasable(&mut self, mut buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {

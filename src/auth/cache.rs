@@ -94,6 +94,10 @@ impl Hasher for TailHasher {
         self.0.write(&bytes[bytes.len().saturating_sub(TAIL_SIZE)..]);
     }
 
+    fn write_usize(&mut self, size: usize) {
+        self.0.write_usize(size);
+    }
+
     fn finish(&self) -> u64 {
         self.0.finish()
     }

@@ -31,8 +31,8 @@ pub struct TokenArgs {
     #[arg(short, long, value_name = "MINUTES")]
     pub exp: Option<u32>,
     /// Sign with this secret. Default: JWT_SECRET_KEY, or the one in the data folder.
-    #[arg(short, long)]
-    pub secret: Option<String>,
+    #[arg(short, long, value_parser = parse_secret)]
+    pub secret: Option<Secret>,
     /// Sign with this algorithm. Default: the setting JWT_ALGORITHM.
     #[arg(long, value_name = "ALGORITHM")]
     pub algo: Option<Algorithm>,
@@ -146,7 +146,12 @@ fn show(
 
 fn key(args: &TokenArgs, settings: &Settings) -> (Algorithm, Option<Secret>) {
     let algorithm = args.algo.unwrap_or(settings.auth.algorithm);
-    (algorithm, args.secret.as_deref().map(Secret::new))
+    (algorithm, args.secret.clone())
+}
+
+/// An empty secret would sign, and everybody knows it.
+fn parse_secret(text: &str) -> Result<Secret, &'static str> {
+    if text.is_empty() { Err("a secret is not empty") } else { Ok(Secret::new(text)) }
 }
 
 fn pretty(claims: &Map<String, Value>) -> String {
@@ -338,6 +343,12 @@ mod tests {
         assert!(print(&format!("--secret other --algo HS512 --decode {token}")).is_ok());
         assert!(print(&format!("--decode {token}")).is_err());
         assert!(matches!(print("-u a --algo RS256"), Err(TokenError::Key(KeyError::Unset { .. }))));
+    }
+
+    #[test]
+    fn neither_takes_an_empty_secret_nor_prints_one() {
+        assert!(Line::try_parse_from(["token", "-u", "a", "--secret", ""]).is_err());
+        assert!(!format!("{:?}", parse("-u a --secret hunter2").unwrap()).contains("hunter2"));
     }
 
     #[test]

@@ -213,15 +213,16 @@ mod tests {
         let target = Target::default();
         let mut queue = Queue::start(target.clone()).unwrap();
         let shut = target.gate.lock().unwrap();
+        let line = [b'x'; 1024];
         let sent = 4 * LINE_COUNT_MAX;
         for _ in 0..sent {
-            queue.write_all(b"x").unwrap();
+            queue.write_all(&line).unwrap();
         }
-        let dropped = queue.dropped.load(Ordering::Relaxed);
+        let dropped = queue.dropped.load(Ordering::Relaxed) as usize;
         // What was taken waits in the queue, or in the one batch that the target holds up.
-        assert!(dropped >= (sent - LINE_COUNT_MAX - BATCH_SIZE.min(LINE_COUNT_MAX)) as u64);
+        assert!(dropped >= sent - LINE_COUNT_MAX - BATCH_SIZE / line.len());
         drop(shut);
-        while (target.written.lock().unwrap().len() as u64) < sent as u64 - dropped {
+        while target.written.lock().unwrap().len() < (sent - dropped) * line.len() {
             std::thread::yield_now();
         }
     }

@@ -1,8 +1,81 @@
 //! A shard as the REST API sees it.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
-use crate::state::Shard;
+use shards::Driver;
+use storage::{Applied, Mutation, seal::Sealer};
+
+use crate::{
+    admin::{self, About, DatabaseAbout, Rules},
+    catalog::{Catalog, Upstream, inventory::Inventory},
+    failure::Failure,
+    state::Shard,
+};
 
 /// The backend of the REST API.
-pub struct Backend<'a>(pub &'a Rc<Shard>);
+pub struct Backend<'a> {
+    /// The shard that the request came to.
+    pub shard: &'a Rc<Shard>,
+    /// What the process knows of itself.
+    pub facts: &'a Facts,
+}
+
+/// What the process knows of itself, besides its state.
+pub struct Facts {
+    /// What the settings decide about the REST API.
+    pub rules: Rules,
+    /// When it started, in microseconds since the epoch.
+    pub started_at: i64,
+    /// How many shards run.
+    pub shard_count: usize,
+    /// What runs them.
+    pub driver: Driver,
+}
+
+impl admin::Backend for Backend<'_> {
+    fn catalog(&self) -> Arc<Catalog> {
+        self.shard.catalog()
+    }
+
+    fn rules(&self) -> &Rules {
+        &self.facts.rules
+    }
+
+    fn sealer(&self) -> &Sealer {
+        self.shard.registry.sealer()
+    }
+
+    async fn apply(&self, mutations: Vec<Mutation>) -> Result<Applied, Failure> {
+        self.shard.registry.apply(mutations).await
+    }
+
+    async fn discover(&self, upstream: &Upstream) -> Result<Inventory, Failure> {
+        self.shard.upstreams.discover(&Arc::new(upstream.clone())).await
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        match self.shard.draining.is_open() {
+            true => Err("the gateway is stopping".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    async fn about(&self) -> About {
+        let reachable = self.shard.registry.ping().await.is_ok();
+        About {
+            started_at: self.facts.started_at,
+            host: std::fs::read_to_string("/proc/sys/kernel/hostname")
+                .map(|name| name.trim().to_owned())
+                .unwrap_or_default(),
+            shard_count: self.facts.shard_count,
+            ring_driver: self.facts.driver.to_string(),
+            database: DatabaseAbout {
+                dialect: "sqlite".to_owned(),
+                url: "sqlite://".to_owned(),
+                reachable,
+                server_version: None,
+            },
+            settings: self.shard.settings.shown.clone(),
+        }
+    }
+}

@@ -1,6 +1,9 @@
 //! What a shard does with HTTP requests: admission on the head, then the gateway or the REST API.
 
-use std::{cell::Cell, rc::Rc};
+use std::{
+    rc::Rc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use net::http1::{
     Method,
@@ -9,19 +12,27 @@ use net::http1::{
 
 use crate::{
     admin::{self, RestRequest},
-    auth::{Caller, Credentials},
+    auth::Caller,
     failure::Failure,
     gateway::{self, Parts},
     limits,
     mcp::{Era, HeaderSource, Transport},
     reply::{self, Accepts},
     route::{self, Route},
-    serve::backend::Backend,
+    serve::backend::{Backend, Facts},
     state::Shard,
 };
 
+/// What the MCP and JSON-RPC endpoints take.
+const RPC_METHODS: &str = "POST, OPTIONS";
+
 /// A shard as a server of HTTP.
-pub struct Front(pub Rc<Shard>);
+pub struct Front {
+    /// The shard.
+    pub shard: Rc<Shard>,
+    /// What the REST API needs to know besides.
+    pub facts: Rc<Facts>,
+}
 
 /// A request that may go on. Dropping it makes room for another.
 pub struct Permit {
@@ -41,11 +52,7 @@ impl Drop for Room {
 impl Service for Front {
     type Permit = Permit;
 
-    fn admit(
-        &self,
-        request: &Request<'_>,
-        responder: &mut Responder,
-    ) -> Option<(Permit, u64)> {
+    fn admit(&self, request: &Request<'_>, responder: &mut Responder) -> Option<(Permit, u64)> {
         match self.check(request) {
             Ok(permit) => Some(permit),
             Err(failure) => {
@@ -64,8 +71,12 @@ impl Service for Front {
     ) {
         let Permit { caller, room } = permit;
         match self.route(request) {
+            Some(Route::Mcp { .. } | Route::Rpc) if request.head.method() == Method::Options => {
+                write_options(responder, RPC_METHODS);
+            }
             Some(Route::Mcp { server_id }) => {
-                self.answer_rpc(request, server_id, Transport::StreamableHttp, body, responder).await;
+                self.answer_rpc(request, server_id, Transport::StreamableHttp, body, responder)
+                    .await;
             }
             Some(Route::Rpc) => {
                 self.answer_rpc(request, "", Transport::Rpc, body, responder).await;
@@ -84,22 +95,23 @@ impl Service for Front {
     }
 
     fn draining(&self) -> bool {
-        self.0.draining.is_open()
+        self.shard.draining.is_open()
     }
 }
 
 impl Front {
     fn route<'a>(&self, request: &Request<'a>) -> Option<Route<'a>> {
         let is_post = request.head.method() == Method::Post;
-        let root: &str = &self.0.settings.listen.root_path;
+        let root: &str = &self.shard.settings.listen.root_path;
         route::find(request.path(), root, is_post)
     }
 
     /// Everything that is decided before the body is read.
     fn check(&self, request: &Request<'_>) -> Result<(Permit, u64), Failure> {
-        let shard = &self.0;
-        let authority = request.head.authority(request.bytes);
-        shard.origins.check(request.header("origin"), authority)?;
+        let shard = &self.shard;
+        let authority = request.head.authority(request.bytes).map(str::as_bytes);
+        let admitted = shard.origins.admit(authority, request.header("origin"));
+        admitted.map_err(|foreign| Failure::Forbidden(foreign.detail().to_owned()))?;
         let route = self.route(request).ok_or_else(not_found)?;
         let rest_path = if let Route::Rest(path) = route { Some(path) } else { None };
         let is_probe = rest_path.is_some_and(admin::is_open);
@@ -107,17 +119,13 @@ impl Front {
         if shard.request_count.get() >= shard.settings.http.request_count_max && !is_probe {
             return Err(Failure::Busy("Too many requests are in flight; try again".to_owned()));
         }
-        match rest_path {
-            Some(path) => check_rest(path, request.head.method())?,
-            None => check_rpc(request)?,
+        if rest_path.is_none() {
+            check_rpc(request)?;
         }
-        let caller = match self.is_open(&route) {
-            true => Rc::new(Caller::anonymous()),
-            false => {
-                let authorization = request.header("authorization");
-                let cookie = rest_path.and_then(|_| request.header("cookie"));
-                shard.verifier.identify(Credentials { authorization, cookie })?
-            }
+        let is_preflight = request.head.method() == Method::Options;
+        let caller = match is_preflight || self.is_open(&route) {
+            true => Rc::new(Caller::nobody()),
+            false => self.identify(request, &route)?,
         };
         shard.request_count.set(shard.request_count.get() + 1);
         let body_size_max = match rest_path {
@@ -127,12 +135,36 @@ impl Front {
         Ok((Permit { caller, room: Room(shard.clone()) }, body_size_max))
     }
 
+    /// Who asks, by header, or on the REST paths by cookie.
+    fn identify(&self, request: &Request<'_>, route: &Route<'_>) -> Result<Rc<Caller>, Failure> {
+        let authorization = request.header("authorization");
+        let takes_cookies = matches!(route, Route::Rest(_));
+        let cookie = request.header("cookie").filter(|_| takes_cookies);
+        // A clock before 1970 is broken: then no token is good, rather than every one.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(u64::MAX, |since| since.as_secs());
+        let identified = self.shard.verifier.identify(authorization, cookie, now);
+        let caller = identified.map_err(|error| Failure::Unauthorized {
+            detail: error.detail(),
+            challenge: error.challenge(),
+        })?;
+        let server_id = match route {
+            Route::Mcp { server_id } if !server_id.is_empty() => Some(*server_id),
+            _ => None,
+        };
+        if !caller.opens(server_id) {
+            let text = "The token is bound to another virtual server";
+            return Err(Failure::Forbidden(text.to_owned()));
+        }
+        Ok(caller)
+    }
+
     /// Whether a route is open to callers without a token.
     fn is_open(&self, route: &Route<'_>) -> bool {
         match route {
             Route::Rest(path) => admin::is_open(path),
             Route::Mcp { server_id } if !server_id.is_empty() => {
-                let catalog = self.0.catalog();
+                let catalog = self.shard.catalog();
                 catalog.server(server_id).is_some_and(|server| !server.record.auth_required)
             }
             _ => false,
@@ -147,7 +179,7 @@ impl Front {
         body: &[u8],
         responder: &mut Responder,
     ) {
-        let shard = &self.0;
+        let shard = &self.shard;
         let catalog = shard.catalog();
         let parts = Parts {
             catalog: &catalog,
@@ -158,10 +190,8 @@ impl Front {
         let headers = Headers(request);
         let accepts = Accepts::parse(request.header("accept"));
         let rpc = gateway::Request { server_id, transport, headers: &headers, accepts, body };
-        let cancels = Cell::new(false);
         let on_era = |era| {
             if era == Era::Modern {
-                cancels.set(true);
                 responder.cancel_on_disconnect();
             }
         };
@@ -183,28 +213,31 @@ impl Front {
         body: &[u8],
         responder: &mut Responder,
     ) {
+        let client_ip = request.peer.ip().to_string();
+        let text = |name| request.header(name).and_then(|value| std::str::from_utf8(value).ok());
         let rest = RestRequest {
             method: request.head.method(),
             path,
             query: request.query(),
             body,
             content_type: request.header("content-type"),
-            caller,
-            client_ip: request.peer.ip(),
-            user_agent: request.header("user-agent"),
-            if_match: request.header("if-match"),
+            if_match: text("if-match"),
+            caller: Some(caller),
+            client_ip: Some(&client_ip),
+            user_agent: text("user-agent"),
         };
-        let answer = admin::handle(&Backend(&self.0), rest).await;
+        let backend = Backend { shard: &self.shard, facts: &self.facts };
+        let answer = admin::handle(&backend, rest).await;
+        if let (Method::Options, Some(allow)) = (request.head.method(), answer.allow) {
+            write_options(responder, allow);
+            return;
+        }
         responder.begin(answer.status);
         if let Some(allow) = answer.allow {
             responder.header("allow", allow.as_bytes());
         }
         if answer.retry_after {
             responder.lines("retry-after: 1\r\n");
-        }
-        if answer.body.is_empty() && answer.status == 204 {
-            responder.finish_empty();
-            return;
         }
         responder.lines("content-type: application/json\r\n");
         responder.finish(&[&answer.body]);
@@ -225,8 +258,10 @@ impl HeaderSource for Headers<'_> {
 }
 
 fn check_rpc(request: &Request<'_>) -> Result<(), Failure> {
-    if request.head.method() != Method::Post {
-        return Err(Failure::MethodNotAllowed { allow: "POST" });
+    match request.head.method() {
+        Method::Post => {}
+        Method::Options => return Ok(()),
+        _ => return Err(Failure::MethodNotAllowed { allow: RPC_METHODS }),
     }
     let Some(content_type) = request.header("content-type") else { return Ok(()) };
     let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
@@ -234,23 +269,6 @@ fn check_rpc(request: &Request<'_>) -> Result<(), Failure> {
         true => Ok(()),
         false => Err(Failure::UnsupportedMediaType { expected: "application/json" }),
     }
-}
-
-fn check_rest(path: &str, method: Method) -> Result<(), Failure> {
-    let allow = admin::methods(path).ok_or_else(not_found)?;
-    let name = match method {
-        Method::Get => "GET",
-        Method::Head => "HEAD",
-        Method::Post => "POST",
-        Method::Put => "PUT",
-        Method::Delete => "DELETE",
-        Method::Options => return Ok(()),
-        _ => "",
-    };
-    let known = allow.split(", ").any(|allowed| {
-        allowed == name || (name == "HEAD" && allowed == "GET")
-    });
-    if known { Ok(()) } else { Err(Failure::MethodNotAllowed { allow }) }
 }
 
 fn not_found() -> Failure {
@@ -264,6 +282,12 @@ fn write_rest_failure(responder: &mut Responder, failure: &Failure) {
     reply::write_failure_headers(responder, failure);
     responder.lines("content-type: application/json\r\n");
     responder.finish(&[body.as_bytes()]);
+}
+
+fn write_options(responder: &mut Responder, allow: &str) {
+    responder.begin(204);
+    responder.header("allow", allow.as_bytes());
+    responder.finish_empty();
 }
 
 fn write_json(responder: &mut Responder, status: u16, body: &[u8]) {

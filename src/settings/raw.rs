@@ -57,8 +57,8 @@ impl fmt::Display for SettingError {
     }
 }
 
-/// A value as it was typed.
-#[derive(Debug, Clone)]
+/// A value as it was typed. It may be a secret, so it cannot be printed.
+#[derive(Clone)]
 struct Typed {
     name: String,
     text: Result<String, OsString>,
@@ -67,7 +67,7 @@ struct Typed {
 
 /// Everything that was typed, by upper-case name. What was typed nearest to the program wins:
 /// command line, then environment, then `.env`.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Raw {
     typed: BTreeMap<String, Typed>,
     errors: Vec<SettingError>,
@@ -136,13 +136,15 @@ pub struct Reading {
     pub errors: Vec<SettingError>,
     /// What can be used, though it is hardly what was meant.
     pub warnings: Vec<String>,
+    /// What was set and can be used: name and value, secrets masked.
+    pub shown: Vec<(String, String)>,
 }
 
 impl Reading {
     /// Begins to read.
     pub fn new(raw: Raw) -> Reading {
         let errors = raw.errors.clone();
-        Reading { raw, errors, warnings: Vec::new() }
+        Reading { raw, errors, warnings: Vec::new(), shown: Vec::new() }
     }
 
     /// What was typed.
@@ -169,7 +171,12 @@ impl Reading {
         };
         let problem = match &typed.text {
             Ok(text) => match check.read(text.trim()) {
-                Ok(value) => return Some(value),
+                Ok(value) => {
+                    let secret = check.is_secret();
+                    let shown = if secret { MASK.to_owned() } else { text.trim().to_owned() };
+                    self.shown.push((name.to_owned(), shown));
+                    return Some(value);
+                }
                 Err(problem) => problem,
             },
             Err(_) => "is not valid UTF-8".to_owned(),

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
+use net::http1::fields::FIELD_COUNT_CAP;
 
 use super::authority::{Allowed, HostRule, Origin};
 use super::check::{
-    self, Address, AutoFlag, Count, FilePath, Flag, Hidden, Hosts, Level, Minutes, OneOrigin,
-    Optional, OriginList, Port, RootPath, Seconds, Shards, Size, Text,
+    self, Address, AutoFlag, Count, DatabaseUrl, FilePath, Flag, Hidden, Hosts, Level, Minutes,
+    OneOrigin, Optional, OriginList, Port, RootPath, Seconds, Shards, Size, Text,
 };
 use super::table::table;
 use super::values::{LogFormat, Secret, ShardCount, Switch};
@@ -61,14 +62,17 @@ table! {
         head_size_max: usize, "MAX_HEADER_TOTAL_SIZE_BYTES", [], "16384",
             Size { min: 1024, max: 1 << 20 };
         /// The most header fields in a request; more are answered 431.
-        field_count_max: usize, "MAX_HEADER_COUNT", [], "100", Count { min: 8, max: 128 };
+        field_count_max: usize, "MAX_HEADER_COUNT", [], "100", Count { min: 8, max: FIELD_COUNT_CAP };
         /// The largest header field, name and value together; a larger one is answered 431.
         field_size_max: usize, "MAX_HEADER_FIELD_SIZE_BYTES", [], "8192",
             Size { min: 256, max: 1 << 20 };
         /// The largest request body; a larger one is answered 413.
         body_size_max: usize, "MAX_BODY_SIZE_BYTES", [], "4194304",
             Size { min: 1024, max: BODY };
-        /// How long a request head may take, from connecting or its first byte to its last.
+        /// How long a new connection may wait before its first byte.
+        first_byte_timeout: Duration, "CLIENT_FIRST_BYTE_TIMEOUT", [], "30",
+            Seconds { min_ms: 10, max: DAY };
+        /// How long a request head may take from its first byte to its last.
         head_timeout: Duration, "CLIENT_HEAD_TIMEOUT", [], "10", Seconds { min_ms: 10, max: DAY };
         /// How long a request body may take.
         body_timeout: Duration, "CLIENT_BODY_TIMEOUT", [], "60", Seconds { min_ms: 10, max: DAY };
@@ -157,12 +161,17 @@ table! {
         /// The most of them that are kept open while idle.
         idle_count_max: usize, "UPSTREAM_MAX_IDLE_CONNECTIONS",
             ["HTTPX_MAX_KEEPALIVE_CONNECTIONS"], "100", Count { min: 0, max: 65_536 };
-        /// How long an idle connection is kept.
-        idle_timeout: Duration, "UPSTREAM_IDLE_TIMEOUT", ["HTTPX_KEEPALIVE_EXPIRY"], "30",
+        /// How long an idle connection is kept. Shorter than upstreams keep theirs (many 5 seconds),
+        /// or calls meet connections that are closing; what an upstream says itself wins.
+        idle_timeout: Duration, "UPSTREAM_IDLE_TIMEOUT", ["HTTPX_KEEPALIVE_EXPIRY"], "4",
             Seconds { min_ms: 0, max: DAY };
         /// How long a call may wait for a connection while all are in use.
         pool_timeout: Duration, "UPSTREAM_POOL_TIMEOUT", ["HTTPX_POOL_TIMEOUT"], "10",
             Seconds { min_ms: 0, max: DAY };
+        /// The most calls of a shard that wait for a connection to one upstream; one more is
+        /// answered 503.
+        waiting_count_max: usize, "UPSTREAM_MAX_WAITING", [], "1024",
+            Count { min: 0, max: 65_536 };
         /// The largest answer of an upstream, and the largest event of a stream.
         answer_size_max: usize, "UPSTREAM_MAX_ANSWER_SIZE_BYTES", [], "16777216",
             Size { min: 1024, max: BODY };
@@ -213,7 +222,7 @@ table! {
         data_dir: PathBuf, "RINGWAY_DATA_DIR", [], "./ringway-data", FilePath;
         /// The database, as `sqlite:////var/lib/ringway/ringway.db`. Unset: `ringway.db` in the
         /// data folder.
-        database_url: Option<Secret>, "DATABASE_URL", [], "", Optional(Hidden);
+        database_url: Option<Secret>, "DATABASE_URL", [], "", Optional(DatabaseUrl);
         /// Whether missing migrations run at start. If not, run `ringway migrate` before.
         migrate_on_start: bool, "MIGRATE_ON_START", [], "true", Flag;
     }

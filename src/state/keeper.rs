@@ -109,7 +109,9 @@ impl Keeper {
             let (sender, receiver) = oneshot::channel();
             match shard.send(Message::Catalog(catalog.clone(), sender)) {
                 Ok(()) => waits.push((index, receiver)),
-                Err(_) => tracing::warn!(shard = index, "its mailbox is full; it gets the next one"),
+                Err(_) => {
+                    tracing::warn!(shard = index, "its mailbox is full; it gets the next one")
+                }
             }
         }
         let mut late = BTreeSet::new();

@@ -6,8 +6,8 @@
 mod inventory;
 mod probe;
 
-pub use inventory::{DiscoverLimits, Inventory, Listed, Requester, discover, inventory};
-pub use probe::{HttpProber, Posted, Verdict, judge_discover, judge_probe, probe_http};
+pub use inventory::{DiscoverLimits, Requester, discover};
+pub use probe::{Verdict, judge_discover, judge_probe};
 
 use net::jsonrpc;
 use storage::record::Era;

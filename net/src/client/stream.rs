@@ -23,16 +23,7 @@ pub struct Streaming {
     decoder: BodyDecoder,
     within: Duration,
     server_idle: Option<Duration>,
-    state: State,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Open,
-    /// A read is in flight. Found so at the beginning of another, it was dropped, and bytes may be
-    /// lost.
-    Reading,
-    Done,
+    is_done: bool,
 }
 
 impl Streaming {
@@ -44,28 +35,28 @@ impl Streaming {
         deadline: Deadline,
         server_idle: Option<Duration>,
     ) -> Streaming {
-        let (within, state) = (deadline.within(), State::Open);
-        Streaming { lease, bytes, from, decoder, within, server_idle, state }
+        let (within, is_done) = (deadline.within(), false);
+        Streaming { lease, bytes, from, decoder, within, server_idle, is_done }
     }
 
     /// Gives the next bytes of the body to `take`, after waiting for them if need be. Returns
     /// false at the end; `take` may have been called before that.
     ///
-    /// Dropping the future while nothing arrives loses nothing.
+    /// Dropping the future loses nothing.
     ///
     /// # Errors
     ///
     /// [`ClientError`]; the stream is of no use after it.
     pub async fn next(&mut self, mut take: impl FnMut(&[u8])) -> Result<bool, ClientError> {
-        if self.state == State::Done {
+        if self.is_done {
             return Ok(false);
         }
         if self.from == self.bytes.len() && !self.read().await? {
-            self.state = State::Done;
+            self.is_done = true;
             return if self.decoder.may_end() { Ok(false) } else { Err(self.broken()) };
         }
         self.feed(&mut take)?;
-        Ok(self.state != State::Done)
+        Ok(!self.is_done)
     }
 
     /// Hands on what was read.
@@ -78,7 +69,7 @@ impl Streaming {
                 take(piece.data);
             }
             if piece.done {
-                self.state = State::Done;
+                self.is_done = true;
                 break;
             }
         }
@@ -89,17 +80,9 @@ impl Streaming {
     async fn read(&mut self) -> Result<bool, ClientError> {
         buffer::give(std::mem::take(&mut self.bytes));
         self.from = 0;
-        if self.state == State::Reading {
-            return Err(self.broken());
-        }
-        let ready = self.lease.link.connection.readable().await;
-        ready.map_err(|error| self.failure(error.into()))?;
-        self.state = State::Reading;
-        let (count, bytes) = self.lease.link.connection.read(buffer::take()).await;
-        self.bytes = bytes;
-        self.state = State::Open;
-        let count = count.map_err(|error| self.failure(error.into()))?;
-        Ok(count > 0)
+        let bytes = self.lease.link.connection.receive().await;
+        self.bytes = bytes.map_err(|error| self.failure(error.into()))?;
+        Ok(!self.bytes.is_empty())
     }
 
     #[cold]
@@ -122,14 +105,14 @@ impl Streaming {
     pub fn finish(mut self) {
         if self.try_settle() {
             self.give_back();
-        } else if self.lease.link.head.keep_alive() && self.state == State::Open {
+        } else if self.lease.link.head.keep_alive() {
             task::spawn_if_running(self.drain());
         }
     }
 
     /// Looks whether the end of the answer is among what was read already.
     fn try_settle(&mut self) -> bool {
-        self.feed(&mut |_| {}).is_ok() && self.state == State::Done
+        self.feed(&mut |_| {}).is_ok() && self.is_done
     }
 
     async fn drain(mut self) {

@@ -8,7 +8,10 @@ use storage::record::Era;
 
 use super::Handshake;
 use crate::{
-    catalog::param_headers,
+    catalog::{
+        inventory::{Inventory, Listed},
+        param_headers,
+    },
     failure::{Failure, UpstreamKind},
     upstream::{Answer, Event, Outcome, Outgoing, Reply},
 };
@@ -58,42 +61,6 @@ impl Default for DiscoverLimits {
     }
 }
 
-/// One entry of a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// The entry exactly as the upstream sent it: raw JSON.
-    pub definition: String,
-    /// Its name.
-    pub name: String,
-    /// The URI of a resource, or the URI template of a template; else `None`.
-    pub uri: Option<String>,
-    /// Its title.
-    pub title: Option<String>,
-    /// Its description.
-    pub description: Option<String>,
-    /// The media type of a resource or template.
-    pub mime_type: Option<String>,
-    /// The size of a resource in bytes.
-    pub size: Option<i64>,
-}
-
-/// What an upstream is and has.
-#[derive(Clone, Debug)]
-pub struct Inventory {
-    /// What it said of itself.
-    pub handshake: Handshake,
-    /// Its tools, in its own order, as everything below.
-    pub tools: Vec<Listed>,
-    /// Its resources.
-    pub resources: Vec<Listed>,
-    /// Its templates of resources.
-    pub templates: Vec<Listed>,
-    /// Its prompts.
-    pub prompts: Vec<Listed>,
-    /// What was left out, each with the reason.
-    pub skipped: Vec<String>,
-}
-
 /// Opens the way to an upstream and reads all its lists.
 ///
 /// # Errors
@@ -132,7 +99,18 @@ pub async fn inventory<R: Requester>(
     let templates = reader.optional(&TEMPLATES, has_resources).await;
     let prompts = reader.optional(&PROMPTS, handshake.has("prompts")).await;
     let skipped = reader.skipped;
-    Ok(Inventory { handshake, tools, resources, templates, prompts, skipped })
+    Ok(Inventory {
+        era: handshake.era,
+        protocol_version: handshake.protocol_version,
+        capabilities: handshake.capabilities,
+        server_info: handshake.server_info,
+        instructions: handshake.instructions,
+        tools,
+        resources,
+        templates,
+        prompts,
+        skipped,
+    })
 }
 
 /// One kind of list.

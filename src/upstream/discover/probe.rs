@@ -3,13 +3,10 @@
 //! Falling back depends on no single code: everything that is not good evidence for the stateless
 //! revision means legacy, except an outage, which proves nothing.
 
-use std::time::Duration;
-
 use net::jsonrpc::{self, AnswerKind, EnvelopeLimits, ErrorParts};
 
 use super::Handshake;
 use crate::{
-    failure::{Failure, UpstreamKind},
     mcp::{LEGACY, MODERN},
     upstream::Outcome,
 };
@@ -92,75 +89,9 @@ pub fn judge_probe(status: u16, body: &[u8]) -> Verdict {
     }
 }
 
-/// The answer to a POST of the prober.
-pub struct Posted {
-    /// The HTTP status.
-    pub status: u16,
-    /// The JSON-RPC message that came as JSON or as an event, or the beginning of another body.
-    pub body: Vec<u8>,
-}
-
-/// What an HTTP leg lends to the probe.
-pub trait HttpProber {
-    /// Posts a modern `server/discover` with its headers.
-    fn post_discover(&self, within: Duration) -> impl Future<Output = Result<Posted, Failure>>;
-
-    /// Opens a legacy session by `initialize` and sends `notifications/initialized`. An HTTP status
-    /// that is an error comes as [`UpstreamKind::Status`].
-    fn initialize(&self, within: Duration) -> impl Future<Output = Result<Handshake, Failure>>;
-
-    /// Opens the HTTP+SSE transport of 2024-11-05 at the same URL and initializes there.
-    fn open_sse(&self, within: Duration) -> impl Future<Output = Result<Handshake, Failure>>;
-}
-
-/// Finds out how to speak with an HTTP upstream: modern first, then streamable HTTP with a session,
-/// then HTTP+SSE. Each attempt may take `within`. Returns the handshake, and true if it is the
-/// HTTP+SSE transport that answered.
-///
-/// # Errors
-///
-/// An upstream failure of the first way that proved something: what was tried and what came back.
-pub async fn probe_http<P: HttpProber>(
-    prober: &P,
-    upstream: &str,
-    within: Duration,
-) -> Result<(Handshake, bool), Failure> {
-    let posted = prober.post_discover(within).await?;
-    match judge_probe(posted.status, &posted.body) {
-        Verdict::Modern(handshake) => return Ok((handshake, false)),
-        Verdict::Hopeless(text) => {
-            let kind = match posted.status {
-                200..=299 => UpstreamKind::Nonsense,
-                status => UpstreamKind::Status(status),
-            };
-            return Err(Failure::upstream(upstream, kind, text, false));
-        }
-        Verdict::Legacy => {}
-    }
-    let refused = match prober.initialize(within).await {
-        Ok(handshake) => return Ok((handshake, false)),
-        Err(refused) => refused,
-    };
-    if !wants_sse(&refused) {
-        return Err(refused);
-    }
-    match prober.open_sse(within).await {
-        Ok(handshake) => Ok((handshake, true)),
-        // The first refusal says more of a server that never had that transport.
-        Err(_) => Err(refused),
-    }
-}
-
-/// Returns true if the refusal of `initialize` is how servers of HTTP+SSE refuse a POST.
-fn wants_sse(failure: &Failure) -> bool {
-    matches!(failure, Failure::Upstream(failure)
-        if matches!(failure.kind, UpstreamKind::Status(400 | 404 | 405)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::RefCell;
 
     const DISCOVERED: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{}}}"#;
 
@@ -216,85 +147,6 @@ mod tests {
         ];
         for (expected, status, body) in table {
             assert_eq!(shown(status, &body), expected, "{status} {body}");
-        }
-    }
-
-    /// Answers what the test says and writes down what it was asked.
-    struct Canned {
-        discover: (u16, &'static str),
-        initialize: Option<u16>,
-        sse: bool,
-        asked: RefCell<Vec<&'static str>>,
-    }
-
-    impl Canned {
-        fn legacy() -> Result<Handshake, Failure> {
-            Handshake::from_initialize(r#"{"protocolVersion":"2025-11-25","capabilities":{}}"#)
-                .map_err(Failure::Internal)
-        }
-
-        fn status(status: u16) -> Result<Handshake, Failure> {
-            Err(Failure::upstream("up", UpstreamKind::Status(status), "refused", false))
-        }
-    }
-
-    impl HttpProber for Canned {
-        async fn post_discover(&self, _: Duration) -> Result<Posted, Failure> {
-            self.asked.borrow_mut().push("discover");
-            Ok(Posted { status: self.discover.0, body: self.discover.1.into() })
-        }
-
-        async fn initialize(&self, _: Duration) -> Result<Handshake, Failure> {
-            self.asked.borrow_mut().push("initialize");
-            self.initialize.map_or_else(Canned::legacy, Canned::status)
-        }
-
-        async fn open_sse(&self, _: Duration) -> Result<Handshake, Failure> {
-            self.asked.borrow_mut().push("sse");
-            if self.sse { Canned::legacy() } else { Canned::status(406) }
-        }
-    }
-
-    fn probed(discover: (u16, &'static str), initialize: Option<u16>, sse: bool) -> String {
-        use futures_lite_now::now;
-        let canned = Canned { discover, initialize, sse, asked: RefCell::default() };
-        let found = now(probe_http(&canned, "up", Duration::from_secs(1)));
-        let found = match found {
-            Ok((handshake, sse)) => format!("{} sse={sse}", handshake.era),
-            Err(failure) => failure.to_string(),
-        };
-        format!("{}: {found}", canned.asked.borrow().join(" "))
-    }
-
-    #[test]
-    fn tries_modern_then_a_session_then_server_sent_events() {
-        assert_eq!(probed((200, DISCOVERED), None, false), "discover: modern sse=false");
-        assert_eq!(probed((404, ""), None, false), "discover initialize: legacy sse=false");
-        assert_eq!(probed((405, ""), Some(405), true), "discover initialize sse: legacy sse=true");
-        let text = probed((404, ""), Some(404), false);
-        assert!(
-            text.starts_with("discover initialize sse: Upstream up answered HTTP 404"),
-            "{text}"
-        );
-        let text = probed((401, ""), Some(401), true);
-        assert!(text.starts_with("discover initialize: Upstream up answered HTTP 401"), "{text}");
-        let text = probed((503, ""), None, true);
-        assert!(text.starts_with("discover: Upstream up answered HTTP 503"), "{text}");
-    }
-
-    /// Runs a future that waits for nothing.
-    mod futures_lite_now {
-        use std::{
-            pin::pin,
-            task::{Context, Poll, Waker},
-        };
-
-        pub fn now<F: Future>(future: F) -> F::Output {
-            let mut context = Context::from_waker(Waker::noop());
-            match pin!(future).poll(&mut context) {
-                Poll::Ready(value) => value,
-                Poll::Pending => panic!("nothing here waits"),
-            }
         }
     }
 }

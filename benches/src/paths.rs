@@ -1,0 +1,116 @@
+//! The path of a request and its parts, each as a closure that does one request's work.
+//!
+//! The instruction guard counts what the guarded ones execute, and the micro-benchmarks take the
+//! time of all of them: one list, so that both speak of the same work.
+
+mod parts;
+mod world;
+
+use world::{Upstreams, World};
+
+use crate::gateway::message;
+use crate::suite::cases::{LIST, call, modern_call, modern_fields};
+use crate::upstream::{REVISION_LEGACY, REVISION_MODERN};
+
+/// Does the work of one request; gives a number that depends on it.
+pub type Work = Box<dyn FnMut() -> usize>;
+
+/// A path, or a part of one.
+pub struct Path {
+    /// Its name in the record and in the benchmarks.
+    pub name: &'static str,
+    /// Whether the guard counts its instructions.
+    pub is_guarded: bool,
+    /// Builds what the work needs and is not part of it.
+    pub prepare: fn() -> Work,
+}
+
+/// Every path and every part.
+pub const ALL: &[Path] = &[
+    guarded("tools/list on /rpc", list_on_rpc),
+    guarded("tools/list on /mcp, legacy", list_on_mcp),
+    guarded("tools/call on /rpc", call_on_rpc),
+    guarded("tools/call on /mcp, legacy", call_legacy),
+    guarded("tools/call on /mcp, modern", call_modern),
+    part("head", parts::head),
+    part("envelope of tools/list", parts::envelope_of_list),
+    part("envelope of tools/call", parts::envelope_of_call),
+    part("token, seen before", parts::token_again),
+    part("token, at first sight", parts::token_first),
+    part("routing among 10 tools", parts::routing_few),
+    part("routing among 20,000 tools", parts::routing_many),
+    part("list splice", parts::list_splice),
+];
+
+/// Tools of the guarded paths: as many as in the cases that are compared with nginx.
+const TOOL_COUNT: usize = 20;
+/// The tool that is called, by the gateway's name.
+const TOOL: &str = "bench-tool-7";
+
+const fn guarded(name: &'static str, prepare: fn() -> Work) -> Path {
+    Path { name, is_guarded: true, prepare }
+}
+
+const fn part(name: &'static str, prepare: fn() -> Work) -> Path {
+    Path { name, is_guarded: false, prepare }
+}
+
+fn list_on_rpc() -> Work {
+    whole("/rpc", Upstreams::Modern, &[], LIST)
+}
+
+fn list_on_mcp() -> Work {
+    whole("/mcp", Upstreams::Modern, &[("MCP-Protocol-Version", REVISION_LEGACY)], LIST)
+}
+
+fn call_on_rpc() -> Work {
+    whole("/rpc", Upstreams::Modern, &[], &call(TOOL, ""))
+}
+
+fn call_legacy() -> Work {
+    let fields = [("MCP-Protocol-Version", REVISION_LEGACY)];
+    whole("/mcp", Upstreams::Legacy, &fields, &call(TOOL, ""))
+}
+
+fn call_modern() -> Work {
+    debug_assert_eq!(modern_fields(TOOL)[0].1, REVISION_MODERN);
+    whole("/mcp", Upstreams::Modern, &modern_fields(TOOL), &modern_call(TOOL))
+}
+
+/// The whole path, from the bytes of a request to the bytes of its answer.
+fn whole(path: &str, upstreams: Upstreams, fields: &[(&str, &str)], body: &str) -> Work {
+    let mut world = World::new(TOOL_COUNT, upstreams);
+    let request = message(world::HOST, &world.token(), path, fields, body);
+    Box::new(move || world.answer(&request))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_does_the_same_work_each_time() {
+        for path in ALL {
+            let mut work = (path.prepare)();
+            let first = work();
+            assert!(first > 0, "{}", path.name);
+            assert_eq!(work(), first, "{}", path.name);
+        }
+    }
+
+    #[test]
+    fn the_guarded_paths_end_in_the_answers_that_the_gateway_gives() {
+        for (body, fields, expected) in [
+            (LIST.to_owned(), vec![], r#""tools":[{"name":"bench-tool-0","title":"Tool 0""#),
+            (call(TOOL, ""), vec![], r#""structuredContent":{"temperature":21.5"#),
+            (modern_call(TOOL), modern_fields(TOOL).to_vec(), r#""resultType":"complete""#),
+        ] {
+            let mut world = World::new(TOOL_COUNT, Upstreams::Modern);
+            let request = message(world::HOST, &world.token(), "/mcp", &fields, &body);
+            let answer = world.answer_text(&request);
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+            assert!(answer.contains(r#"{"jsonrpc":"2.0","id":1,"result":{"#), "{answer}");
+            assert!(answer.contains(expected), "{answer}");
+        }
+    }
+}

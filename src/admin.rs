@@ -1,0 +1,246 @@
+//! The REST API: upstreams, tools and virtual servers as JSON, by the contract's paths and fields.
+//!
+//! A request comes in as bytes and a caller, and goes out as a status and bytes: no socket here, so
+//! that tests call it with a real store and without a network. Everybody who proved who they are
+//! may read what they may see; only administrators write.
+
+mod answer;
+mod credentials;
+mod discovery;
+mod fields;
+mod gateway_form;
+mod gateways;
+mod listing;
+mod offers;
+mod probes;
+mod query;
+mod record_form;
+mod routes;
+mod server_form;
+mod servers;
+mod show;
+
+use std::future::Future;
+use std::sync::Arc;
+
+pub use net::http1::Method;
+use storage::record::{Ownership, Visibility, now};
+use storage::seal::Sealer;
+use storage::{Applied, Mutation};
+
+use crate::auth::Caller;
+use crate::catalog::author::Author;
+use crate::catalog::inventory::Inventory;
+use crate::catalog::{Catalog, Upstream};
+use crate::failure::Failure;
+use crate::settings::Settings;
+
+pub use probes::{About, DatabaseAbout};
+use routes::Route;
+
+/// A request to the REST API.
+#[derive(Clone, Copy)]
+pub struct RestRequest<'a> {
+    /// The method; `HEAD` is answered as `GET`, and whoever writes the answer leaves the body out.
+    pub method: Method,
+    /// The path, as it came: with or without `/v1` and a slash at the end.
+    pub path: &'a str,
+    /// What stands behind the question mark.
+    pub query: Option<&'a str>,
+    /// The whole body.
+    pub body: &'a [u8],
+    /// The header `Content-Type`.
+    pub content_type: Option<&'a [u8]>,
+    /// The header `If-Match`: the version that a record must have to be changed.
+    pub if_match: Option<&'a str>,
+    /// Who asks; `None` if nobody proved to be anybody.
+    pub caller: Option<&'a Caller>,
+    /// The address that the request came from.
+    pub client_ip: Option<&'a str>,
+    /// The header `User-Agent`.
+    pub user_agent: Option<&'a str>,
+}
+
+/// An answer of the REST API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestAnswer {
+    /// The HTTP status. With 401 goes a header `WWW-Authenticate`.
+    pub status: u16,
+    /// The body: JSON.
+    pub body: Vec<u8>,
+    /// The header `Allow`, of a 405.
+    pub allow: Option<&'static str>,
+    /// The caller should be told to try again (`Retry-After`).
+    pub retry_after: bool,
+}
+
+/// What the settings decide about the REST API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// What the gateway calls itself.
+    pub app_name: String,
+    /// What stands between the words of tool names.
+    pub separator: &'static str,
+    /// The longest name, in characters.
+    pub name_length_max: usize,
+    /// The longest URL, in characters.
+    pub url_length_max: usize,
+    /// The longest description, in characters; a longer one is cut.
+    pub description_length_max: usize,
+    /// How many entries a page has unless the request says otherwise.
+    pub page_count: usize,
+    /// The most entries of a page.
+    pub page_count_max: usize,
+    /// Whether an administrator may register commands.
+    pub stdio_allowed: bool,
+}
+
+impl Rules {
+    /// Takes from the settings what concerns the REST API.
+    pub fn new(settings: &Settings) -> Rules {
+        let catalog = &settings.catalog;
+        Rules {
+            app_name: catalog.app_name.clone(),
+            separator: catalog.separator,
+            name_length_max: catalog.name_length_max,
+            url_length_max: catalog.url_length_max,
+            description_length_max: catalog.description_length_max,
+            page_count: catalog.page_count,
+            page_count_max: catalog.page_count_max,
+            stdio_allowed: settings.stdio_allowed(),
+        }
+    }
+}
+
+/// The gateway as the REST API needs it.
+pub trait Backend {
+    /// The catalog as it stands.
+    fn catalog(&self) -> Arc<Catalog>;
+
+    /// What the settings decide.
+    fn rules(&self) -> &Rules;
+
+    /// Seals and opens stored secrets.
+    fn sealer(&self) -> &Sealer;
+
+    /// Writes, all or nothing; when it answers, the change is durable and [`Backend::catalog`]
+    /// shows it, here and on every shard.
+    fn apply(&self, mutations: Vec<Mutation>) -> impl Future<Output = Result<Applied, Failure>>;
+
+    /// Asks an upstream, which need not be stored, what it is and what it offers, by the transport
+    /// and the era that its record names.
+    fn discover(&self, upstream: &Upstream) -> impl Future<Output = Result<Inventory, Failure>>;
+
+    /// Whether requests can be served, or why not.
+    fn ready(&self) -> Result<(), String>;
+
+    /// What `/version` tells of this process.
+    fn about(&self) -> impl Future<Output = About>;
+}
+
+/// Answers a request to the REST API.
+pub async fn handle<B: Backend>(backend: &B, request: RestRequest<'_>) -> RestAnswer {
+    let route = match Route::parse(request.method, request.path) {
+        Ok(route) => route,
+        Err(failure) => return answer::failure(failure, answer::Shape::Detail),
+    };
+    let shape = route.shape();
+    match dispatch(backend, &request, route).await {
+        Ok(answer) => answer,
+        Err(failure) => answer::failure(failure, shape),
+    }
+}
+
+/// The methods that a path takes, as the `Allow` header lists them; `None` if it is not here.
+pub fn methods(path: &str) -> Option<&'static str> {
+    routes::methods(path)
+}
+
+/// Whether the path is answered without asking who the caller is.
+pub fn is_open(path: &str) -> bool {
+    Route::parse(Method::Get, path).is_ok_and(|route| route.is_open())
+}
+
+async fn dispatch<B: Backend>(
+    backend: &B,
+    request: &RestRequest<'_>,
+    route: Route<'_>,
+) -> Result<RestAnswer, Failure> {
+    if route.is_open() {
+        return Ok(match route {
+            Route::Ready => probes::ready(backend),
+            Route::Health => probes::health(),
+            _ => probes::root(backend),
+        });
+    }
+    let unknown = Failure::Unauthorized { detail: "Not authenticated", challenge: "Bearer" };
+    let caller = request.caller.ok_or(unknown)?;
+    permit(caller, &route)?;
+    let ask = Ask { backend, request, caller };
+    match route {
+        Route::Health | Route::Ready | Route::Root => unreachable!("open routes went above"),
+        Route::Version => Ok(probes::version(&ask).await),
+        Route::Gateways => gateways::list(&ask),
+        Route::CreateGateway => gateways::create(&ask).await,
+        Route::Gateway(id) => gateways::get(&ask, id),
+        Route::UpdateGateway(id) => gateways::update(&ask, id).await,
+        Route::DeleteGateway(id) => gateways::delete(&ask, id).await,
+        Route::GatewayState(id) => gateways::set_state(&ask, id).await,
+        Route::RefreshGateway(id) => gateways::refresh(&ask, id).await,
+        Route::Tools => offers::tools(&ask),
+        Route::Tool(id) => offers::tool(&ask, id),
+        Route::Servers => servers::list(&ask),
+        Route::CreateServer => servers::create(&ask).await,
+        Route::Server(id) => servers::get(&ask, id),
+        Route::UpdateServer(id) => servers::update(&ask, id).await,
+        Route::DeleteServer(id) => servers::delete(&ask, id).await,
+        Route::ServerState(id) => servers::set_state(&ask, id).await,
+        Route::ServerTools(id) => offers::server_tools(&ask, id),
+        Route::ServerResources(id) => offers::server_resources(&ask, id),
+        Route::ServerPrompts(id) => offers::server_prompts(&ask, id),
+    }
+}
+
+/// One request with whom it came from: what every handler takes.
+struct Ask<'a, B> {
+    backend: &'a B,
+    request: &'a RestRequest<'a>,
+    caller: &'a Caller,
+}
+
+impl<B> Ask<'_, B> {
+    /// Who makes or changes records now.
+    fn author(&self) -> Author {
+        Author {
+            at: now(),
+            email: Some(self.caller.email.to_owned()),
+            ip: self.request.client_ip.map(str::to_owned),
+            user_agent: self.request.user_agent.map(str::to_owned),
+        }
+    }
+}
+
+/// Refuses what the caller, or the token that they show, may not do. Every user may read; only an
+/// administrator writes.
+fn permit(caller: &Caller, route: &Route<'_>) -> Result<(), Failure> {
+    if !caller.opens(route.server_id()) {
+        let sentence = "This token is for one virtual server only, and this path is not of it";
+        return Err(Failure::Forbidden(sentence.to_owned()));
+    }
+    let Some(permission) = route.permission() else { return Ok(()) };
+    if caller.carries(permission) && (caller.is_admin || route.is_read()) {
+        return Ok(());
+    }
+    Err(Failure::Forbidden(format!("Insufficient permissions. Required: {permission}")))
+}
+
+/// Whether the caller may see a record of this ownership. What belongs to a team is seen by its
+/// owner and administrators alone: nobody is the member of a team yet.
+fn may_see(caller: &Caller, ownership: &Ownership) -> bool {
+    caller.is_admin
+        || ownership.visibility == Visibility::Public
+        || ownership.owner_email.as_deref() == Some(&*caller.email)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! Values and failures as JSON bodies, in the contract's shapes.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::RestAnswer;
+use crate::failure::{Failure, FieldError};
+
+/// How the body of an error looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// `{"detail": ...}`, as nearly everywhere.
+    Detail,
+    /// `{"message": ...}`, as under `/gateways`.
+    Message,
+}
+
+/// An answer with status 200.
+pub fn ok(value: &impl Serialize) -> RestAnswer {
+    with_status(200, value)
+}
+
+/// An answer with a status of its own.
+pub fn with_status(status: u16, value: &impl Serialize) -> RestAnswer {
+    let body = serde_json::to_vec(value).expect("what is shown has text keys and valid JSON");
+    RestAnswer { status, body, allow: None, retry_after: false }
+}
+
+/// The answer to a request that ended badly.
+pub fn failure(failure: Failure, shape: Shape) -> RestAnswer {
+    if let Failure::Internal(inside) = &failure {
+        tracing::error!(inside, "a request failed by a fault of our own");
+    }
+    let allow = match &failure {
+        Failure::MethodNotAllowed { allow } => Some(*allow),
+        _ => None,
+    };
+    let body = body(&failure, shape);
+    RestAnswer { allow, retry_after: failure.retry_after(), ..with_status(failure.status(), &body) }
+}
+
+fn body(failure: &Failure, shape: Shape) -> Value {
+    let text = failure.to_string();
+    match (failure, shape) {
+        (Failure::Invalid(fields), Shape::Detail) => json!({ "detail": details(fields) }),
+        (Failure::Invalid(fields), Shape::Message) => {
+            json!({ "message": text, "detail": details(fields) })
+        }
+        // The contract speaks of who may, and of paths and methods, in the same way everywhere.
+        (
+            Failure::Unauthorized { .. } | Failure::MethodNotAllowed { .. },
+            Shape::Message | Shape::Detail,
+        ) => json!({ "detail": text }),
+        (Failure::Forbidden(_), Shape::Message) => json!({ "message": text, "detail": text }),
+        (Failure::Conflict(_), Shape::Detail) => json!({ "detail": text, "message": text }),
+        (_, Shape::Message) => json!({ "message": text }),
+        (_, Shape::Detail) => json!({ "detail": text }),
+    }
+}
+
+fn details(fields: &[FieldError]) -> Vec<Value> {
+    fields.iter().map(detail).collect()
+}
+
+fn detail(field: &FieldError) -> Value {
+    // A place in a list is a number, as FastAPI writes it.
+    let place = |part: &String| match part.parse::<u32>() {
+        Ok(index) => json!(index),
+        Err(_) => json!(part),
+    };
+    let location: Vec<Value> = field.location.iter().map(place).collect();
+    let input = field.input.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    match input {
+        Some(input) => {
+            json!({ "type": field.kind, "loc": location, "msg": field.message, "input": input })
+        }
+        None => json!({ "type": field.kind, "loc": location, "msg": field.message }),
+    }
+}

@@ -1,0 +1,134 @@
+//! Reads of what upstreams offer: all tools, and what one virtual server has.
+
+use std::sync::Arc;
+
+use storage::record::{Ownership, Server, Tool};
+
+use super::listing::{Filter, Page};
+use super::query::Query;
+use super::{Ask, Backend, RestAnswer, answer, may_see, servers, show};
+use crate::catalog::{Catalog, Entry, Membership};
+use crate::failure::Failure;
+
+/// `GET /tools`.
+pub fn tools<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
+    let mut query = Query::parse(ask.request.query);
+    let filter = Filter::read(&mut query);
+    let page = Page::read(&mut query, ask.backend.rules());
+    let gateway_id = query.text("gateway_id").map(str::to_owned);
+    query.finish()?;
+    let catalog = ask.backend.catalog();
+    let is_of = |tool: &Tool| match gateway_id.as_deref() {
+        None => true,
+        Some("null") => tool.gateway_id.is_none(),
+        Some(id) => tool.gateway_id.as_deref() == Some(id),
+    };
+    let tools = catalog
+        .tools()
+        .map(|entry| &*entry.record)
+        .filter(|tool| is_of(tool) && filter.admits(*tool, is_active(&catalog, tool), ask.caller));
+    Ok(page.answer("tools", tools, |tool| show::tool(&catalog, tool)))
+}
+
+/// `GET /tools/{id}`.
+pub fn tool<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
+    let catalog = ask.backend.catalog();
+    let found = catalog.tool(id).filter(|entry| may_see(ask.caller, &entry.record.ownership));
+    let entry = found.ok_or_else(|| Failure::NotFound(format!("Tool not found: {id}")))?;
+    Ok(answer::ok(&show::tool(&catalog, &entry.record)))
+}
+
+/// `GET /servers/{id}/tools`.
+pub fn server_tools<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
+    let offer = Offer::read(ask, id)?;
+    let tools = offer.entries.iter().filter_map(|entry| match entry {
+        Entry::Tool(tool) => Some(show::tool(&offer.catalog, &tool.record)),
+        _ => None,
+    });
+    Ok(answer::ok(&tools.collect::<Vec<_>>()))
+}
+
+/// `GET /servers/{id}/resources`.
+pub fn server_resources<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
+    let offer = Offer::read(ask, id)?;
+    let resources = offer.entries.iter().filter_map(|entry| match entry {
+        Entry::Resource(resource) => Some(show::resource(&offer.catalog, &resource.record)),
+        _ => None,
+    });
+    Ok(answer::ok(&resources.collect::<Vec<_>>()))
+}
+
+/// `GET /servers/{id}/prompts`.
+pub fn server_prompts<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
+    let offer = Offer::read(ask, id)?;
+    let prompts = offer.entries.iter().filter_map(|entry| match entry {
+        Entry::Prompt(prompt) => Some(show::prompt(&offer.catalog, &prompt.record)),
+        _ => None,
+    });
+    Ok(answer::ok(&prompts.collect::<Vec<_>>()))
+}
+
+/// What a virtual server has and the caller may see.
+struct Offer {
+    catalog: Arc<Catalog>,
+    entries: Vec<Entry>,
+}
+
+impl Offer {
+    fn read<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<Offer, Failure> {
+        let mut query = Query::parse(ask.request.query);
+        let include_inactive = query.flag("include_inactive", false);
+        query.finish()?;
+        let catalog = ask.backend.catalog();
+        let server = servers::find(&catalog, ask.caller, id)?;
+        let mut entries = members(&catalog, &server);
+        entries.retain(|entry| {
+            let is_active = entry.enabled() && gateway_is_active(&catalog, entry.gateway_id());
+            (include_inactive || is_active) && may_see(ask.caller, ownership(entry))
+        });
+        Ok(Offer { catalog, entries })
+    }
+}
+
+/// Everything that a virtual server has, in the order of names.
+pub fn members(catalog: &Catalog, server: &Server) -> Vec<Entry> {
+    let membership = Membership::Server(server);
+    let chosen = server.associated_tools.iter().filter_map(|id| catalog.tool(id).cloned());
+    let mut members: Vec<Entry> = chosen.map(Entry::Tool).collect();
+    let chosen = server.associated_resources.iter().filter_map(|id| catalog.resource(id).cloned());
+    members.extend(chosen.map(Entry::Resource));
+    let chosen = server.associated_prompts.iter().filter_map(|id| catalog.prompt(id).cloned());
+    members.extend(chosen.map(Entry::Prompt));
+    for gateway_id in &server.associated_gateways {
+        members.extend(catalog.offers_of(gateway_id));
+    }
+    debug_assert!(members.iter().all(|entry| membership.includes(entry)));
+    members.sort_by(|a, b| key(a).cmp(&key(b)));
+    members.dedup_by(|a, b| key(a) == key(b));
+    members
+}
+
+fn key(entry: &Entry) -> (u8, &str, &str) {
+    match entry {
+        Entry::Tool(entry) => (0, &entry.record.name, &entry.record.id),
+        Entry::Resource(entry) => (1, &entry.record.uri, &entry.record.id),
+        Entry::Prompt(entry) => (2, &entry.record.name, &entry.record.id),
+    }
+}
+
+fn ownership(entry: &Entry) -> &Ownership {
+    match entry {
+        Entry::Tool(entry) => &entry.record.ownership,
+        Entry::Resource(entry) => &entry.record.ownership,
+        Entry::Prompt(entry) => &entry.record.ownership,
+    }
+}
+
+fn is_active(catalog: &Catalog, tool: &Tool) -> bool {
+    tool.enabled && gateway_is_active(catalog, tool.gateway_id.as_deref())
+}
+
+fn gateway_is_active(catalog: &Catalog, id: Option<&str>) -> bool {
+    let Some(id) = id else { return true };
+    catalog.upstream(id).is_some_and(|upstream| upstream.record.enabled)
+}

@@ -1,0 +1,296 @@
+//! From method and path to what is asked.
+
+use net::http1::Method;
+
+use super::answer::Shape;
+use crate::failure::Failure;
+
+/// What is asked, with the id it is asked of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route<'a> {
+    Root,
+    Health,
+    Ready,
+    Version,
+    Gateways,
+    CreateGateway,
+    Gateway(&'a str),
+    UpdateGateway(&'a str),
+    DeleteGateway(&'a str),
+    GatewayState(&'a str),
+    RefreshGateway(&'a str),
+    Tools,
+    Tool(&'a str),
+    Servers,
+    CreateServer,
+    Server(&'a str),
+    UpdateServer(&'a str),
+    DeleteServer(&'a str),
+    ServerState(&'a str),
+    ServerTools(&'a str),
+    ServerResources(&'a str),
+    ServerPrompts(&'a str),
+}
+
+/// A place in the tree of paths, whatever the method.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Probe(Route<'a>),
+    Collection(Route<'a>, Option<Route<'a>>),
+    Record { get: Route<'a>, put: Option<Route<'a>>, delete: Option<Route<'a>> },
+    Action(Route<'a>),
+}
+
+impl<'a> Route<'a> {
+    /// Reads method and path; `/v1` before it and a slash behind it change nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::NotFound`] for a path that is not here, [`Failure::MethodNotAllowed`] for a
+    /// method that this path does not take.
+    pub fn parse(method: Method, path: &'a str) -> Result<Route<'a>, Failure> {
+        let place = Place::find(path).ok_or_else(|| Failure::NotFound("Not Found".to_owned()))?;
+        let found = match method {
+            Method::Get | Method::Head => place.get(),
+            Method::Post => place.post(),
+            Method::Put => place.put(),
+            Method::Delete => place.delete(),
+            _ => None,
+        };
+        found.ok_or(Failure::MethodNotAllowed { allow: place.allow() })
+    }
+
+    /// Whether nobody needs to prove who they are: load balancers ask here.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Route::Root | Route::Health | Route::Ready)
+    }
+
+    /// The permission that is needed, by the contract's name; `None` if a valid token is enough.
+    pub fn permission(&self) -> Option<&'static str> {
+        Some(match self {
+            Route::Root | Route::Health | Route::Ready | Route::Version => return None,
+            Route::Gateways | Route::Gateway(_) => "gateways.read",
+            Route::CreateGateway => "gateways.create",
+            Route::UpdateGateway(_) | Route::GatewayState(_) | Route::RefreshGateway(_) => {
+                "gateways.update"
+            }
+            Route::DeleteGateway(_) => "gateways.delete",
+            Route::Tools | Route::Tool(_) => "tools.read",
+            Route::Servers
+            | Route::Server(_)
+            | Route::ServerTools(_)
+            | Route::ServerResources(_)
+            | Route::ServerPrompts(_) => "servers.read",
+            Route::CreateServer => "servers.create",
+            Route::UpdateServer(_) | Route::ServerState(_) => "servers.update",
+            Route::DeleteServer(_) => "servers.delete",
+        })
+    }
+
+    /// Whether nothing is changed.
+    pub fn is_read(&self) -> bool {
+        self.permission().is_none_or(|permission| permission.ends_with(".read"))
+    }
+
+    /// The virtual server that is asked of.
+    pub fn server_id(&self) -> Option<&'a str> {
+        match self {
+            Route::Server(id)
+            | Route::UpdateServer(id)
+            | Route::DeleteServer(id)
+            | Route::ServerState(id)
+            | Route::ServerTools(id)
+            | Route::ServerResources(id)
+            | Route::ServerPrompts(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// How errors look here: upstreams have a shape of their own.
+    pub fn shape(&self) -> Shape {
+        match self {
+            Route::Gateways
+            | Route::CreateGateway
+            | Route::Gateway(_)
+            | Route::UpdateGateway(_)
+            | Route::DeleteGateway(_)
+            | Route::GatewayState(_)
+            | Route::RefreshGateway(_) => Shape::Message,
+            _ => Shape::Detail,
+        }
+    }
+}
+
+/// The methods that a path takes, as the `Allow` header lists them.
+pub fn methods(path: &str) -> Option<&'static str> {
+    Place::find(path).map(Place::allow)
+}
+
+impl<'a> Place<'a> {
+    fn find(path: &'a str) -> Option<Place<'a>> {
+        let path = match path.strip_prefix("/v1") {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+            _ => path,
+        };
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let mut parts = path.split('/');
+        let found = match (parts.next()?, parts.next()) {
+            ("", None) => Place::Probe(Route::Root),
+            ("health", None) => Place::Probe(Route::Health),
+            ("ready", None) => Place::Probe(Route::Ready),
+            ("version", None) => Place::Probe(Route::Version),
+            ("gateways", id) => Place::gateway(id, parts.next(), parts.next())?,
+            ("servers", id) => Place::server(id, parts.next())?,
+            ("tools", None) => Place::Collection(Route::Tools, None),
+            ("tools", Some(id)) => Place::Record { get: Route::Tool(id), put: None, delete: None },
+            _ => return None,
+        };
+        (parts.next().is_none()).then_some(found)
+    }
+
+    fn gateway(id: Option<&'a str>, part: Option<&str>, last: Option<&str>) -> Option<Place<'a>> {
+        Some(match (id, part, last) {
+            (None, ..) => Place::Collection(Route::Gateways, Some(Route::CreateGateway)),
+            (Some(id), None, _) => Place::Record {
+                get: Route::Gateway(id),
+                put: Some(Route::UpdateGateway(id)),
+                delete: Some(Route::DeleteGateway(id)),
+            },
+            (Some(id), Some("state" | "toggle"), None) => Place::Action(Route::GatewayState(id)),
+            (Some(id), Some("tools"), Some("refresh")) => Place::Action(Route::RefreshGateway(id)),
+            _ => return None,
+        })
+    }
+
+    fn server(id: Option<&'a str>, part: Option<&str>) -> Option<Place<'a>> {
+        Some(match (id, part) {
+            (None, _) => Place::Collection(Route::Servers, Some(Route::CreateServer)),
+            (Some(id), None) => Place::Record {
+                get: Route::Server(id),
+                put: Some(Route::UpdateServer(id)),
+                delete: Some(Route::DeleteServer(id)),
+            },
+            (Some(id), Some("state" | "toggle")) => Place::Action(Route::ServerState(id)),
+            (Some(id), Some("tools")) => Place::Collection(Route::ServerTools(id), None),
+            (Some(id), Some("resources")) => Place::Collection(Route::ServerResources(id), None),
+            (Some(id), Some("prompts")) => Place::Collection(Route::ServerPrompts(id), None),
+            _ => return None,
+        })
+    }
+
+    fn get(self) -> Option<Route<'a>> {
+        match self {
+            Place::Probe(get) | Place::Collection(get, _) | Place::Record { get, .. } => Some(get),
+            Place::Action(_) => None,
+        }
+    }
+
+    fn post(self) -> Option<Route<'a>> {
+        match self {
+            Place::Collection(_, post) => post,
+            Place::Action(post) => Some(post),
+            _ => None,
+        }
+    }
+
+    fn put(self) -> Option<Route<'a>> {
+        match self {
+            Place::Record { put, .. } => put,
+            _ => None,
+        }
+    }
+
+    fn delete(self) -> Option<Route<'a>> {
+        match self {
+            Place::Record { delete, .. } => delete,
+            _ => None,
+        }
+    }
+
+    fn allow(self) -> &'static str {
+        match self {
+            Place::Probe(_) | Place::Collection(_, None) => "GET, HEAD",
+            Place::Collection(_, Some(_)) => "GET, HEAD, POST",
+            Place::Record { put: None, .. } => "GET, HEAD",
+            Place::Record { .. } => "GET, HEAD, PUT, DELETE",
+            Place::Action(_) => "POST",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_is_found_with_and_without_version_and_slash() {
+        for (method, path, expected) in [
+            (Method::Get, "/health", Route::Health),
+            (Method::Get, "/ready", Route::Ready),
+            (Method::Get, "/version", Route::Version),
+            (Method::Head, "/gateways", Route::Gateways),
+            (Method::Post, "/gateways", Route::CreateGateway),
+            (Method::Get, "/gateways/x", Route::Gateway("x")),
+            (Method::Put, "/gateways/x", Route::UpdateGateway("x")),
+            (Method::Delete, "/gateways/x", Route::DeleteGateway("x")),
+            (Method::Post, "/gateways/x/state", Route::GatewayState("x")),
+            (Method::Post, "/gateways/x/toggle", Route::GatewayState("x")),
+            (Method::Post, "/gateways/x/tools/refresh", Route::RefreshGateway("x")),
+            (Method::Get, "/tools", Route::Tools),
+            (Method::Get, "/tools/x", Route::Tool("x")),
+            (Method::Get, "/servers", Route::Servers),
+            (Method::Post, "/servers", Route::CreateServer),
+            (Method::Get, "/servers/x", Route::Server("x")),
+            (Method::Put, "/servers/x", Route::UpdateServer("x")),
+            (Method::Delete, "/servers/x", Route::DeleteServer("x")),
+            (Method::Post, "/servers/x/state", Route::ServerState("x")),
+            (Method::Post, "/servers/x/toggle", Route::ServerState("x")),
+            (Method::Get, "/servers/x/tools", Route::ServerTools("x")),
+            (Method::Get, "/servers/x/resources", Route::ServerResources("x")),
+            (Method::Get, "/servers/x/prompts", Route::ServerPrompts("x")),
+        ] {
+            for path in [path.to_owned(), format!("{path}/"), format!("/v1{path}")] {
+                assert_eq!(Route::parse(method, &path).unwrap(), expected, "{method:?} {path}");
+            }
+        }
+        assert_eq!(Route::parse(Method::Get, "/").unwrap(), Route::Root);
+    }
+
+    #[test]
+    fn a_path_that_is_not_here_is_not_found() {
+        for path in [
+            "/gateway",
+            "/v1gateways",
+            "/v2/gateways",
+            "/gateways/x/tools",
+            "/gateways/x/tools/refresh/y",
+            "/gateways/x/state/y",
+            "/servers/x/y",
+            "/servers/x/tools/y",
+            "/tools/x/y",
+            "/health/security",
+            "//gateways",
+        ] {
+            let failure = Route::parse(Method::Get, path).unwrap_err();
+            assert_eq!(failure.status(), 404, "{path}");
+        }
+    }
+
+    #[test]
+    fn another_method_is_told_which_ones_there_are() {
+        for (method, path, expected) in [
+            (Method::Delete, "/gateways", "GET, HEAD, POST"),
+            (Method::Post, "/gateways/x", "GET, HEAD, PUT, DELETE"),
+            (Method::Get, "/gateways/x/state", "POST"),
+            (Method::Post, "/tools", "GET, HEAD"),
+            (Method::Delete, "/tools/x", "GET, HEAD"),
+            (Method::Patch, "/servers/x", "GET, HEAD, PUT, DELETE"),
+        ] {
+            match Route::parse(method, path) {
+                Err(Failure::MethodNotAllowed { allow }) => assert_eq!(allow, expected, "{path}"),
+                other => panic!("{path}: {other:?}"),
+            }
+        }
+    }
+}

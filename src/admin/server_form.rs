@@ -1,0 +1,216 @@
+//! What a request says of a virtual server, checked against the catalog, and laid over what is
+//! stored.
+
+use std::collections::{BTreeMap, HashSet};
+
+use storage::record::Server;
+
+use super::fields::Fields;
+use super::gateway_form::check_url;
+use super::record_form::{self, OwnershipForm};
+use super::{Rules, may_see, offers};
+use crate::auth::Caller;
+use crate::catalog::{Catalog, Entry};
+
+/// The longest text before the upstream's names, so that names of half the allowed length fit.
+const PREFIX_LENGTH_MAX: usize = 64;
+
+/// How many collisions one error names: enough to see the pattern, short enough to read.
+const COLLISION_COUNT_MAX: usize = 10;
+
+/// The fields of a request, those of the wrapper's outside included.
+pub struct Form {
+    name: Option<String>,
+    description: Option<Option<String>>,
+    icon: Option<Option<String>>,
+    tools: Option<Vec<String>>,
+    resources: Option<Vec<String>>,
+    prompts: Option<Vec<String>>,
+    agents: Option<Vec<String>>,
+    gateways: Option<Vec<String>>,
+    tool_prefix: Option<Option<String>>,
+    auth_required: Option<bool>,
+    tags: Option<Vec<String>>,
+    ownership: OwnershipForm,
+}
+
+impl Form {
+    /// Reads the fields; the lists become ids of records that are there and may be seen.
+    pub fn read(
+        fields: &mut Fields,
+        outer: Option<&mut Fields>,
+        rules: &Rules,
+        catalog: &Catalog,
+        caller: &Caller,
+    ) -> Form {
+        let choice = Choice { catalog, caller };
+        let inner = OwnershipForm::read(fields);
+        Form {
+            name: record_form::name(fields, rules),
+            description: record_form::description(fields, rules),
+            icon: icon(fields, rules),
+            tools: resolve(fields, "associated_tools", "tool", |text| choice.tool(text)),
+            resources: resolve(fields, "associated_resources", "resource", |text| {
+                choice.resource(text)
+            }),
+            prompts: resolve(fields, "associated_prompts", "prompt", |text| choice.prompt(text)),
+            agents: resolve(fields, "associated_a2a_agents", "A2A agent", |_| None),
+            gateways: resolve(fields, "associated_gateways", "gateway", |text| {
+                choice.gateway(text)
+            }),
+            tool_prefix: tool_prefix(fields),
+            auth_required: fields.flag("auth_required"),
+            tags: record_form::tags(fields),
+            ownership: match outer {
+                Some(outer) => OwnershipForm::read(outer).over(inner),
+                None => inner,
+            },
+        }
+    }
+
+    /// Lays the fields over a record, and checks what must fit together.
+    pub fn apply(self, server: &mut Server, fields: &mut Fields, catalog: &Catalog) {
+        match (self.name, server.name.is_empty()) {
+            (Some(name), _) => server.name = name,
+            (None, true) => fields.missing("name"),
+            (None, false) => {}
+        }
+        set(&mut server.description, self.description);
+        set(&mut server.icon, self.icon);
+        set(&mut server.associated_tools, self.tools);
+        set(&mut server.associated_resources, self.resources);
+        set(&mut server.associated_prompts, self.prompts);
+        set(&mut server.associated_a2a_agents, self.agents);
+        set(&mut server.associated_gateways, self.gateways);
+        set(&mut server.tool_prefix, self.tool_prefix);
+        set(&mut server.auth_required, self.auth_required);
+        set(&mut server.tags, self.tags);
+        self.ownership.apply(&mut server.ownership, fields);
+        refuse_collisions(server, fields, catalog);
+    }
+}
+
+fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+/// Finds what a list names, among what the caller may see.
+struct Choice<'a> {
+    catalog: &'a Catalog,
+    caller: &'a Caller,
+}
+
+impl Choice<'_> {
+    /// A tool by its id, or by the name that clients call.
+    fn tool(&self, text: &str) -> Option<String> {
+        let by_name = || self.catalog.tools().find(|tool| tool.record.name == text);
+        let found = self.catalog.tool(text).or_else(by_name)?;
+        may_see(self.caller, &found.record.ownership).then(|| found.record.id.clone())
+    }
+
+    fn resource(&self, text: &str) -> Option<String> {
+        let found = self.catalog.resource(text)?;
+        may_see(self.caller, &found.record.ownership).then(|| found.record.id.clone())
+    }
+
+    /// A prompt by its id, or by the name that clients ask for.
+    fn prompt(&self, text: &str) -> Option<String> {
+        let by_name = || self.catalog.prompts().find(|prompt| prompt.record.name == text);
+        let found = self.catalog.prompt(text).or_else(by_name)?;
+        may_see(self.caller, &found.record.ownership).then(|| found.record.id.clone())
+    }
+
+    /// An upstream by its id, its name or its slug.
+    fn gateway(&self, text: &str) -> Option<String> {
+        let by_name = || {
+            self.catalog
+                .upstreams()
+                .find(|upstream| upstream.record.name == text || upstream.record.slug == text)
+        };
+        let found = self.catalog.upstream(text).or_else(by_name)?;
+        may_see(self.caller, &found.record.ownership).then(|| found.record.id.clone())
+    }
+}
+
+/// A list as ids, each once; what is not there is named, all of it.
+fn resolve(
+    fields: &mut Fields,
+    name: &str,
+    kind: &str,
+    find: impl Fn(&str) -> Option<String>,
+) -> Option<Vec<String>> {
+    let texts = fields.list(name)?;
+    let mut seen = HashSet::new();
+    let mut ids = Vec::new();
+    let mut unknown = Vec::new();
+    for text in texts {
+        match find(&text) {
+            Some(id) if seen.insert(id.clone()) => ids.push(id),
+            Some(_) => {}
+            None => unknown.push(text),
+        }
+    }
+    if !unknown.is_empty() {
+        let message = format!("There is no {kind} with id {}", unknown.join(", nor "));
+        fields.error(name, message);
+    }
+    Some(ids)
+}
+
+fn icon(fields: &mut Fields, rules: &Rules) -> Option<Option<String>> {
+    let text = fields.text("icon")?;
+    if text.is_empty() {
+        return Some(None);
+    }
+    if let Err(problem) = check_url(&text, rules.url_length_max) {
+        fields.error("icon", problem);
+    }
+    Some(Some(text))
+}
+
+/// The text before the upstream's own names; null for the contract's naming.
+fn tool_prefix(fields: &mut Fields) -> Option<Option<String>> {
+    if fields.is_null("tool_prefix") {
+        return Some(None);
+    }
+    let text = fields.text("tool_prefix")?;
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    if text.len() > PREFIX_LENGTH_MAX || !text.bytes().all(is_allowed) {
+        let message = format!(
+            "Tool prefix may have up to {PREFIX_LENGTH_MAX} letters, digits and _ . -; null is \
+             the usual naming, the empty text the upstream's own names"
+        );
+        fields.error("tool_prefix", message);
+    }
+    Some(Some(text))
+}
+
+/// With the upstreams' own names two tools may want one: that is refused while it is so.
+fn refuse_collisions(server: &Server, fields: &mut Fields, catalog: &Catalog) {
+    let Some(prefix) = &server.tool_prefix else { return };
+    let members = offers::members(catalog, server);
+    let mut holders: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+    let mut collisions = Vec::new();
+    for entry in &members {
+        let (kind, own, name) = match entry {
+            Entry::Tool(entry) => ("tools", &entry.record.original_name, &entry.record.name),
+            Entry::Prompt(entry) => ("prompts", &entry.record.original_name, &entry.record.name),
+            Entry::Resource(_) => continue,
+        };
+        if let Some(other) = holders.insert((kind, own), name) {
+            collisions.push(format!("the {kind} {other} and {name} would both be {prefix}{own}"));
+        }
+    }
+    if collisions.is_empty() {
+        return;
+    }
+    let more = collisions.len().saturating_sub(COLLISION_COUNT_MAX);
+    collisions.truncate(COLLISION_COUNT_MAX);
+    let mut message = format!("Names collide: {}", collisions.join("; "));
+    if more > 0 {
+        message.push_str(&format!("; and {more} more"));
+    }
+    fields.error("tool_prefix", message + ". Set tool_prefix to null, or choose fewer tools");
+}

@@ -1,0 +1,149 @@
+//! Virtual servers: made, changed, switched and deleted.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use storage::Mutation;
+use storage::record::{Entity, Server, new_id};
+
+use super::fields::Fields;
+use super::listing::{Filter, Page, deleted, is_activation};
+use super::query::Query;
+use super::server_form::Form;
+use super::{Ask, Backend, RestAnswer, answer, may_see, show};
+use crate::auth::Caller;
+use crate::catalog::Catalog;
+use crate::catalog::naming::Circle;
+use crate::failure::Failure;
+
+/// `GET /servers`.
+pub fn list<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
+    let mut query = Query::parse(ask.request.query);
+    let filter = Filter::read(&mut query);
+    let page = Page::read(&mut query, ask.backend.rules());
+    query.finish()?;
+    let catalog = ask.backend.catalog();
+    let servers = catalog.servers().map(|server| &*server.record);
+    let servers = servers.filter(|server| filter.admits(*server, server.enabled, ask.caller));
+    Ok(page.answer("servers", servers, |server| show::server(&catalog, server)))
+}
+
+/// `GET /servers/{id}`.
+pub fn get<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
+    show(ask, id, 200)
+}
+
+/// `POST /servers`.
+pub async fn create<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
+    let author = ask.author();
+    let mut server = Server { id: String::new(), audit: author.made("api"), ..Server::default() };
+    server.ownership.owner_email = author.email;
+    read_into(ask, &mut server)?;
+    let id = server.id.clone();
+    if ask.backend.catalog().server(&id).is_some() {
+        return Err(Failure::Conflict(format!("Server already exists with id {id}")));
+    }
+    ask.apply(vec![Mutation::PutServer(Box::new(server))]).await?;
+    show(ask, &id, 201)
+}
+
+/// `PUT /servers/{id}`.
+pub async fn update<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
+    let stored = find(&ask.backend.catalog(), ask.caller, id)?;
+    let expected = ask.expected(Entity::Server, &stored.id, stored.audit.version)?;
+    let mut server = Server::clone(&stored);
+    ask.author().change(&mut server.audit, "api");
+    read_into(ask, &mut server)?;
+    ask.apply(vec![expected, Mutation::PutServer(Box::new(server))]).await?;
+    show(ask, id, 200)
+}
+
+/// `DELETE /servers/{id}`.
+pub async fn delete<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
+    let stored = find(&ask.backend.catalog(), ask.caller, id)?;
+    let mut mutations = ask.demanded(Entity::Server, &stored.id, stored.audit.version)?;
+    mutations.push(Mutation::DeleteServer(stored.id.clone()));
+    ask.apply(mutations).await?;
+    Ok(deleted("Server", &stored.id))
+}
+
+/// `POST /servers/{id}/state?activate=`.
+pub async fn set_state<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
+    let activate = is_activation(ask.request.query)?;
+    let stored = find(&ask.backend.catalog(), ask.caller, id)?;
+    let expected = ask.expected(Entity::Server, &stored.id, stored.audit.version)?;
+    if activate != stored.enabled {
+        let mut server = Server::clone(&stored);
+        server.enabled = activate;
+        ask.author().change(&mut server.audit, "api");
+        ask.apply(vec![expected, Mutation::PutServer(Box::new(server))]).await?;
+    }
+    show(ask, id, 200)
+}
+
+/// Finds a virtual server that the caller may see. The id may be written with dashes.
+///
+/// # Errors
+///
+/// 404 if there is none.
+pub fn find(catalog: &Catalog, caller: &Caller, id: &str) -> Result<Arc<Server>, Failure> {
+    let found = catalog.server(&plain_id(id)).map(|server| &server.record);
+    let found = found.filter(|server| may_see(caller, &server.ownership));
+    found.cloned().ok_or_else(|| Failure::NotFound(format!("Server not found: {id}")))
+}
+
+fn show<B: Backend>(ask: &Ask<'_, B>, id: &str, status: u16) -> Result<RestAnswer, Failure> {
+    let catalog = ask.backend.catalog();
+    let server = find(&catalog, ask.caller, id)?;
+    Ok(answer::with_status(status, &show::server(&catalog, &server)))
+}
+
+/// Reads the body over a record: flat, or wrapped in `{"server": ...}`.
+fn read_into<B: Backend>(ask: &Ask<'_, B>, server: &mut Server) -> Result<(), Failure> {
+    let catalog = ask.backend.catalog();
+    let fields = Fields::parse(ask.request.content_type, ask.request.body)?;
+    let (mut fields, mut outer) = fields.unwrap("server");
+    let rules = ask.backend.rules();
+    let form = Form::read(&mut fields, outer.as_mut(), rules, &catalog, ask.caller);
+    if server.id.is_empty() {
+        server.id = chosen_id(&mut fields);
+    }
+    form.apply(server, &mut fields, &catalog);
+    if let Some(outer) = outer {
+        fields.take_errors(outer);
+    }
+    fields.finish()?;
+    refuse_twin(&catalog, server)
+}
+
+/// The id that a new server asks for, or a fresh one.
+fn chosen_id(fields: &mut Fields) -> String {
+    let Some(text) = fields.text("id").filter(|text| !text.is_empty()) else { return new_id() };
+    match uuid::Uuid::try_parse(&text) {
+        Ok(id) => id.simple().to_string(),
+        Err(_) => {
+            fields.error("id", "Id must be a UUID");
+            text
+        }
+    }
+}
+
+/// An id without dashes, as it is stored.
+fn plain_id(id: &str) -> Cow<'_, str> {
+    match uuid::Uuid::try_parse(id) {
+        Ok(uuid) => Cow::Owned(uuid.simple().to_string()),
+        Err(_) => Cow::Borrowed(id),
+    }
+}
+
+/// Refuses a server whose name another has, within the circle that both are in.
+fn refuse_twin(catalog: &Catalog, server: &Server) -> Result<(), Failure> {
+    let circle = Circle::of(&server.ownership);
+    let mut others = catalog.servers().map(|other| &*other.record);
+    let twin = others.find(|other| {
+        other.id != server.id && other.name == server.name && Circle::of(&other.ownership) == circle
+    });
+    let Some(twin) = twin else { return Ok(()) };
+    let (name, id) = (&server.name, &twin.id);
+    Err(Failure::Conflict(format!("Server name already exists: {name} is that of server {id}")))
+}

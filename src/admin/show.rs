@@ -1,0 +1,135 @@
+//! Records as the API shows them: the contract's fields in camelCase, computed ones beside the
+//! stored.
+
+mod gateway;
+mod offering;
+mod server;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use storage::record::{Audit, Ownership, Visibility};
+use time::OffsetDateTime;
+
+pub use gateway::{gateway, gateway_in_snake_case};
+pub use offering::{prompt, resource, tool};
+pub use server::server;
+
+/// A time as RFC 3339 in UTC, from microseconds since the epoch.
+pub struct Time(pub i64);
+
+impl Serialize for Time {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let nanoseconds = i128::from(self.0) * 1000;
+        let at = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds)
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let (date, time) = (at.date(), at.time());
+        serializer.collect_str(&format_args!(
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
+            date.year(),
+            u8::from(date.month()),
+            date.day(),
+            time.hour(),
+            time.minute(),
+            time.second(),
+            time.microsecond()
+        ))
+    }
+}
+
+/// Tags as the contract's later line shows them.
+struct Tags<'a>(&'a [String]);
+
+#[derive(Serialize)]
+struct Tag<'a> {
+    id: &'a str,
+    label: &'a str,
+}
+
+impl Serialize for Tags<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|tag| Tag { id: tag, label: tag }))
+    }
+}
+
+/// Who made and changed a record.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AuditRead<'a> {
+    created_at: Time,
+    updated_at: Time,
+    created_by: Option<&'a str>,
+    created_from_ip: Option<&'a str>,
+    created_via: Option<&'a str>,
+    created_user_agent: Option<&'a str>,
+    modified_by: Option<&'a str>,
+    modified_from_ip: Option<&'a str>,
+    modified_via: Option<&'a str>,
+    modified_user_agent: Option<&'a str>,
+    import_batch_id: Option<&'a str>,
+    federation_source: Option<&'a str>,
+    version: i64,
+}
+
+impl<'a> From<&'a Audit> for AuditRead<'a> {
+    fn from(audit: &'a Audit) -> Self {
+        AuditRead {
+            created_at: Time(audit.created_at),
+            updated_at: Time(audit.updated_at),
+            created_by: audit.created_by.as_deref(),
+            created_from_ip: audit.created_from_ip.as_deref(),
+            created_via: audit.created_via.as_deref(),
+            created_user_agent: audit.created_user_agent.as_deref(),
+            modified_by: audit.modified_by.as_deref(),
+            modified_from_ip: audit.modified_from_ip.as_deref(),
+            modified_via: audit.modified_via.as_deref(),
+            modified_user_agent: audit.modified_user_agent.as_deref(),
+            import_batch_id: audit.import_batch_id.as_deref(),
+            federation_source: audit.federation_source.as_deref(),
+            version: audit.version,
+        }
+    }
+}
+
+/// Whose a record is.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OwnershipRead<'a> {
+    team_id: Option<&'a str>,
+    /// The team's name: there are no teams to have one yet.
+    team: Option<&'a str>,
+    owner_email: Option<&'a str>,
+    visibility: &'static str,
+}
+
+impl<'a> From<&'a Ownership> for OwnershipRead<'a> {
+    fn from(ownership: &'a Ownership) -> Self {
+        OwnershipRead {
+            team_id: ownership.team_id.as_deref(),
+            team: None,
+            owner_email: ownership.owner_email.as_deref(),
+            visibility: Visibility::as_str(ownership.visibility),
+        }
+    }
+}
+
+/// Stored JSON text as it is; `None` if it should not be JSON after all.
+fn raw(text: &str) -> Option<&RawValue> {
+    serde_json::from_str(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339_in_utc_to_the_microsecond() {
+        for (microseconds, expected) in [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (1_795_341_600_000_001, "2026-11-22T10:00:00.000001Z"),
+            (951_782_400_999_999, "2000-02-29T00:00:00.999999Z"),
+        ] {
+            let text = serde_json::to_string(&Time(microseconds)).unwrap();
+            assert_eq!(text, format!("{expected:?}"));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Upstreams as the API shows them: never a secret.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::{AuditRead, OwnershipRead, Tags, Time, raw};
+use crate::admin::credentials::Shown;
+use crate::auth::Caller;
+use crate::catalog::{Catalog, Entry, Upstream};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GatewayRead<'a> {
+    id: &'a str,
+    name: &'a str,
+    slug: &'a str,
+    url: Option<&'a str>,
+    description: Option<&'a str>,
+    transport: &'static str,
+    command: Option<&'a [String]>,
+    protocol: &'static str,
+    era: Option<&'static str>,
+    protocol_version: Option<&'a str>,
+    capabilities: Capabilities<'a>,
+    server_info: Option<&'a RawValue>,
+    instructions: Option<&'a str>,
+    enabled: bool,
+    reachable: bool,
+    last_seen: Option<Time>,
+    last_error: Option<&'a str>,
+    last_refresh_at: Option<Time>,
+    passthrough_headers: Option<&'a [String]>,
+    ca_certificate: Option<&'a str>,
+    #[serde(flatten)]
+    secrets: Shown,
+    oauth_config: Option<()>,
+    tool_count: usize,
+    resource_count: usize,
+    prompt_count: usize,
+    skipped_tools: &'a [String],
+    tags: Tags<'a>,
+    #[serde(flatten)]
+    ownership: OwnershipRead<'a>,
+    #[serde(flatten)]
+    audit: AuditRead<'a>,
+}
+
+/// What an upstream can do; an empty object until it was asked.
+struct Capabilities<'a>(Option<&'a RawValue>);
+
+impl Serialize for Capabilities<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(raw) => raw.serialize(serializer),
+            None => serializer.collect_map([((), ()); 0]),
+        }
+    }
+}
+
+/// An upstream. Its command is for administrators: arguments may hold what is nobody's business.
+pub fn gateway<'a>(
+    catalog: &'a Catalog,
+    upstream: &'a Upstream,
+    caller: &Caller,
+) -> impl Serialize + use<'a> {
+    let record = &*upstream.record;
+    let is_shown = caller.is_admin && !record.command.is_empty();
+    let [tool_count, resource_count, prompt_count] = counts(catalog, &record.id);
+    GatewayRead {
+        id: &record.id,
+        name: &record.name,
+        slug: &record.slug,
+        url: record.url.as_deref(),
+        description: record.description.as_deref(),
+        transport: record.transport.as_str(),
+        command: is_shown.then_some(&record.command),
+        protocol: record.protocol.as_str(),
+        era: record.era.map(|era| era.as_str()),
+        protocol_version: record.protocol_version.as_deref(),
+        capabilities: Capabilities(record.capabilities.as_deref().and_then(raw)),
+        server_info: record.server_info.as_deref().and_then(raw),
+        instructions: record.instructions.as_deref(),
+        enabled: record.enabled,
+        reachable: record.reachable,
+        last_seen: record.last_seen.map(Time),
+        last_error: record.last_error.as_deref(),
+        last_refresh_at: record.last_refresh_at.map(Time),
+        passthrough_headers: record.passthrough_headers.as_deref(),
+        ca_certificate: record.ca_certificate.as_deref(),
+        secrets: Shown::new(upstream),
+        oauth_config: None,
+        tool_count,
+        resource_count,
+        prompt_count,
+        skipped_tools: &record.skipped_tools,
+        tags: Tags(&record.tags),
+        ownership: (&record.ownership).into(),
+        audit: (&record.audit).into(),
+    }
+}
+
+/// An upstream with its own fields in snake_case, as the answer to switching it holds it.
+pub fn gateway_in_snake_case(catalog: &Catalog, upstream: &Upstream, caller: &Caller) -> Value {
+    let shown = serde_json::to_value(gateway(catalog, upstream, caller));
+    let Ok(Value::Object(fields)) = shown else { return Value::Null };
+    Value::Object(
+        fields.into_iter().map(|(name, value)| (snake(&name), value)).collect::<Map<_, _>>(),
+    )
+}
+
+fn snake(camel: &str) -> String {
+    let mut snake = String::with_capacity(camel.len() + 4);
+    for letter in camel.chars() {
+        if letter.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
+/// How many tools, resources and prompts an upstream has.
+fn counts(catalog: &Catalog, id: &str) -> [usize; 3] {
+    let mut counts = [0; 3];
+    for entry in catalog.offers_of(id) {
+        let kind = match entry {
+            Entry::Tool(_) => 0,
+            Entry::Resource(_) => 1,
+            Entry::Prompt(_) => 2,
+        };
+        counts[kind] += 1;
+    }
+    counts
+}

@@ -1,0 +1,239 @@
+//! Tools, resources and prompts as the API shows them.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use storage::record::{Prompt, Resource, Tool};
+
+use super::{AuditRead, OwnershipRead, Tags};
+use crate::catalog::{Catalog, Upstream};
+
+/// What the API shows of the object that an upstream listed, byte for byte.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Definition<'a> {
+    #[serde(borrow)]
+    input_schema: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output_schema: Option<&'a RawValue>,
+    #[serde(borrow)]
+    annotations: Option<&'a RawValue>,
+    #[serde(borrow)]
+    arguments: Option<&'a RawValue>,
+    #[serde(borrow, rename = "_meta")]
+    meta: Option<&'a RawValue>,
+}
+
+impl<'a> Definition<'a> {
+    /// Reads a definition. One that names a field twice shows none of them: which of the two
+    /// counts is not ours to say.
+    fn read(text: &'a str) -> Definition<'a> {
+        serde_json::from_str(text).unwrap_or_default()
+    }
+}
+
+/// The upstream that something belongs to, and whether it is switched on.
+fn upstream<'a>(catalog: &'a Catalog, id: Option<&str>) -> Option<&'a Upstream> {
+    catalog.upstream(id?).map(|upstream| &**upstream)
+}
+
+fn is_active(upstream: Option<&Upstream>, gateway_id: Option<&str>, enabled: bool) -> bool {
+    enabled && (gateway_id.is_none() || upstream.is_some_and(|upstream| upstream.record.enabled))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolRead<'a> {
+    id: &'a str,
+    name: &'a str,
+    original_name: &'a str,
+    custom_name: &'a str,
+    custom_name_slug: &'a str,
+    display_name: Option<&'a str>,
+    title: Option<&'a str>,
+    description: Option<&'a str>,
+    original_description: Option<&'a str>,
+    url: Option<&'a str>,
+    integration_type: &'static str,
+    request_type: Option<&'static str>,
+    headers: Option<()>,
+    input_schema: Option<&'a RawValue>,
+    output_schema: Option<&'a RawValue>,
+    annotations: Option<&'a RawValue>,
+    jsonpath_filter: &'static str,
+    auth: Option<()>,
+    gateway_id: Option<&'a str>,
+    gateway_slug: Option<&'a str>,
+    enabled: bool,
+    is_active: bool,
+    reachable: bool,
+    execution_count: Option<u64>,
+    metrics: Option<()>,
+    tags: Tags<'a>,
+    #[serde(rename = "_meta")]
+    meta: Option<&'a RawValue>,
+    #[serde(flatten)]
+    ownership: OwnershipRead<'a>,
+    #[serde(flatten)]
+    audit: AuditRead<'a>,
+}
+
+/// A tool. It is switched on and reachable only if its upstream is.
+pub fn tool<'a>(catalog: &'a Catalog, tool: &'a Tool) -> impl Serialize + use<'a> {
+    let gateway_id = tool.gateway_id.as_deref();
+    let upstream = upstream(catalog, gateway_id);
+    let gateway = upstream.map(|upstream| &*upstream.record);
+    let definition = Definition::read(&tool.definition);
+    let enabled = is_active(upstream, gateway_id, tool.enabled);
+    let original_description = tool.original_description.as_deref();
+    ToolRead {
+        id: &tool.id,
+        name: &tool.name,
+        original_name: &tool.original_name,
+        custom_name: tool.custom_name.as_ref().unwrap_or(&tool.original_name),
+        custom_name_slug: &tool.custom_name_slug,
+        display_name: tool.display_name.as_deref(),
+        title: tool.title.as_deref(),
+        description: tool.custom_description.as_deref().or(original_description),
+        original_description,
+        url: gateway.and_then(|gateway| gateway.url.as_deref()),
+        integration_type: tool.integration_type.as_str(),
+        request_type: gateway.map(|gateway| gateway.transport.as_str()),
+        headers: None,
+        input_schema: definition.input_schema,
+        output_schema: definition.output_schema,
+        annotations: definition.annotations,
+        jsonpath_filter: "",
+        auth: None,
+        gateway_id,
+        gateway_slug: gateway.map(|gateway| gateway.slug.as_str()),
+        enabled,
+        is_active: enabled,
+        reachable: tool.reachable && gateway.is_none_or(|gateway| gateway.reachable),
+        execution_count: None,
+        metrics: None,
+        tags: Tags(&tool.tags),
+        meta: definition.meta,
+        ownership: (&tool.ownership).into(),
+        audit: (&tool.audit).into(),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceRead<'a> {
+    id: &'a str,
+    uri: &'a str,
+    uri_template: Option<&'a str>,
+    name: &'a str,
+    title: Option<&'a str>,
+    description: Option<&'a str>,
+    mime_type: Option<&'a str>,
+    size: Option<i64>,
+    annotations: Option<&'a RawValue>,
+    gateway_id: Option<&'a str>,
+    enabled: bool,
+    is_active: bool,
+    metrics: Option<()>,
+    tags: Tags<'a>,
+    #[serde(rename = "_meta")]
+    meta: Option<&'a RawValue>,
+    #[serde(flatten)]
+    ownership: OwnershipRead<'a>,
+    #[serde(flatten)]
+    audit: AuditRead<'a>,
+}
+
+/// A resource or a template.
+pub fn resource<'a>(catalog: &'a Catalog, resource: &'a Resource) -> impl Serialize + use<'a> {
+    let gateway_id = resource.gateway_id.as_deref();
+    let definition = Definition::read(&resource.definition);
+    let enabled = is_active(upstream(catalog, gateway_id), gateway_id, resource.enabled);
+    ResourceRead {
+        id: &resource.id,
+        uri: &resource.uri,
+        uri_template: resource.uri_template.as_deref(),
+        name: &resource.name,
+        title: resource.title.as_deref(),
+        description: resource.description.as_deref(),
+        mime_type: resource.mime_type.as_deref(),
+        size: resource.size,
+        annotations: definition.annotations,
+        gateway_id,
+        enabled,
+        is_active: enabled,
+        metrics: None,
+        tags: Tags(&resource.tags),
+        meta: definition.meta,
+        ownership: (&resource.ownership).into(),
+        audit: (&resource.audit).into(),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PromptRead<'a> {
+    id: &'a str,
+    name: &'a str,
+    original_name: &'a str,
+    custom_name: &'a str,
+    custom_name_slug: &'a str,
+    display_name: Option<&'a str>,
+    title: Option<&'a str>,
+    description: Option<&'a str>,
+    /// The text of a prompt of our own; that of an upstream stays with it.
+    template: &'static str,
+    arguments: Arguments<'a>,
+    gateway_id: Option<&'a str>,
+    gateway_slug: Option<&'a str>,
+    enabled: bool,
+    is_active: bool,
+    metrics: Option<()>,
+    tags: Tags<'a>,
+    #[serde(rename = "_meta")]
+    meta: Option<&'a RawValue>,
+    #[serde(flatten)]
+    ownership: OwnershipRead<'a>,
+    #[serde(flatten)]
+    audit: AuditRead<'a>,
+}
+
+/// The arguments of a prompt; an empty list if it takes none.
+struct Arguments<'a>(Option<&'a RawValue>);
+
+impl Serialize for Arguments<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(raw) => raw.serialize(serializer),
+            None => serializer.collect_seq([(); 0]),
+        }
+    }
+}
+
+/// A prompt.
+pub fn prompt<'a>(catalog: &'a Catalog, prompt: &'a Prompt) -> impl Serialize + use<'a> {
+    let gateway_id = prompt.gateway_id.as_deref();
+    let upstream = upstream(catalog, gateway_id);
+    let definition = Definition::read(&prompt.definition);
+    let enabled = is_active(upstream, gateway_id, prompt.enabled);
+    PromptRead {
+        id: &prompt.id,
+        name: &prompt.name,
+        original_name: &prompt.original_name,
+        custom_name: prompt.custom_name.as_ref().unwrap_or(&prompt.original_name),
+        custom_name_slug: &prompt.custom_name_slug,
+        display_name: prompt.display_name.as_deref(),
+        title: prompt.title.as_deref(),
+        description: prompt.description.as_deref(),
+        template: "",
+        arguments: Arguments(definition.arguments),
+        gateway_id,
+        gateway_slug: upstream.map(|upstream| upstream.record.slug.as_str()),
+        enabled,
+        is_active: enabled,
+        metrics: None,
+        tags: Tags(&prompt.tags),
+        meta: definition.meta,
+        ownership: (&prompt.ownership).into(),
+        audit: (&prompt.audit).into(),
+    }
+}

@@ -1,0 +1,62 @@
+//! Virtual servers as the API shows them.
+
+use serde::Serialize;
+use storage::record::Server;
+
+use super::{AuditRead, OwnershipRead, Tags};
+use crate::catalog::Catalog;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ServerRead<'a> {
+    id: &'a str,
+    name: &'a str,
+    description: Option<&'a str>,
+    icon: Option<&'a str>,
+    enabled: bool,
+    is_active: bool,
+    /// Names, as the contract has it; the ids stand beside them.
+    associated_tools: Vec<&'a str>,
+    associated_tool_ids: &'a [String],
+    associated_resources: &'a [String],
+    associated_prompts: &'a [String],
+    associated_a2a_agents: &'a [String],
+    associated_gateways: &'a [String],
+    tool_prefix: Option<&'a str>,
+    auth_required: bool,
+    oauth_enabled: bool,
+    oauth_config: Option<()>,
+    metrics: Option<()>,
+    tags: Tags<'a>,
+    #[serde(flatten)]
+    ownership: OwnershipRead<'a>,
+    #[serde(flatten)]
+    audit: AuditRead<'a>,
+}
+
+/// A virtual server.
+pub fn server<'a>(catalog: &'a Catalog, server: &'a Server) -> impl Serialize + use<'a> {
+    let names = server.associated_tools.iter().filter_map(|id| catalog.tool(id));
+    ServerRead {
+        id: &server.id,
+        name: &server.name,
+        description: server.description.as_deref(),
+        icon: server.icon.as_deref(),
+        enabled: server.enabled,
+        is_active: server.enabled,
+        associated_tools: names.map(|tool| tool.record.name.as_str()).collect(),
+        associated_tool_ids: &server.associated_tools,
+        associated_resources: &server.associated_resources,
+        associated_prompts: &server.associated_prompts,
+        associated_a2a_agents: &server.associated_a2a_agents,
+        associated_gateways: &server.associated_gateways,
+        tool_prefix: server.tool_prefix.as_deref(),
+        auth_required: server.auth_required,
+        oauth_enabled: false,
+        oauth_config: None,
+        metrics: None,
+        tags: Tags(&server.tags),
+        ownership: (&server.ownership).into(),
+        audit: (&server.audit).into(),
+    }
+}

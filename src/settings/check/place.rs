@@ -1,0 +1,87 @@
+//! Checks of addresses, hosts and origins.
+
+use std::net::IpAddr;
+
+use super::Check;
+use crate::settings::authority::{Allowed, HostRule, Origin};
+
+/// An address to listen on. Names are not looked up: that would be an effect.
+pub struct Address;
+
+impl Check for Address {
+    type Value = IpAddr;
+
+    fn read(&self, text: &str) -> Result<IpAddr, String> {
+        if text.eq_ignore_ascii_case("localhost") {
+            return Ok(IpAddr::from([127, 0, 0, 1]));
+        }
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+        bare.parse().map_err(|_| "is not an IP address".to_owned())
+    }
+
+    fn form(&self) -> String {
+        "an IP address (`0.0.0.0` and `::` for all) or `localhost`".to_owned()
+    }
+}
+
+/// Hosts, or `*` for any.
+pub struct Hosts;
+
+impl Check for Hosts {
+    type Value = Allowed<HostRule>;
+
+    fn read(&self, text: &str) -> Result<Self::Value, String> {
+        allowed(text, HostRule::parse)
+    }
+
+    fn form(&self) -> String {
+        "a list of hosts, as `mcp.example.com,10.0.0.5:4444`, or `*`".to_owned()
+    }
+}
+
+/// Origins, or `*` for any.
+pub struct OriginList;
+
+impl Check for OriginList {
+    type Value = Allowed<Origin>;
+
+    fn read(&self, text: &str) -> Result<Self::Value, String> {
+        allowed(text, Origin::parse)
+    }
+
+    fn form(&self) -> String {
+        "a list of origins, as `https://a.example,http://b.example:8080`, or `*`".to_owned()
+    }
+}
+
+/// One origin.
+pub struct OneOrigin;
+
+impl Check for OneOrigin {
+    type Value = Origin;
+
+    fn read(&self, text: &str) -> Result<Origin, String> {
+        Origin::parse(text).ok_or("is not an origin".to_owned())
+    }
+
+    fn form(&self) -> String {
+        "an origin, as `https://mcp.example.com`".to_owned()
+    }
+}
+
+/// Reads a list, as JSON or separated by commas, in which one `*` stands for everything.
+fn allowed<T>(text: &str, parse: fn(&str) -> Option<T>) -> Result<Allowed<T>, String> {
+    let items = if text.starts_with('[') {
+        serde_json::from_str::<Vec<String>>(text)
+            .map_err(|_| "is not a JSON array of texts".to_owned())?
+    } else {
+        text.split(',').map(str::to_owned).collect()
+    };
+    let items: Vec<&str> =
+        items.iter().map(|item| item.trim()).filter(|item| !item.is_empty()).collect();
+    if items.contains(&"*") {
+        return Ok(Allowed::Any);
+    }
+    let read = |item: &&str| parse(item).ok_or(format!("holds {item:?}, which is none"));
+    items.iter().map(read).collect::<Result<_, _>>().map(Allowed::Only)
+}

@@ -1,0 +1,135 @@
+//! Checks of free text, of secrets and of paths.
+
+use std::path::PathBuf;
+
+use super::Check;
+use crate::settings::values::Secret;
+
+/// A text that is not empty, without control characters.
+pub struct Text;
+
+impl Check for Text {
+    type Value = String;
+
+    fn read(&self, text: &str) -> Result<String, String> {
+        if text.is_empty() {
+            return Err("is empty".to_owned());
+        }
+        if text.chars().any(char::is_control) {
+            return Err("holds a control character".to_owned());
+        }
+        Ok(text.to_owned())
+    }
+
+    fn form(&self) -> String {
+        "text".to_owned()
+    }
+}
+
+/// A text that must not be seen.
+pub struct Hidden;
+
+impl Check for Hidden {
+    type Value = Secret;
+
+    fn read(&self, text: &str) -> Result<Secret, String> {
+        Ok(Secret::new(text))
+    }
+
+    fn form(&self) -> String {
+        "secret text".to_owned()
+    }
+
+    fn is_secret(&self) -> bool {
+        true
+    }
+}
+
+/// The URL of a database, which may hold a password.
+pub struct DatabaseUrl;
+
+impl Check for DatabaseUrl {
+    type Value = Secret;
+
+    fn read(&self, text: &str) -> Result<Secret, String> {
+        match storage::Location::parse(text) {
+            Ok(_) => Ok(Secret::new(text)),
+            Err(storage::StoreError::InvalidUrl { reason }) => Err(reason),
+            Err(_) => Err("names a kind of database that this version does not speak".to_owned()),
+        }
+    }
+
+    fn form(&self) -> String {
+        "a URL that begins with `sqlite:///`".to_owned()
+    }
+
+    fn is_secret(&self) -> bool {
+        true
+    }
+}
+
+/// A file or a folder. That it exists is seen by whoever opens it.
+pub struct FilePath;
+
+impl Check for FilePath {
+    type Value = PathBuf;
+
+    fn read(&self, text: &str) -> Result<PathBuf, String> {
+        Text.read(text).map(PathBuf::from)
+    }
+
+    fn form(&self) -> String {
+        "a path".to_owned()
+    }
+}
+
+/// The path that a proxy serves us under: empty, or beginning and not ending with a slash.
+pub struct RootPath;
+
+impl Check for RootPath {
+    type Value = String;
+
+    fn read(&self, text: &str) -> Result<String, String> {
+        let path = text.trim_end_matches('/');
+        if !path.is_empty() && !path.starts_with('/') {
+            return Err("does not begin with a slash".to_owned());
+        }
+        if path.bytes().any(|byte| byte <= b' ' || byte == b'?' || byte == b'#' || byte >= 0x7f) {
+            return Err("holds a character that no path may hold".to_owned());
+        }
+        Ok(path.to_owned())
+    }
+
+    fn form(&self) -> String {
+        "a path as `/gateway`, or nothing".to_owned()
+    }
+}
+
+/// A level, or directives as `info,ringway::upstream=debug`.
+pub struct Level;
+
+impl Check for Level {
+    type Value = String;
+
+    fn read(&self, text: &str) -> Result<String, String> {
+        let lower = text.to_ascii_lowercase();
+        let directives = match lower.as_str() {
+            "warning" => "warn",
+            "critical" | "fatal" => "error",
+            "trace" | "debug" | "info" | "warn" | "error" | "off" => lower.as_str(),
+            _ if !text.contains('=') && !text.contains(',') => {
+                return Err("is not a level".to_owned());
+            }
+            _ => text,
+        };
+        tracing_subscriber::EnvFilter::try_new(directives)
+            .map_err(|_| "is neither a level nor a list of directives".to_owned())?;
+        Ok(directives.to_owned())
+    }
+
+    fn form(&self) -> String {
+        "`error`, `warning`, `info`, `debug`, `trace`, `off`, or directives as \
+         `info,ringway::upstream=debug`"
+            .to_owned()
+    }
+}

@@ -1,0 +1,225 @@
+//! The leg to an upstream over streamable HTTP: one POST per request, in either era.
+//!
+//! A leg belongs to one shard and one upstream. In the modern era it keeps nothing between
+//! requests; in the legacy era it keeps one session, opened by the first request that needs it and
+//! opened again when the upstream has forgotten it.
+//!
+//! A request is sent again, once and on a fresh connection, only if it cannot have been executed
+//! or does no harm when it is executed twice. So `tools/call` is repeated when no connection came
+//! about or the request could not be handed over whole, but not when a kept connection turned out
+//! to be closed after the request was written: the upstream may have acted on it and died.
+
+use std::{cell::Cell, net::SocketAddr, pin::Pin, rc::Rc, time::Duration};
+
+use net::{client::Deadline, tls::Connector};
+use storage::record::Era;
+
+use super::{Answer, Outgoing};
+use crate::{
+    catalog::Upstream,
+    failure::{Failure, UpstreamFailure, UpstreamKind},
+};
+
+mod answer;
+mod call;
+mod errand;
+mod session;
+mod stream;
+#[cfg(test)]
+mod tests;
+pub(super) mod wire;
+
+pub(super) use call::{Call, Envelope};
+use errand::Cancel;
+use session::{Session, Sessions};
+use stream::Reader;
+use wire::{Shipment, Wire};
+
+/// The newest revision with a handshake, which is offered in it.
+pub(super) const LEGACY_REVISION: &str = "2025-11-25";
+
+/// The revision without one.
+pub(super) const MODERN_REVISION: &str = "2026-07-28";
+
+/// Who we say we are.
+pub(super) const CLIENT_INFO: &str =
+    concat!("{\"name\":\"ringway\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}");
+
+/// Bounds of a leg.
+#[derive(Clone, Debug)]
+pub struct LegLimits {
+    /// How long opening a connection may take, all addresses and TLS together.
+    pub connect_within: Duration,
+    /// How long the first byte of an answer may take.
+    pub first_byte_within: Duration,
+    /// Most bytes of an answer, or of one message of an answer that streams.
+    pub answer_size_max: usize,
+    /// Most connections to the upstream, on this shard.
+    pub connections_max: usize,
+    /// Most requests that wait for a connection, on this shard.
+    pub waiting_max: usize,
+    /// How long an idle connection is kept; below what servers commonly keep, which is 5 seconds.
+    pub idle_within: Duration,
+    /// Most levels of objects and arrays in an answer.
+    pub json_depth_max: usize,
+}
+
+/// A lookup under way.
+pub type Resolving = Pin<Box<dyn Future<Output = Result<Vec<SocketAddr>, Failure>>>>;
+
+/// Looks up the addresses of a host and refuses those that are not allowed.
+pub type Resolver = Rc<dyn Fn(String, u16) -> Resolving>;
+
+/// What a leg needs from its surroundings.
+#[derive(Clone)]
+pub struct Setup {
+    /// The bounds.
+    pub limits: LegLimits,
+    /// Finds addresses.
+    pub resolver: Resolver,
+    /// Whom to trust over TLS; needed for https.
+    pub connector: Option<Connector>,
+}
+
+/// The leg of one shard to one upstream over streamable HTTP. Clones share it.
+#[derive(Clone)]
+pub struct HttpLeg(Rc<Shared>);
+
+struct Shared {
+    wire: Wire,
+    era: Era,
+    sessions: Sessions,
+    next_id: Cell<u64>,
+    errand_count: Cell<usize>,
+}
+
+impl HttpLeg {
+    /// Makes a leg that speaks `era`; nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// A refused upstream, if its URL or one of its headers cannot be used.
+    pub fn new(upstream: &Upstream, era: Era, setup: Setup) -> Result<HttpLeg, Failure> {
+        let wire = Wire::new(upstream, setup)?;
+        Ok(HttpLeg(Rc::new(Shared {
+            wire,
+            era,
+            sessions: Sessions::default(),
+            next_id: Cell::new(1),
+            errand_count: Cell::new(0),
+        })))
+    }
+
+    /// Sends a request and waits for its answer, or for the beginning of one that streams.
+    ///
+    /// # Errors
+    ///
+    /// An upstream failure; or [`Failure::Protocol`] with -32020 or -32022 when a modern upstream
+    /// disagrees about headers (read its lists again) or about the revision (ask for its era
+    /// again).
+    pub async fn request(&self, outgoing: &Outgoing<'_>) -> Result<Answer, Failure> {
+        let deadline = Deadline::after(outgoing.within);
+        match self.0.era {
+            Era::Modern => {
+                let call = Call::modern(self.0.id(), outgoing);
+                self.0.call(&call, None, deadline).await
+            }
+            Era::Legacy => self.0.call_in_session(outgoing, deadline).await,
+        }
+    }
+
+    /// Returns the raw result of `initialize`, opening the session if need be; nothing in the
+    /// modern era, which has none, and from servers that know no `initialize`.
+    ///
+    /// # Errors
+    ///
+    /// An upstream failure when the session cannot be opened.
+    pub async fn initialize_result(&self, within: Duration) -> Result<Option<Vec<u8>>, Failure> {
+        if self.0.era == Era::Modern {
+            return Ok(None);
+        }
+        let session = self.0.session(Deadline::after(within)).await?;
+        Ok(session.initialize_result.clone())
+    }
+
+    /// Ends the session upstream, if there is one, and closes idle connections. Best effort, within
+    /// a few seconds.
+    pub async fn close(&self) {
+        if let Some(session) = self.0.sessions.take() {
+            self.0.delete(&session).await;
+        }
+        self.0.wire.pool.clear();
+    }
+}
+
+impl Shared {
+    fn id(&self) -> u64 {
+        let id = self.next_id.get();
+        self.next_id.set(id + 1);
+        id
+    }
+
+    /// Calls within the session; if the upstream has lost it, once more in a new one. Such a
+    /// request was turned away before it was executed.
+    async fn call_in_session(
+        self: &Rc<Self>,
+        outgoing: &Outgoing<'_>,
+        deadline: Deadline,
+    ) -> Result<Answer, Failure> {
+        let session = self.session(deadline).await?;
+        let call = Call::legacy(self.id(), outgoing);
+        match self.call(&call, Some(&session), deadline).await {
+            Err(failure) if is_kind(&failure, UpstreamKind::SessionLost) => {
+                self.sessions.lose(&session);
+            }
+            outcome => return outcome,
+        }
+        let session = self.session(deadline).await?;
+        let call = Call::legacy(self.id(), outgoing);
+        self.call(&call, Some(&session), deadline).await
+    }
+
+    async fn call(
+        self: &Rc<Self>,
+        call: &Call<'_>,
+        session: Option<&Rc<Session>>,
+        deadline: Deadline,
+    ) -> Result<Answer, Failure> {
+        let mut cancel = session.map(|session| Cancel::new(self, session, call.id()));
+        let outcome = self.converse(call, session, deadline, &mut cancel).await;
+        if let Some(cancel) = cancel {
+            cancel.settle(&outcome);
+        }
+        outcome
+    }
+
+    async fn converse(
+        self: &Rc<Self>,
+        call: &Call<'_>,
+        session: Option<&Rc<Session>>,
+        deadline: Deadline,
+        cancel: &mut Option<Cancel>,
+    ) -> Result<Answer, Failure> {
+        let envelope = session.map_or(Envelope::Modern, |session| Envelope::Legacy(&session.lines));
+        let write = |out: &mut Vec<u8>, path: &str| {
+            call.write_request(out, path, self.wire.lines(), &envelope);
+        };
+        let shipment = Shipment::post(&write, call.is_harmless_twice());
+        let response = self.wire.ship(shipment, deadline).await?;
+        if answer::is_event_stream(&response) {
+            let reader = Reader::new(self, session.cloned(), call, response, cancel.take())?;
+            return reader.begin().await;
+        }
+        let has_session = session.is_some_and(|session| session.has_id);
+        answer::read(&self.wire, response, call.id(), has_session).await.map(Answer::Whole)
+    }
+
+    async fn session(self: &Rc<Self>, deadline: Deadline) -> Result<Rc<Session>, Failure> {
+        self.sessions.get(self, deadline).await
+    }
+}
+
+/// Whether an upstream failed in this way.
+pub(super) fn is_kind(failure: &Failure, expected: UpstreamKind) -> bool {
+    matches!(failure, Failure::Upstream(UpstreamFailure { kind, .. }) if *kind == expected)
+}

@@ -1,0 +1,275 @@
+//! A request as it is written to an upstream: head and body in one buffer.
+
+use std::borrow::Cow;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use net::{http1::encode, span::Span};
+
+use super::{CLIENT_INFO, MODERN_REVISION};
+use crate::upstream::{Edit, Outgoing};
+
+/// The lines of a modern request that are always the same.
+const MODERN_LINES: &str = "content-type: application/json\r\n\
+    accept: application/json, text/event-stream\r\n\
+    mcp-protocol-version: 2026-07-28\r\n";
+
+/// A request on its way.
+pub(in crate::upstream) struct Call<'a> {
+    id: u64,
+    outgoing: &'a Outgoing<'a>,
+    /// The leg's own change of the params.
+    own: Option<Edit<'a>>,
+}
+
+/// What stands around a request's params in the head.
+pub(in crate::upstream) enum Envelope<'a> {
+    /// The headers of the modern era.
+    Modern,
+    /// The lines of a session.
+    Legacy(&'a [u8]),
+}
+
+impl<'a> Call<'a> {
+    /// A call of the modern era: `_meta` must say who asks and in which revision. A client of that
+    /// era has said so itself; for others we say it.
+    pub(in crate::upstream) fn modern(id: u64, outgoing: &'a Outgoing<'a>) -> Call<'a> {
+        let own = if outgoing.modern { None } else { Some(meta_edit(outgoing)) };
+        Call { id, outgoing, own }
+    }
+
+    /// A call of the legacy era. The session serves many clients whose progress tokens may be
+    /// equal, so the upstream sees our id in place of the client's token.
+    pub(in crate::upstream) fn legacy(id: u64, outgoing: &'a Outgoing<'a>) -> Call<'a> {
+        let own = outgoing
+            .progress_token
+            .map(|span| Edit { span, replacement: Cow::Owned(id.to_string().into_bytes()) });
+        Call { id, outgoing, own }
+    }
+
+    pub(in crate::upstream) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The client's own progress token, raw, if the upstream sees another one in its place.
+    pub(in crate::upstream) fn token(&self) -> Option<Vec<u8>> {
+        let span = self.outgoing.progress_token?;
+        let is_replaced = self.own.as_ref().is_some_and(|own| own.span == span);
+        is_replaced.then(|| span.of_bytes(self.outgoing.params).to_vec())
+    }
+
+    /// Whether the request may be executed twice. All that read are; calling a tool is not.
+    pub(in crate::upstream) fn is_harmless_twice(&self) -> bool {
+        matches!(
+            self.outgoing.method,
+            "server/discover"
+                | "ping"
+                | "tools/list"
+                | "resources/list"
+                | "resources/templates/list"
+                | "resources/read"
+                | "prompts/list"
+                | "prompts/get"
+                | "completion/complete"
+        )
+    }
+
+    /// Appends the POST request for the target `path`.
+    pub(super) fn write_request(
+        &self,
+        out: &mut Vec<u8>,
+        path: &str,
+        lines: &[u8],
+        envelope: &Envelope<'_>,
+    ) {
+        encode::begin_request(out, "POST", path);
+        out.extend_from_slice(lines);
+        match envelope {
+            Envelope::Modern => self.write_modern_lines(out),
+            Envelope::Legacy(lines) => out.extend_from_slice(lines),
+        }
+        encode::content_length(out, self.body_size());
+        encode::end(out);
+        self.write_body(out);
+    }
+
+    fn write_modern_lines(&self, out: &mut Vec<u8>) {
+        encode::lines(out, MODERN_LINES);
+        encode::header(out, "mcp-method", self.outgoing.method.as_bytes());
+        if let Some(name) = self.outgoing.name {
+            encode::header(out, "mcp-name", encode_value(name).as_bytes());
+        }
+        for (name, value) in &self.outgoing.param_headers {
+            out.extend_from_slice(b"mcp-param-");
+            encode::header(out, name, value.as_bytes());
+        }
+    }
+
+    /// Appends the JSON-RPC message.
+    pub(in crate::upstream) fn write_body(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+        encode::decimal(out, self.id);
+        out.extend_from_slice(b",\"method\":\"");
+        // Methods are of a closed set and need no escape.
+        out.extend_from_slice(self.outgoing.method.as_bytes());
+        out.extend_from_slice(b"\",\"params\":");
+        let params = self.outgoing.params;
+        let mut from = 0;
+        for edit in self.edits() {
+            out.extend_from_slice(&params[from..edit.span.start as usize]);
+            out.extend_from_slice(&edit.replacement);
+            from = edit.span.end as usize;
+        }
+        out.extend_from_slice(&params[from..]);
+        out.push(b'}');
+        debug_assert_eq!(out.len() - start, self.body_size(), "the head tells the size before");
+    }
+
+    /// The size of what [`Call::write_body`] appends.
+    pub(in crate::upstream) fn body_size(&self) -> usize {
+        const FRAME: usize = "{\"jsonrpc\":\"2.0\",\"id\":,\"method\":\"\",\"params\":}".len();
+        let digit_count = self.id.checked_ilog10().unwrap_or(0) as usize + 1;
+        let frame = FRAME + digit_count + self.outgoing.method.len();
+        let params = self.outgoing.params.len();
+        let (added, removed) = self.edits().fold((0, 0), |(added, removed), edit| {
+            (added + edit.replacement.len(), removed + edit.span.len())
+        });
+        frame + params + added - removed
+    }
+
+    /// All edits in their order.
+    fn edits(&self) -> impl Iterator<Item = &Edit<'a>> {
+        let edits = &self.outgoing.edits;
+        let at = match &self.own {
+            Some(own) => edits.partition_point(|edit| edit.span.start < own.span.start),
+            None => 0,
+        };
+        edits[..at].iter().chain(&self.own).chain(&edits[at..])
+    }
+}
+
+/// What is put into params so that a legacy client's request is a modern one.
+fn meta_edit<'a>(outgoing: &Outgoing<'_>) -> Edit<'a> {
+    let object = outgoing.meta.unwrap_or(Span::new(0, outgoing.params.len()));
+    let raw = object.of_bytes(outgoing.params);
+    let members = format!(
+        "\"io.modelcontextprotocol/protocolVersion\":\"{MODERN_REVISION}\",\
+         \"io.modelcontextprotocol/clientCapabilities\":{{}},\
+         \"io.modelcontextprotocol/clientInfo\":{CLIENT_INFO}"
+    );
+    let text = match outgoing.meta {
+        Some(_) if !raw.starts_with(b"{") => {
+            return Edit {
+                span: object,
+                replacement: format!("{{{members}}}").into_bytes().into(),
+            };
+        }
+        Some(_) => members,
+        None => format!("\"_meta\":{{{members}}}"),
+    };
+    let at =
+        object.start as usize + raw.iter().position(|byte| *byte == b'{').map_or(0, |at| at + 1);
+    let is_empty = outgoing.params[at..].trim_ascii_start().starts_with(b"}");
+    let comma = if is_empty { "" } else { "," };
+    Edit { span: Span::new(at, at), replacement: format!("{text}{comma}").into_bytes().into() }
+}
+
+/// Encodes a value of `Mcp-Name` or `Mcp-Param-*`: as it is where it is plain printable ASCII, else
+/// within the base64 sentinel.
+fn encode_value(value: &str) -> Cow<'_, str> {
+    let is_plain = value.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+        && value.trim().len() == value.len()
+        && !(value.starts_with("=?") && value.ends_with("?="))
+        && !value.is_empty();
+    if is_plain {
+        Cow::Borrowed(value)
+    } else {
+        Cow::Owned(format!("=?base64?{}?=", STANDARD.encode(value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn outgoing<'a>(params: &'a str, meta: Option<&str>, modern: bool) -> Outgoing<'a> {
+        let meta = meta.map(|meta| {
+            let start = params.find(meta).expect("meta is part of params");
+            Span::new(start, start + meta.len())
+        });
+        Outgoing {
+            method: "tools/call",
+            params: params.as_bytes(),
+            edits: Vec::new(),
+            meta,
+            progress_token: None,
+            name: Some("echo"),
+            param_headers: Vec::new(),
+            modern,
+            within: Duration::from_secs(1),
+        }
+    }
+
+    fn body(call: &Call<'_>) -> String {
+        let mut out = Vec::new();
+        call.write_body(&mut out);
+        assert_eq!(out.len(), call.body_size());
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn leaves_the_params_of_a_modern_client_untouched() {
+        let outgoing = outgoing(r#"{"name": "x" , "_meta":{"a":1}}"#, Some(r#"{"a":1}"#), true);
+        let expected = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name": "x" , "_meta":{"a":1}}}"#;
+        assert_eq!(body(&Call::modern(7, &outgoing)), expected);
+    }
+
+    #[test]
+    fn makes_a_legacy_request_modern_whatever_meta_it_had() {
+        let key = "io.modelcontextprotocol/protocolVersion";
+        for (params, meta) in [
+            ("{}", None),
+            (" { } ", None),
+            (r#"{"name":"x"}"#, None),
+            (r#"{"name":"x","_meta":{}}"#, Some("{}")),
+            (r#"{"_meta":{ "a":1},"name":"x"}"#, Some(r#"{ "a":1}"#)),
+            (r#"{"_meta":null}"#, Some("null")),
+        ] {
+            let outgoing = outgoing(params, meta, false);
+            let text = body(&Call::modern(1, &outgoing));
+            let value: serde_json::Value = serde_json::from_str(&text).expect(&text);
+            assert_eq!(value["params"]["_meta"][key], MODERN_REVISION, "{text}");
+            assert_eq!(text.matches("_meta").count(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn makes_its_own_edit_between_those_of_the_caller() {
+        let params = r#"{"name":"p-x","_meta":{"progressToken":"t"},"z":1}"#;
+        let mut outgoing = outgoing(params, Some(r#"{"progressToken":"t"}"#), false);
+        let place = |text: &str| {
+            let start = params.find(text).expect("there");
+            Span::new(start, start + text.len())
+        };
+        outgoing.progress_token = Some(place("\"t\""));
+        outgoing.edits = vec![
+            Edit { span: place("\"p-x\""), replacement: b"\"x\""[..].into() },
+            Edit { span: place("1}"), replacement: b"2}"[..].into() },
+        ];
+        let call = Call::legacy(42, &outgoing);
+        assert!(body(&call).ends_with(r#"{"name":"x","_meta":{"progressToken":42},"z":2}}"#));
+        assert_eq!(call.token().as_deref(), Some(&b"\"t\""[..]));
+    }
+
+    #[test]
+    fn hides_names_that_a_header_cannot_carry() {
+        for plain in ["echo", "a b", "test://x/{id}", "=?", "?="] {
+            assert_eq!(encode_value(plain), plain);
+        }
+        assert_eq!(encode_value("grüße"), "=?base64?Z3LDvMOfZQ==?=");
+        assert_eq!(encode_value(" x"), "=?base64?IHg=?=");
+        assert_eq!(encode_value("=?base64?eA==?="), "=?base64?PT9iYXNlNjQ/ZUE9PT89?=");
+    }
+}

@@ -1,0 +1,165 @@
+//! Messages that are sent beside the requests: answers to the upstream's own requests,
+//! cancellations, the end of a session. Best effort, bounded in number and time.
+
+use std::{rc::Rc, time::Duration};
+
+use net::{
+    client::Deadline,
+    http1::{Method, encode},
+    jsonrpc,
+};
+use shards::task;
+
+use super::{Session, Shared, answer, wire::Shipment};
+use crate::{
+    failure::{Failure, UpstreamKind},
+    upstream::Answer,
+};
+
+/// How long an errand may take.
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// Most errands under way; those beyond are not run.
+const COUNT_MAX: usize = 32;
+
+/// Most bytes of an answer to an errand.
+const ANSWER_SIZE_MAX: usize = 64 * 1024;
+
+impl Shared {
+    /// Posts a message that is no request, and waits until it is taken.
+    ///
+    /// # Errors
+    ///
+    /// An upstream failure, also if the status is an error.
+    pub(super) async fn post(
+        &self,
+        session: &Session,
+        message: &[u8],
+        deadline: Deadline,
+    ) -> Result<(), Failure> {
+        let write = |out: &mut Vec<u8>, path: &str| {
+            encode::begin_request(out, "POST", path);
+            out.extend_from_slice(self.wire.lines());
+            out.extend_from_slice(&session.lines);
+            encode::content_length(out, message.len());
+            encode::end(out);
+            out.extend_from_slice(message);
+        };
+        let response = self.wire.ship(Shipment::post(&write, true), deadline).await?;
+        let status = response.status();
+        let body = response.whole(ANSWER_SIZE_MAX).await;
+        let body = body.map_err(|error| self.wire.broken(&error))?;
+        if (200..300).contains(&status) {
+            shards::buffer::give(body.bytes);
+            return Ok(());
+        }
+        Err(self.wire.failure(UpstreamKind::Status(status), answer::show(body.data()), false))
+    }
+
+    /// Ends a session.
+    pub(super) async fn delete(&self, session: &Session) {
+        if !session.has_id {
+            return;
+        }
+        let write = |out: &mut Vec<u8>, path: &str| {
+            encode::begin_request(out, "DELETE", path);
+            out.extend_from_slice(self.wire.lines());
+            out.extend_from_slice(&session.lines);
+            encode::end(out);
+        };
+        let shipment = Shipment::post(&write, true).with_method(Method::Delete);
+        if let Ok(response) = self.wire.ship(shipment, Deadline::after(WITHIN)).await {
+            let _ = response.whole(ANSWER_SIZE_MAX).await;
+        }
+    }
+
+    /// Posts a message in a task of its own, if not too many are under way.
+    fn run_errand(self: &Rc<Self>, session: &Rc<Session>, message: Vec<u8>) {
+        if self.errand_count.get() >= COUNT_MAX {
+            return;
+        }
+        let guard = Underway::new(self);
+        let session = session.clone();
+        task::spawn_if_running(async move {
+            if let Err(failure) = guard.0.post(&session, &message, Deadline::after(WITHIN)).await {
+                tracing::debug!(%failure, "a message to an upstream was not taken");
+            }
+        });
+    }
+
+    /// Answers a request of the upstream: a ping with nothing, anything else with the error that
+    /// we do not know it, since we offered no capability.
+    pub(super) fn answer(self: &Rc<Self>, session: &Rc<Session>, id: &str, is_ping: bool) {
+        self.run_errand(session, answer_to(id, is_ping));
+    }
+}
+
+/// The answer to a request of an upstream.
+pub(in crate::upstream) fn answer_to(id: &str, is_ping: bool) -> Vec<u8> {
+    let mut message = Vec::new();
+    if is_ping {
+        jsonrpc::result(&mut message, id, "{}");
+    } else {
+        jsonrpc::error(&mut message, Some(id), -32601, "Method not found", None);
+    }
+    message
+}
+
+/// The notification that nobody waits for the request `id` any more.
+pub(in crate::upstream) fn cancelled(id: u64) -> Vec<u8> {
+    format!(
+        "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\
+         \"params\":{{\"requestId\":{id},\"reason\":\"nobody waits for it any more\"}}}}"
+    )
+    .into_bytes()
+}
+
+struct Underway(Rc<Shared>);
+
+impl Underway {
+    fn new(shared: &Rc<Shared>) -> Underway {
+        shared.errand_count.set(shared.errand_count.get() + 1);
+        Underway(shared.clone())
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.errand_count.set(self.0.errand_count.get() - 1);
+    }
+}
+
+/// Tells a legacy upstream that its answer is not wanted any more, when it is dropped: there,
+/// closing the connection does not say so.
+pub(super) struct Cancel(Option<(Rc<Shared>, Rc<Session>, u64)>);
+
+impl Cancel {
+    pub(super) fn new(shared: &Rc<Shared>, session: &Rc<Session>, id: u64) -> Cancel {
+        Cancel(Some((shared.clone(), session.clone(), id)))
+    }
+
+    /// Nothing is to be cancelled: the answer is there, or there will be none.
+    pub(super) fn disarm(mut self) {
+        self.0 = None;
+    }
+
+    /// Cancels if the answer did not come in time; whatever else happened, the upstream is done.
+    pub(super) fn settle(self, outcome: &Result<Answer, Failure>) {
+        let is_late = matches!(
+            outcome,
+            Err(Failure::Upstream(failure))
+                if failure.may_have_run && matches!(failure.kind, UpstreamKind::Timeout(_))
+        );
+        if !is_late {
+            self.disarm();
+        }
+    }
+}
+
+impl Drop for Cancel {
+    fn drop(&mut self) {
+        if let Some((shared, session, id)) = self.0.take() {
+            shared.run_errand(&session, cancelled(id));
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! What carries requests to an upstream, whatever they say: addresses, connections, the lines that
+//! every head has, repeating what may be repeated, and redirects.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+    time::Duration,
+};
+
+use net::{
+    client::{
+        Cause, ClientError, Deadline, Lease, Origin, Pool, PoolLimits, Progress, Response, Sending,
+    },
+    http1::{HeadLimits, Method, encode},
+};
+use shards::{buffer, local::Turns, time, watch};
+use url::Url;
+
+use super::{LegLimits, Setup};
+use crate::{
+    catalog::Upstream,
+    failure::{Failure, UpstreamKind},
+};
+
+/// How long found addresses are used before they are looked up again.
+const ADDRESSES_FRESH: Duration = Duration::from_secs(30);
+
+/// Most redirects that are followed for one request.
+const REDIRECT_COUNT_MAX: usize = 3;
+
+/// Header fields that the leg itself writes, or that would break its framing.
+const RESERVED: [&str; 13] = [
+    "accept",
+    "connection",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "mcp-method",
+    "mcp-name",
+    "mcp-protocol-version",
+    "mcp-session-id",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// What carries requests to one upstream from one shard.
+pub(in crate::upstream) struct Wire {
+    name: String,
+    url: Url,
+    pub(in crate::upstream) pool: Pool,
+    pub(in crate::upstream) limits: LegLimits,
+    /// The target of requests: that of the URL, until a redirect says otherwise.
+    path: RefCell<Rc<str>>,
+    /// The lines of every request: host, program, credentials.
+    lines: Vec<u8>,
+    head_limits: HeadLimits,
+    setup: Setup,
+    addresses: RefCell<Option<Rc<[SocketAddr]>>>,
+    addresses_until_ms: Cell<u64>,
+    lookup: Turns,
+}
+
+/// A request that can be written as often as it must be sent.
+pub(in crate::upstream) struct Shipment<'a> {
+    method: Method,
+    /// Writes head and body for a target.
+    write: &'a dyn Fn(&mut Vec<u8>, &str),
+    /// Another target than the upstream's own.
+    path: Option<Rc<str>>,
+    harmless_twice: bool,
+}
+
+impl<'a> Shipment<'a> {
+    pub(in crate::upstream) fn post(
+        write: &'a dyn Fn(&mut Vec<u8>, &str),
+        harmless_twice: bool,
+    ) -> Shipment<'a> {
+        Shipment { method: Method::Post, write, path: None, harmless_twice }
+    }
+
+    /// The same with another method, which `write` must write.
+    pub(in crate::upstream) fn with_method(self, method: Method) -> Shipment<'a> {
+        Shipment { method, ..self }
+    }
+
+    /// The same to another target.
+    pub(in crate::upstream) fn to(self, path: Rc<str>) -> Shipment<'a> {
+        Shipment { path: Some(path), ..self }
+    }
+}
+
+impl Wire {
+    pub(in crate::upstream) fn new(upstream: &Upstream, setup: Setup) -> Result<Wire, Failure> {
+        let name = upstream.record.name.clone();
+        let refuse =
+            |detail: String| Failure::upstream(&name, UpstreamKind::Refused, detail, false);
+        let text = upstream.record.url.as_deref().unwrap_or_default();
+        let url = Url::parse(text).map_err(|error| refuse(format!("its URL: {error}")))?;
+        let origin = origin(&url).map_err(refuse)?;
+        let lines = common_lines(&url, &upstream.headers).map_err(refuse)?;
+        let limits = setup.limits.clone();
+        let pool_limits = PoolLimits {
+            connection_count_max: limits.connections_max,
+            waiting_count_max: limits.waiting_max,
+            connect_within: limits.connect_within,
+            idle_within: limits.idle_within,
+        };
+        Ok(Wire {
+            pool: Pool::new(origin, setup.connector.clone(), pool_limits),
+            path: RefCell::new(target(&url)),
+            lines,
+            limits,
+            head_limits: HeadLimits::default(),
+            setup,
+            addresses: RefCell::default(),
+            addresses_until_ms: Cell::new(0),
+            lookup: Turns::new(1),
+            name,
+            url,
+        })
+    }
+
+    /// The lines of every request.
+    pub(in crate::upstream) fn lines(&self) -> &[u8] {
+        &self.lines
+    }
+
+    /// Where the upstream answers.
+    pub(in crate::upstream) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// A failure of this upstream.
+    pub(in crate::upstream) fn failure(
+        &self,
+        kind: UpstreamKind,
+        detail: impl Into<String>,
+        may_have_run: bool,
+    ) -> Failure {
+        Failure::upstream(&self.name, kind, detail, may_have_run)
+    }
+
+    /// The failure that an exchange's error is.
+    #[cold]
+    pub(in crate::upstream) fn broken(&self, error: &ClientError) -> Failure {
+        let kind = match error.cause {
+            Cause::Full { .. } => UpstreamKind::Full,
+            Cause::Connect(_) => UpstreamKind::Unreachable,
+            Cause::Timeout { within } => UpstreamKind::Timeout(within),
+            Cause::Broken(_) => UpstreamKind::Broken,
+            Cause::Head(_) | Cause::Body(_) => UpstreamKind::Nonsense,
+            Cause::TooLarge { .. } => UpstreamKind::TooLarge,
+        };
+        self.failure(kind, error.to_string(), error.may_have_run())
+    }
+
+    /// Sends a request and waits for the head of its answer, which is no redirect any more.
+    ///
+    /// # Errors
+    ///
+    /// An upstream failure; it says whether the request may have been executed.
+    pub(in crate::upstream) async fn ship(
+        &self,
+        shipment: Shipment<'_>,
+        deadline: Deadline,
+    ) -> Result<Response, Failure> {
+        let mut path = shipment.path.clone().unwrap_or_else(|| self.path.borrow().clone());
+        for _ in 0..=REDIRECT_COUNT_MAX {
+            let response = self.ship_to(&path, &shipment, deadline).await?;
+            if !matches!(response.status(), 301 | 302 | 307 | 308) {
+                return Ok(response);
+            }
+            path = self.redirect(&path, &response, shipment.path.is_none())?;
+        }
+        let detail = format!("more than {REDIRECT_COUNT_MAX} redirects, the last to {path}");
+        Err(self.failure(UpstreamKind::Nonsense, detail, false))
+    }
+
+    async fn ship_to(
+        &self,
+        path: &str,
+        shipment: &Shipment<'_>,
+        deadline: Deadline,
+    ) -> Result<Response, Failure> {
+        let lease = self.lease(deadline).await?;
+        let is_reused = lease.is_reused();
+        match self.exchange(lease, path, shipment, deadline).await {
+            Ok(response) => Ok(response),
+            Err(error) if is_reused && may_repeat(&error, shipment) => {
+                let lease = self.fresh_lease(deadline).await?;
+                let outcome = self.exchange(lease, path, shipment, deadline).await;
+                outcome.map_err(|error| self.broken(&error))
+            }
+            Err(error) => Err(self.broken(&error)),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        lease: Lease,
+        path: &str,
+        shipment: &Shipment<'_>,
+        deadline: Deadline,
+    ) -> Result<Response, ClientError> {
+        let mut request = buffer::take();
+        (shipment.write)(&mut request, path);
+        let first_byte_within = self.limits.first_byte_within;
+        let sending = Sending { request, method: shipment.method, deadline, first_byte_within };
+        lease.exchange(sending, &self.head_limits).await
+    }
+
+    /// Takes an idle connection, or opens one.
+    async fn lease(&self, deadline: Deadline) -> Result<Lease, Failure> {
+        let place = self.pool.place(deadline).await.map_err(|error| self.broken(&error))?;
+        let place = match place.idle() {
+            Ok(lease) => return Ok(lease),
+            Err(place) => place,
+        };
+        let addresses = self.addresses(deadline).await?;
+        let connected = place.connect(&addresses, deadline).await;
+        connected.map_err(|error| self.unreachable(&error))
+    }
+
+    async fn fresh_lease(&self, deadline: Deadline) -> Result<Lease, Failure> {
+        let place = self.pool.place(deadline).await.map_err(|error| self.broken(&error))?;
+        let addresses = self.addresses(deadline).await?;
+        let connected = place.connect(&addresses, deadline).await;
+        connected.map_err(|error| self.unreachable(&error))
+    }
+
+    /// Opens a connection that does not count, for a stream that stays open.
+    pub(in crate::upstream) async fn lease_apart(
+        &self,
+        deadline: Deadline,
+    ) -> Result<Lease, Failure> {
+        let addresses = self.addresses(deadline).await?;
+        let connected = self.pool.connect_apart(&addresses).await;
+        connected.map_err(|error| self.unreachable(&error))
+    }
+
+    /// Sends a request over a connection of its own.
+    pub(in crate::upstream) async fn ship_apart(
+        &self,
+        shipment: Shipment<'_>,
+        deadline: Deadline,
+    ) -> Result<Response, Failure> {
+        let lease = self.lease_apart(deadline).await?;
+        let path = self.path.borrow().clone();
+        let outcome = self.exchange(lease, &path, &shipment, deadline).await;
+        outcome.map_err(|error| self.broken(&error))
+    }
+
+    #[cold]
+    fn unreachable(&self, error: &ClientError) -> Failure {
+        // The name may point elsewhere by now.
+        self.addresses.take();
+        self.broken(error)
+    }
+
+    /// Returns the upstream's addresses, looked up by one task at a time.
+    async fn addresses(&self, deadline: Deadline) -> Result<Rc<[SocketAddr]>, Failure> {
+        if let Some(addresses) = self.fresh_addresses() {
+            return Ok(addresses);
+        }
+        let lookup = async {
+            let _turn = self.lookup.take().await;
+            if let Some(addresses) = self.fresh_addresses() {
+                return Ok(addresses);
+            }
+            self.look_up().await
+        };
+        let within = self.limits.connect_within.min(deadline.left());
+        time::timeout(within, lookup).await.unwrap_or_else(|_| {
+            let host = &self.pool.origin().host;
+            let detail = format!("no address of {host} within {within:?}");
+            Err(self.failure(UpstreamKind::Unreachable, detail, false))
+        })
+    }
+
+    async fn look_up(&self) -> Result<Rc<[SocketAddr]>, Failure> {
+        let Origin { host, port, .. } = self.pool.origin();
+        let found: Rc<[SocketAddr]> = (self.setup.resolver)(host.clone(), *port).await?.into();
+        let until_ms = watch::clock_ms() + ADDRESSES_FRESH.as_millis() as u64;
+        self.addresses_until_ms.set(until_ms);
+        *self.addresses.borrow_mut() = Some(found.clone());
+        Ok(found)
+    }
+
+    fn fresh_addresses(&self) -> Option<Rc<[SocketAddr]>> {
+        let addresses = self.addresses.borrow().clone();
+        addresses.filter(|_| watch::clock_ms() < self.addresses_until_ms.get())
+    }
+
+    /// Returns the target that a redirect names, if it is of the same origin; remembers it where
+    /// it stays so.
+    #[cold]
+    fn redirect(
+        &self,
+        path: &str,
+        response: &Response,
+        is_own_path: bool,
+    ) -> Result<Rc<str>, Failure> {
+        let status = response.status();
+        let location = response.header("location").unwrap_or_default();
+        let location = String::from_utf8_lossy(location).into_owned();
+        let refuse = |kind, detail: String| Err(self.failure(kind, detail, false));
+        let base = self.url.join(path).unwrap_or_else(|_| self.url.clone());
+        let Ok(url) = base.join(&location) else {
+            return refuse(UpstreamKind::Nonsense, format!("a redirect ({status}) to nowhere"));
+        };
+        if url.origin() != self.url.origin() {
+            let detail = format!("it redirects ({status}) to another origin, {location}");
+            return refuse(UpstreamKind::Refused, detail);
+        }
+        let target = target(&url);
+        // Frameworks send a temporary redirect for a missing slash, which is as lasting as any.
+        let is_slash = target.trim_end_matches('/') == path.trim_end_matches('/');
+        if is_own_path && (matches!(status, 301 | 308) || is_slash) {
+            *self.path.borrow_mut() = target.clone();
+        }
+        Ok(target)
+    }
+}
+
+/// Whether a request that failed on a kept connection may be sent once more, on a fresh one.
+fn may_repeat(error: &ClientError, shipment: &Shipment<'_>) -> bool {
+    matches!(error.cause, Cause::Broken(_))
+        && match error.progress {
+            Progress::Unsent => true,
+            Progress::Silent => shipment.harmless_twice,
+            Progress::Answering => false,
+        }
+}
+
+fn origin(url: &Url) -> Result<Origin, String> {
+    let tls = match url.scheme() {
+        "http" => false,
+        "https" => true,
+        other => return Err(format!("{other} is neither http nor https")),
+    };
+    let host = url.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let port = url.port_or_known_default().unwrap_or_default();
+    Ok(Origin { tls, host, port })
+}
+
+/// The request target of a URL: path and query.
+pub(in crate::upstream) fn target(url: &Url) -> Rc<str> {
+    match url.query() {
+        Some(query) => format!("{}?{query}", url.path()).into(),
+        None => url.path().into(),
+    }
+}
+
+fn common_lines(url: &Url, headers: &[(String, String)]) -> Result<Vec<u8>, String> {
+    let mut lines = Vec::new();
+    let host = url.host_str().unwrap_or_default();
+    let host = match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    encode::header(&mut lines, "host", host.as_bytes());
+    encode::lines(&mut lines, concat!("user-agent: ringway/", env!("CARGO_PKG_VERSION"), "\r\n"));
+    for (name, value) in headers {
+        if !encode::is_token(name.as_bytes()) {
+            return Err(format!("the header name {name:?} is none"));
+        }
+        if RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
+            return Err(format!("the header {name} is the gateway's own to set"));
+        }
+        encode::header(&mut lines, name, value.as_bytes());
+    }
+    Ok(lines)
+}

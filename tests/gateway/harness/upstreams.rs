@@ -1,0 +1,127 @@
+//! Real MCP servers as processes, and the script that shows faults over stdio.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::eventually;
+use super::port::Port;
+use super::tools::{tests_folder, tools};
+
+/// Node takes its time on a busy machine.
+const START_MAX: Duration = Duration::from_secs(60);
+
+/// A server process that listens on a port; killed when dropped.
+pub struct Served {
+    child: Child,
+    port: Port,
+    path: &'static str,
+    printed: Arc<Mutex<String>>,
+}
+
+impl Served {
+    /// npm's everything server over streamable HTTP.
+    pub fn everything_http() -> Self {
+        Self::everything("streamableHttp", "/mcp")
+    }
+
+    /// npm's everything server over HTTP+SSE.
+    pub fn everything_sse() -> Self {
+        Self::everything("sse", "/sse")
+    }
+
+    fn everything(transport: &str, path: &'static str) -> Self {
+        let port = Port::take();
+        let script = tools().package_file("@modelcontextprotocol/server-everything/dist/index.js");
+        let mut command = tools().node(script);
+        command.arg(transport).env("PORT", port.number.to_string());
+        Self::start(command, port, path)
+    }
+
+    /// The reference upstream of the conformance suite.
+    pub fn conformance() -> Self {
+        let port = Port::take();
+        let mut command = tools().python("upstreams/conformance.py");
+        command.arg(port.number.to_string());
+        Self::start(command, port, "/mcp")
+    }
+
+    fn start(mut command: Command, port: Port, path: &'static str) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the upstream's program starts");
+        let printed = Arc::default();
+        drain(child.stdout.take().expect("stdout is a pipe"), &printed);
+        drain(child.stderr.take().expect("stderr is a pipe"), &printed);
+        let mut served = Self { child, port, path, printed };
+        served.wait_until_it_listens();
+        served
+    }
+
+    fn wait_until_it_listens(&mut self) {
+        let ended = eventually("the upstream listens", START_MAX, || {
+            if let Some(status) = self.child.try_wait().expect("a child can be asked") {
+                return Some(Some(status));
+            }
+            TcpStream::connect(("127.0.0.1", self.port.number)).is_ok().then_some(None)
+        });
+        assert!(ended.is_none(), "the upstream ended at once, {ended:?}");
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://localhost:{}{}", self.port.number, self.path)
+    }
+
+    /// The body of `POST /gateways` that registers it under `name`.
+    pub fn registration(&self, name: &str) -> Value {
+        let transport = if self.path == "/sse" { "SSE" } else { "STREAMABLEHTTP" };
+        json!({ "name": name, "url": self.url(), "transport": transport })
+    }
+}
+
+fn drain(pipe: impl Read + Send + 'static, into: &Arc<Mutex<String>>) {
+    let into = Arc::clone(into);
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            let mut text = into.lock().unwrap_or_else(PoisonError::into_inner);
+            text.push_str(&line);
+            text.push('\n');
+        }
+    });
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let text = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
+            eprintln!("---- printed by the upstream {} ----\n{text}", self.url());
+        }
+    }
+}
+
+/// A registration of a command that speaks MCP over its standard streams.
+pub fn stdio(name: &str, command: &str) -> Value {
+    json!({ "name": name, "transport": "STDIO", "command": command })
+}
+
+/// npm's everything server over stdio.
+pub fn everything_stdio(name: &str) -> Value {
+    stdio(name, &tools().everything("stdio"))
+}
+
+/// PyPI's time server over stdio.
+pub fn time_stdio(name: &str) -> Value {
+    let program = tools().python.join("bin/mcp-server-time");
+    stdio(name, &format!("{} --local-timezone UTC", program.display()))
+}
+
+/// The script that shows what a child process can do wrong.
+pub fn wayward_stdio(name: &str, arguments: &str) -> Value {
+    let script = tests_folder().join("upstreams/wayward.py");
+    stdio(name, &format!("python3 -u {} {arguments}", script.display()))
+}

@@ -1,0 +1,21 @@
+//! Whole-gateway tests: the real binary, driven from outside as its users drive it.
+
+#![forbid(unsafe_code)]
+
+mod harness;
+
+mod apparatus;
+mod auth;
+mod cli;
+mod clients;
+mod conformance;
+mod faults;
+mod http;
+mod lifecycle;
+mod protocol;
+mod registry;
+mod relay;
+mod secrets;
+mod servers;
+mod smuggling;
+mod stdio;
