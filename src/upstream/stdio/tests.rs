@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::atomic::AtomicU32};
 
-use net::{Span, jsonrpc};
+use net::jsonrpc;
 use shards::{Driver, Preference, driver, runtime, task};
 use storage::record::{Era, Gateway, ProtocolPin, Transport};
 
@@ -587,7 +587,7 @@ fn relays_a_result_byte_by_byte() {
             panic!("it is answered")
         };
         assert_eq!(reply.raw(), br#"{"name": "echo"}"#);
-        assert_eq!(reply.span, Span::of(reply.raw(), &reply.bytes));
+        assert_eq!(reply.span.len(), reply.raw().len());
         world.host.stop().await;
     });
 }
