@@ -8,6 +8,7 @@ pub mod address;
 pub mod discover;
 pub mod http;
 mod legs;
+pub mod stdio;
 
 use net::span::Span;
 

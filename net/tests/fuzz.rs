@@ -2,6 +2,8 @@
 //!
 //! `FUZZ_ITERATIONS` sets the length of the run, `FUZZ_SEED` repeats one.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "../fuzz/src/lib.rs"]
 mod oracles;
 

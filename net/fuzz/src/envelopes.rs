@@ -38,8 +38,9 @@ fn check_message(message: &Message<'_>) {
     assert_eq!(unique(&members, "result"), message.result());
     assert_eq!(unique(&members, "error"), message.error());
     assert_eq!(not_null(unique(&members, "params")), message.params());
-    let method = unique(&members, "method").map(|raw| serde_json::from_str(raw).unwrap());
-    assert_eq!(method.unwrap_or(String::new()), message.method());
+    let method: Option<String> =
+        unique(&members, "method").map(|raw| serde_json::from_str(raw).unwrap());
+    assert_eq!(method.unwrap_or_default(), message.method());
     let version = unique(&members, "jsonrpc").unwrap();
     assert_eq!(serde_json::from_str::<String>(version).unwrap(), "2.0");
     let Some(params) = message.params() else { return };

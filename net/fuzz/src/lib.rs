@@ -4,6 +4,9 @@
 //! the codec with itself over other cuts of the input, and with a plain model that is slow and
 //! obvious.
 
+// A panic is how an oracle speaks.
+#![allow(clippy::unwrap_used)]
+
 mod bodies;
 mod envelopes;
 mod events;
