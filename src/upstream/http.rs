@@ -62,6 +62,10 @@ pub struct LegLimits {
     pub connections_max: usize,
     /// Most requests that wait for a connection, on this shard.
     pub waiting_max: usize,
+    /// How long a request may wait for a connection.
+    pub wait_within: Duration,
+    /// Most connections that are kept while idle, on this shard.
+    pub idle_max: usize,
     /// How long an idle connection is kept; below what servers commonly keep, which is 5 seconds.
     pub idle_within: Duration,
     /// Most levels of objects and arrays in an answer.

@@ -63,6 +63,8 @@ impl Upstreams {
                 answer_size_max: upstreams.answer_size_max,
                 connections_max: upstreams.connection_count_max,
                 waiting_max: upstreams.waiting_count_max,
+                wait_within: upstreams.pool_timeout,
+                idle_max: upstreams.idle_count_max,
                 idle_within: upstreams.idle_timeout,
                 json_depth_max: settings.http.json_depth_max,
             },

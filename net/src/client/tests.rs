@@ -413,6 +413,8 @@ fn closes_connections_that_were_idle_for_too_long() {
         let limits = PoolLimits {
             connection_count_max: 1,
             waiting_count_max: 1,
+            wait_within: Duration::from_secs(10),
+            idle_count_max: 100,
             connect_within: AGES,
             idle_within: SOON,
         };

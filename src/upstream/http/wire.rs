@@ -114,6 +114,8 @@ impl Wire {
         let pool_limits = PoolLimits {
             connection_count_max: limits.connections_max,
             waiting_count_max: limits.waiting_max,
+            wait_within: limits.wait_within,
+            idle_count_max: limits.idle_max,
             connect_within: limits.connect_within,
             idle_within: limits.idle_within,
         };
