@@ -92,9 +92,11 @@ while True:
             error(message, -32021, {"requiredCapabilities": {}})
         elif mode == "future":
             error(message, -32022, {"supported": ["2031-01-01"]})
-        elif mode == "modern":
+        elif mode in ("modern", "strict"):
             result(message, {"resultType": "complete", "supportedVersions": ["2026-07-28"],
                 "capabilities": {"tools": {}}, "ttlMs": 0, "cacheScope": "public"})
+    elif method == "initialize" and mode == "strict":
+        error(message, -32022, {"supported": ["2026-07-28"]})
     elif method == "initialize":
         result(message, {"protocolVersion": message["params"]["protocolVersion"],
             "capabilities": {"tools": {}}, "serverInfo": {"name": mode, "version": "1"}})
@@ -308,6 +310,22 @@ fn does_not_probe_what_is_pinned_or_known() {
             assert_eq!(world.count("start"), 1);
             world.host.stop().await;
         }
+    });
+}
+
+#[test]
+fn finds_the_era_anew_when_the_program_was_replaced() {
+    on_each_driver(|| async {
+        let mut world = World::new("legacy", limits());
+        world.change(|record| record.era = Some(Era::Modern));
+        let handshake = world.leg().handshake(Duration::from_secs(20)).await.unwrap();
+        assert_eq!(handshake.era, Era::Legacy);
+        world.host.stop().await;
+        let mut world = World::new("strict", limits());
+        world.change(|record| record.era = Some(Era::Legacy));
+        let handshake = world.leg().handshake(Duration::from_secs(20)).await.unwrap();
+        assert_eq!(handshake.era, Era::Modern);
+        world.host.stop().await;
     });
 }
 
