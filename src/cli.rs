@@ -14,9 +14,16 @@ use crate::{
     settings::{self, Settings},
 };
 
+pub mod add;
+mod arguments;
+pub mod call;
+pub mod client;
+pub mod gateways;
 pub mod migrate;
+mod print;
 pub mod settings_page;
 pub mod token;
+pub mod tools;
 
 /// A thread-per-core gateway for the Model Context Protocol.
 #[derive(Parser)]
@@ -67,6 +74,9 @@ pub fn main() -> ExitCode {
 }
 
 fn serve(listen: &ListenArgs) -> Result<(), ExitCode> {
+    // Before any thread starts, that of the log included: signals go to the thread that waits for
+    // them, and every thread inherits what is blocked.
+    shards::signal::block();
     let mut overrides = Vec::new();
     overrides.extend(listen.host.clone().map(|host| ("HOST", host)));
     overrides.extend(listen.port.clone().map(|port| ("PORT", port)));

@@ -1,5 +1,7 @@
 //! The program `ringway`.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 #[global_allocator]

@@ -17,7 +17,7 @@ pub enum Reply {
     Page(Page),
     /// A raw result object.
     Result(Vec<u8>),
-    /// A raw error object of an upstream, for a client of this HTTP status.
+    /// A raw error object of an upstream, its code translated.
     Error(Vec<u8>),
     /// A part of a buffer: the raw result or error of an upstream, relayed as it came.
     Relayed(Relayed),
@@ -74,12 +74,15 @@ pub fn write(responder: &mut Responder, id: Option<&str>, reply: Reply, accepts:
             responder.begin(202);
             responder.finish(&[]);
         }
-        Reply::Page(page) => write_outcome(responder, id, RESULT, &page, accepts),
-        Reply::Result(raw) => write_outcome(responder, id, RESULT, &raw, accepts),
-        Reply::Error(raw) => write_outcome(responder, id, ERROR, &raw, accepts),
+        Reply::Page(page) => write_result(responder, id, &page, accepts),
+        Reply::Result(raw) => write_result(responder, id, &raw, accepts),
+        Reply::Error(raw) => write_error(responder, id, &raw, accepts),
         Reply::Relayed(Relayed { bytes, place, is_error }) => {
-            let key = if is_error { ERROR } else { RESULT };
-            write_outcome(responder, id, key, place.of_bytes(&bytes), accepts);
+            let raw = place.of_bytes(&bytes);
+            match is_error {
+                true => write_error(responder, id, raw, accepts),
+                false => write_result(responder, id, raw, accepts),
+            }
             shards::buffer::give(bytes);
         }
         Reply::Stream(messages) => {
@@ -123,15 +126,28 @@ const BEFORE_ID: &[u8] = b"{\"jsonrpc\":\"2.0\",\"id\":";
 const RESULT: &[u8] = b",\"result\":";
 const ERROR: &[u8] = b",\"error\":";
 
-fn write_outcome(responder: &mut Responder, id: &[u8], key: &[u8], raw: &[u8], accepts: Accepts) {
-    responder.begin(200);
+fn write_result(responder: &mut Responder, id: &[u8], raw: &[u8], accepts: Accepts) {
+    write_outcome(responder, 200, [BEFORE_ID, id, RESULT, raw, b"}"], accepts);
+}
+
+/// An upstream's error. Those that the stateless revision defines for headers, capabilities and
+/// versions go with status 400 there; every other is the application's own, and goes with 200.
+fn write_error(responder: &mut Responder, id: &[u8], raw: &[u8], accepts: Accepts) {
+    let text = std::str::from_utf8(raw).unwrap_or("{}");
+    let code = jsonrpc::ErrorParts::parse(text).map_or(0, |parts| parts.code);
+    let status = if (-32022..=-32020).contains(&code) { 400 } else { 200 };
+    write_outcome(responder, status, [BEFORE_ID, id, ERROR, raw, b"}"], accepts);
+}
+
+fn write_outcome(responder: &mut Responder, status: u16, message: [&[u8]; 5], accepts: Accepts) {
+    responder.begin(status);
     if accepts.json {
         responder.lines(JSON);
-        responder.finish(&[BEFORE_ID, id, key, raw, b"}"]);
+        responder.finish(&message);
         return;
     }
     // A client that takes events only gets one.
-    let message = [BEFORE_ID, id, key, raw, b"}"].concat();
+    let message = message.concat();
     let mut event = Vec::with_capacity(message.len() + 32);
     encode_event(&mut event, &message);
     responder.lines(EVENTS);

@@ -20,7 +20,7 @@ use crate::{
     auth,
     catalog::Catalog,
     settings::Settings,
-    state::{self, Keeper, Mailboxes, Message, Registry, Shard},
+    state::{self, Courier, Keeper, Mailboxes, Message, Registry, Shard},
     upstream,
 };
 
@@ -66,13 +66,13 @@ struct Own {
     keeper: Option<Keeper>,
 }
 
-/// Runs the gateway until a signal stops it.
+/// Runs the gateway until a signal stops it. [`signal::block`] must have been called before any
+/// other thread was started.
 ///
 /// # Errors
 ///
 /// [`StartError`] if a part of it cannot start; nothing runs then.
 pub fn run(settings: Settings) -> Result<(), StartError> {
-    signal::block();
     process::raise_file_limit();
     let settings = Arc::new(settings);
     let fail = |error: &dyn fmt::Display| StartError(error.to_string());
@@ -210,7 +210,7 @@ async fn shard_main(index: usize, common: Common, own: Own) {
         shard_count: common.mailboxes.len(),
         driver: common.driver,
     });
-    let upstreams = upstream::Upstreams::new(&common.settings);
+    let upstreams = upstream::Upstreams::new(&common.settings, Courier::all(&common.mailboxes));
     let shard = Rc::new(Shard::new(
         index,
         common.settings,
@@ -256,6 +256,7 @@ async fn read_mailbox(shard: Rc<Shard>, mut mailbox: mailbox::Receiver<Message>)
                 shard.put_catalog(catalog);
                 let _ = done.send(());
             }
+            Message::Stdio(mail) => shard.upstreams.take_mail(mail),
             Message::Drain => shard.draining.open(),
         }
     }

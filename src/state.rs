@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use shards::{local::Gate, mailbox, mailbox::oneshot};
+use shards::{
+    local::Gate,
+    mailbox::{self, SendError, oneshot},
+};
 
 use crate::{
     auth::{Gate as OriginGate, Rules, Verifier},
@@ -14,7 +17,10 @@ use crate::{
     limits,
     mcp::Pages,
     settings::Settings,
-    upstream::Upstreams,
+    upstream::{
+        Upstreams,
+        stdio::{Post, StdioMail},
+    },
 };
 
 mod keeper;
@@ -56,12 +62,37 @@ pub struct Shard {
 pub enum Message {
     /// A newer catalog; the sender waits until it is in place.
     Catalog(Arc<Catalog>, oneshot::Sender<()>),
+    /// Mail for a child process that this shard owns.
+    Stdio(StdioMail),
     /// The process ends: finish what is in flight.
     Drain,
 }
 
 /// The senders to every shard's mailbox.
 pub type Mailboxes = Arc<[mailbox::Sender<Message>]>;
+
+/// The way to the mailbox of one shard, for those who know only of child processes.
+pub struct Courier(mailbox::Sender<Message>);
+
+impl Courier {
+    /// A courier to every shard, in their order.
+    pub fn all(mailboxes: &Mailboxes) -> Vec<Rc<dyn Post>> {
+        mailboxes.iter().map(|sender| Rc::new(Courier(sender.clone())) as Rc<dyn Post>).collect()
+    }
+}
+
+impl Post for Courier {
+    fn post(&self, mail: StdioMail) -> Result<(), SendError<StdioMail>> {
+        let unwrap = |message| match message {
+            Message::Stdio(mail) => mail,
+            _ => unreachable!("what comes back is what was sent"),
+        };
+        self.0.send(Message::Stdio(mail)).map_err(|error| match error {
+            SendError::Full(message) => SendError::Full(unwrap(message)),
+            SendError::Closed(message) => SendError::Closed(unwrap(message)),
+        })
+    }
+}
 
 /// Makes the mailboxes of `count` shards.
 pub fn mailboxes(count: usize) -> (Mailboxes, Vec<mailbox::Receiver<Message>>) {
@@ -105,7 +136,7 @@ impl Shard {
     /// Puts a newer catalog in the place of the former.
     pub fn put_catalog(&self, catalog: Arc<Catalog>) {
         self.pages.retain(|id| catalog.server(id).is_some());
-        self.upstreams.retain(&catalog);
-        *self.catalog.borrow_mut() = catalog;
+        let former = self.catalog.replace(catalog.clone());
+        self.upstreams.retain(&former, &catalog);
     }
 }

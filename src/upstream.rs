@@ -9,6 +9,7 @@ pub mod discover;
 pub mod http;
 mod legs;
 pub mod sse;
+pub mod stdio;
 
 use net::span::Span;
 

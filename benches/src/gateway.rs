@@ -187,15 +187,26 @@ impl Gateway {
 
     /// Makes the request that carries a message with the token of the run.
     pub fn message(&self, path: &str, fields: &[(&str, &str)], body: &str) -> Vec<u8> {
-        let bearer = format!("Bearer {}", self.token);
-        let own = [("Authorization", bearer.as_str())];
-        let all: Vec<_> = own.iter().chain(&MESSAGE_FIELDS).chain(fields).copied().collect();
-        http::request("POST", path, self.address, &all, body)
+        message(self.address, &self.token, path, fields, body)
     }
 
     fn ask(&self, request: &[u8]) -> io::Result<Answer> {
         http::ask(self.address, request, ANSWER_WAIT_MAX)
     }
+}
+
+/// Makes the request that carries a message with a token.
+pub fn message(
+    target: SocketAddr,
+    token: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+    body: &str,
+) -> Vec<u8> {
+    let bearer = format!("Bearer {token}");
+    let own = [("Authorization", bearer.as_str())];
+    let all: Vec<_> = own.iter().chain(fields).copied().collect();
+    open_message(target, path, &all, body)
 }
 
 /// Makes the request that carries a message to a server that asks for no token.

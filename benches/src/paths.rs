@@ -1,17 +1,21 @@
-//! The parts of the path of a request, each as a closure that does one request's work.
+//! The path of a request and its parts, each as a closure that does one request's work.
 //!
 //! The instruction guard counts what the guarded ones execute, and the micro-benchmarks take the
 //! time of all of them: one list, so that both speak of the same work.
 
-use net::http1::{HeadLimits, RequestHead};
-use net::jsonrpc::{self, EnvelopeLimits, Message};
+mod parts;
+mod world;
 
-use crate::upstream::{Options, Request, Script};
+use world::{Upstreams, World};
+
+use crate::gateway::message;
+use crate::suite::cases::{LIST, call, modern_call, modern_fields};
+use crate::upstream::{REVISION_LEGACY, REVISION_MODERN};
 
 /// Does the work of one request; gives a number that depends on it.
 pub type Work = Box<dyn FnMut() -> usize>;
 
-/// A part of the path.
+/// A path, or a part of one.
 pub struct Path {
     /// Its name in the record and in the benchmarks.
     pub name: &'static str,
@@ -21,67 +25,63 @@ pub struct Path {
     pub prepare: fn() -> Work,
 }
 
-/// Every part.
+/// Every path and every part.
 pub const ALL: &[Path] = &[
-    Path { name: "head", is_guarded: true, prepare: head },
-    Path { name: "envelope of tools/list", is_guarded: true, prepare: envelope_of_list },
-    Path { name: "envelope of tools/call", is_guarded: true, prepare: envelope_of_call },
-    Path { name: "list splice", is_guarded: false, prepare: list_splice },
+    guarded("tools/list on /rpc", list_on_rpc),
+    guarded("tools/list on /mcp, legacy", list_on_mcp),
+    guarded("tools/call on /rpc", call_on_rpc),
+    guarded("tools/call on /mcp, legacy", call_legacy),
+    guarded("tools/call on /mcp, modern", call_modern),
+    part("head", parts::head),
+    part("envelope of tools/list", parts::envelope_of_list),
+    part("envelope of tools/call", parts::envelope_of_call),
+    part("token, seen before", parts::token_again),
+    part("token, at first sight", parts::token_first),
+    part("routing among 10 tools", parts::routing_few),
+    part("routing among 20,000 tools", parts::routing_many),
+    part("list splice", parts::list_splice),
 ];
 
-/// A request as a client of the modern revision sends it, with a token of usual length.
-const HEAD: &str = "POST /mcp HTTP/1.1\r\n\
-    Host: 127.0.0.1:4444\r\n\
-    Authorization: Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhZG1pbkBleGFtcGxlLmNvbSIs\
-    ImlzcyI6InJpbmd3YXkiLCJhdWQiOiJyaW5nd2F5LWFwaSIsImlhdCI6MTc5NTAwMDAwMCwianRpIjoiMTIzNDU2Nzg5MCJ9\
-    .c2lnbmF0dXJlLXNpZ25hdHVyZS1zaWduYXR1cmUtc2lnbmE\r\n\
-    Content-Type: application/json\r\n\
-    Accept: application/json, text/event-stream\r\n\
-    User-Agent: bench/1\r\n\
-    MCP-Protocol-Version: 2026-07-28\r\n\
-    Mcp-Method: tools/call\r\n\
-    Mcp-Name: bench-tool-0\r\n\
-    Content-Length: 298\r\n\r\n";
-const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
-const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"bench-tool-0","arguments":{"place":"Oslo","days":3},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}}}"#;
+/// Tools of the guarded paths: as many as in the cases that are compared with nginx.
+const TOOL_COUNT: usize = 20;
+/// The tool that is called, by the gateway's name.
+const TOOL: &str = "bench-tool-7";
 
-fn head() -> Work {
-    let mut head = RequestHead::default();
-    let limits = HeadLimits::default();
-    Box::new(move || {
-        let size = head.parse(HEAD.as_bytes(), &limits).expect("the head is valid");
-        size.expect("the head is whole") + head.path(HEAD.as_bytes()).len()
-    })
+const fn guarded(name: &'static str, prepare: fn() -> Work) -> Path {
+    Path { name, is_guarded: true, prepare }
 }
 
-fn envelope_of_list() -> Work {
-    envelope_of(LIST)
+const fn part(name: &'static str, prepare: fn() -> Work) -> Path {
+    Path { name, is_guarded: false, prepare }
 }
 
-fn envelope_of_call() -> Work {
-    envelope_of(CALL)
+fn list_on_rpc() -> Work {
+    whole("/rpc", Upstreams::Modern, &[], LIST)
 }
 
-fn envelope_of(text: &'static str) -> Work {
-    let limits = EnvelopeLimits::default();
-    Box::new(move || {
-        let message = Message::parse(text.as_bytes(), &limits).expect("the message is valid");
-        message.method().len() + message.params().map_or(0, str::len)
-    })
+fn list_on_mcp() -> Work {
+    whole("/mcp", Upstreams::Modern, &[("MCP-Protocol-Version", REVISION_LEGACY)], LIST)
 }
 
-/// Puts an id before a rendered list of 20 tools.
-fn list_splice() -> Work {
-    let mut rendered = Vec::new();
-    let request = Request { verb: "POST", body: LIST.as_bytes(), ..Request::default() };
-    Script::new(&Options::default()).answer(&request, &mut rendered);
-    let list = String::from_utf8(rendered).expect("the script writes text");
-    let mut out = Vec::new();
-    Box::new(move || {
-        out.clear();
-        jsonrpc::result(&mut out, "12345", &list);
-        out.len()
-    })
+fn call_on_rpc() -> Work {
+    whole("/rpc", Upstreams::Modern, &[], &call(TOOL, ""))
+}
+
+fn call_legacy() -> Work {
+    let fields = [("MCP-Protocol-Version", REVISION_LEGACY)];
+    whole("/mcp", Upstreams::Legacy, &fields, &call(TOOL, ""))
+}
+
+fn call_modern() -> Work {
+    debug_assert_eq!(modern_fields(TOOL)[0].1, REVISION_MODERN);
+    whole("/mcp", Upstreams::Modern, &modern_fields(TOOL), &modern_call(TOOL))
+}
+
+/// The whole path, from the bytes of a request to the bytes of its answer.
+fn whole(path: &str, upstreams: Upstreams, fields: &[(&str, &str)], body: &str) -> Work {
+    let mut world = World::new(TOOL_COUNT, upstreams);
+    let request = message(world::HOST, &world.token(), path, fields, body);
+    Box::new(move || world.answer(&request))
 }
 
 #[cfg(test)]
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_part_does_the_same_work_each_time() {
+    fn every_path_does_the_same_work_each_time() {
         for path in ALL {
             let mut work = (path.prepare)();
             let first = work();
@@ -99,7 +99,18 @@ mod tests {
     }
 
     #[test]
-    fn the_body_has_the_size_that_the_head_says() {
-        assert!(HEAD.contains(&format!("Content-Length: {}\r\n", CALL.len())), "{}", CALL.len());
+    fn the_guarded_paths_end_in_the_answers_that_the_gateway_gives() {
+        for (body, fields, expected) in [
+            (LIST.to_owned(), vec![], r#""tools":[{"name":"bench-tool-0","title":"Tool 0""#),
+            (call(TOOL, ""), vec![], r#""structuredContent":{"temperature":21.5"#),
+            (modern_call(TOOL), modern_fields(TOOL).to_vec(), r#""resultType":"complete""#),
+        ] {
+            let mut world = World::new(TOOL_COUNT, Upstreams::Modern);
+            let request = message(world::HOST, &world.token(), "/mcp", &fields, &body);
+            let answer = world.answer_text(&request);
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+            assert!(answer.contains(r#"{"jsonrpc":"2.0","id":1,"result":{"#), "{answer}");
+            assert!(answer.contains(expected), "{answer}");
+        }
     }
 }

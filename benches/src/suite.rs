@@ -1,6 +1,6 @@
 //! The measurements of `make bench`, in the order they are made.
 
-mod cases;
+pub(crate) mod cases;
 mod idle;
 mod measure;
 

@@ -12,8 +12,8 @@ use std::io;
 use std::net::SocketAddr;
 
 pub use listener::{serve, spawn};
-pub use script::Script;
-pub use wire::{Request, parse};
+pub use script::{Script, tool_definition};
+pub use wire::{Malformed, Request, parse};
 
 /// The newest legacy revision of MCP, which begins with `initialize`.
 pub const REVISION_LEGACY: &str = "2025-11-25";

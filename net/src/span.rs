@@ -13,28 +13,24 @@ pub struct Span {
 }
 
 impl Span {
-    /// A span from `start` up to, not including, `end`.
-    ///
-    /// # Panics
-    ///
-    /// If an offset is 4 GiB or more: the callers bound their input far below.
-    #[inline]
+    /// A span from `start` up to, not including, `end`, both below [`Span::SIZE_MAX`].
+    #[inline(always)]
     pub fn new(start: usize, end: usize) -> Span {
-        debug_assert!(start <= end);
-        let offset = |value| u32::try_from(value).expect("input is bounded far below 4 GiB");
-        Span { start: offset(start), end: offset(end) }
+        debug_assert!(start <= end && end <= Span::SIZE_MAX);
+        Span { start: start as u32, end: end as u32 }
     }
 
-    /// The span of `part`, which must be a slice out of `whole`.
+    /// The longest buffer that spans can point into. Parsers check it once, where input enters.
+    pub const SIZE_MAX: usize = u32::MAX as usize;
+
+    /// Checks that spans can point into `buffer`.
     ///
     /// # Panics
     ///
-    /// If `part` lies elsewhere.
-    #[inline]
-    pub fn of(part: &[u8], whole: &[u8]) -> Span {
-        let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
-        assert!(start <= whole.len() && part.len() <= whole.len() - start);
-        Span::new(start, start + part.len())
+    /// If they cannot: limits of sizes are far below 4 GiB.
+    #[inline(always)]
+    pub fn check(buffer: &[u8]) {
+        assert!(buffer.len() <= Span::SIZE_MAX, "input is bounded far below 4 GiB");
     }
 
     /// The bytes at this place of `buffer`.
@@ -81,18 +77,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_a_part_in_its_whole() {
-        let whole = b"one two";
-        let span = Span::of(&whole[4..], whole);
-        assert_eq!(span, Span { start: 4, end: 7 });
-        assert_eq!(span.of_bytes(whole), b"two");
+    fn a_span_is_a_place_in_any_buffer_of_the_same_bytes() {
+        let span = Span::new(4, 7);
+        assert_eq!(span.of_bytes(b"one two"), b"two");
+        assert_eq!(span.of_text("one two"), "two");
+        assert_eq!((span.len(), span.is_empty()), (3, false));
         assert_eq!(span.shifted(3), Span { start: 7, end: 10 });
-    }
-
-    #[test]
-    #[should_panic(expected = "assertion failed")]
-    fn refuses_a_part_of_another_buffer() {
-        let (whole, other) = ([0u8; 4], [0u8; 4]);
-        Span::of(&other, &whole);
     }
 }

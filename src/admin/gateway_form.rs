@@ -96,12 +96,13 @@ impl Form {
         }
         self.ownership.apply(&mut gateway.ownership, fields);
         if let Some(auth) = self.auth {
-            draft.headers_are_new = true;
+            // What was sent back as it was read stays sealed as it is.
+            draft.headers_are_new = auth.headers != draft.headers || auth.kind.is_none();
             gateway.auth_type = auth.kind;
             draft.headers = auth.headers;
         }
         if let Some(environment) = self.environment {
-            draft.environment_is_new = true;
+            draft.environment_is_new = environment != draft.environment || environment.is_empty();
             draft.environment = environment;
         }
         draft.aim(
@@ -177,6 +178,7 @@ impl Draft {
         }
         self.gateway.url = None;
         self.gateway.transport = Transport::Stdio;
+        self.transport_is_open = false;
         if !self.headers.is_empty() {
             fields.hidden_error("auth_type", "A command has no headers; pass secrets in env");
         }
@@ -205,11 +207,11 @@ impl Draft {
             None => {}
         }
         self.gateway.command.clear();
-        match transport {
-            Some(Some(transport)) => self.gateway.transport = transport,
-            Some(None) => self.transport_is_open = true,
-            None => self.transport_is_open = is_moved,
-        }
+        self.transport_is_open = match transport {
+            Some(transport) => transport.is_none(),
+            None => is_moved,
+        };
+        self.gateway.transport = transport.flatten().unwrap_or(self.gateway.transport);
     }
 
     /// Whether the upstream has to be asked anew, since it is reached otherwise than before.

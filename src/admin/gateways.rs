@@ -49,7 +49,6 @@ pub async fn create<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure>
     let mut gateway = Gateway { id: new_id(), audit: author.made("api"), ..Gateway::default() };
     gateway.ownership.owner_email = author.email.clone();
     let mut draft = Draft::new(gateway);
-    draft.transport_is_open = true;
     read_into(ask, &mut draft, None)?;
     refuse_twin(&ask.backend.catalog(), &draft.gateway)?;
     let inventory = discover(ask.backend, &mut draft).await?;

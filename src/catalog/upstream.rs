@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use storage::record::Gateway;
 
 /// An upstream of the catalog. Its secrets stay in memory and out of every log.
+#[derive(Clone)]
 pub struct Upstream {
     /// The stored record.
     pub record: Arc<Gateway>,

@@ -139,7 +139,8 @@ pub fn check_param_headers(
         let value = param_headers::value_of(annotation, arguments.unwrap_or("{}"));
         match value.map_err(|error| invalid(&error.to_string()))? {
             Some(value) => {
-                if !header_agrees(headers, &name, |sent| annotation.agrees(sent, &value))? {
+                let agrees = header_agrees(headers, &name, |sent| annotation.agrees(sent, &value))?;
+                if !agrees {
                     return Err(mismatch(&name));
                 }
             }

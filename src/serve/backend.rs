@@ -50,7 +50,7 @@ impl admin::Backend for Backend<'_> {
     }
 
     async fn discover(&self, upstream: &Upstream) -> Result<Inventory, Failure> {
-        self.shard.upstreams.discover(upstream).await
+        self.shard.upstreams.discover(&Arc::new(upstream.clone())).await
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -8,14 +8,15 @@ use net::tls::Connector;
 use storage::record::{Era, ProtocolPin, Transport};
 
 use super::{
-    Answer, Outgoing, Relay,
+    Answer, Outcome, Outgoing, Relay,
     address::{self, AddressPolicy},
-    discover::{self, Introduction, Requester, Verdict},
+    discover::{self, DiscoverLimits, Handshake, Requester, Verdict},
     http::{HttpLeg, LegLimits, Resolver, Setup},
+    stdio::{self, Post, StdioHost, StdioLeg, StdioLimits, StdioMail},
 };
 use crate::{
     catalog::{Catalog, Upstream, inventory::Inventory},
-    failure::{Failure, UpstreamKind},
+    failure::{Failure, UpstreamFailure, UpstreamKind},
     settings::Settings,
 };
 
@@ -26,7 +27,9 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Upstreams {
     limits: LegLimits,
     policy: AddressPolicy,
-    discover_within: Duration,
+    discovery: DiscoverLimits,
+    host: Rc<StdioHost>,
+    couriers: Vec<Rc<dyn Post>>,
     system_roots: RefCell<Option<Connector>>,
     legs: RefCell<AHashMap<Box<str>, Entry>>,
 }
@@ -41,11 +44,14 @@ struct Entry {
 pub enum Leg {
     /// Streamable HTTP.
     Http(HttpLeg),
+    /// A child process.
+    Stdio(Rc<StdioLeg>),
 }
 
 impl Upstreams {
-    /// Makes the ways of a shard; nothing is connected yet.
-    pub fn new(settings: &Settings) -> Upstreams {
+    /// Makes the ways of a shard; nothing is connected yet. `couriers` lead to the mailbox of every
+    /// shard, in their order: a child process belongs to one of them.
+    pub fn new(settings: &Settings, couriers: Vec<Rc<dyn Post>>) -> Upstreams {
         let upstreams = &settings.upstreams;
         Upstreams {
             limits: LegLimits {
@@ -61,7 +67,18 @@ impl Upstreams {
                 allow_localhost: settings.localhost_allowed(),
                 allow_private: settings.private_networks_allowed(),
             },
-            discover_within: upstreams.request_timeout,
+            discovery: DiscoverLimits {
+                within: upstreams.request_timeout,
+                ..DiscoverLimits::default()
+            },
+            host: StdioHost::new(StdioLimits {
+                line_size_max: upstreams.answer_size_max,
+                start_within: upstreams.request_timeout,
+                restart_delay_min: upstreams.restart_delay_min,
+                restart_delay_max: upstreams.restart_delay_max,
+                ..StdioLimits::default()
+            }),
+            couriers,
             system_roots: RefCell::default(),
             legs: RefCell::default(),
         }
@@ -69,7 +86,16 @@ impl Upstreams {
 
     /// Drops the legs of upstreams that are gone or are reached otherwise now; what is in flight on
     /// them runs to its end.
-    pub fn retain(&self, catalog: &Catalog) {
+    pub fn retain(&self, former: &Catalog, catalog: &Catalog) {
+        for upstream in former.upstreams() {
+            let id = upstream.record.id.as_str();
+            let serves = |now: &Arc<Upstream>| {
+                now.record.enabled && now.record.transport == Transport::Stdio
+            };
+            if serves(upstream) && !catalog.upstream(id).is_some_and(serves) {
+                self.host.take(StdioMail::Retire { upstream_id: id.to_owned(), done: None });
+            }
+        }
         let mut legs = self.legs.borrow_mut();
         legs.retain(|id, entry| {
             catalog.upstream(id).is_some_and(|upstream| same_way(upstream, &entry.upstream))
@@ -84,26 +110,29 @@ impl Upstreams {
         {
             return Ok(entry.leg.clone());
         }
-        let era = era_of(upstream);
-        let leg = self.open(upstream, upstream.record.transport, era)?;
+        let leg = self.open(upstream, upstream.record.transport, era_of(upstream))?;
         let entry = Entry { upstream: upstream.clone(), leg: leg.clone() };
         legs.insert(upstream.record.id.as_str().into(), entry);
         Ok(leg)
     }
 
     /// Makes a leg of its own, as discovery needs one.
-    pub(super) fn open(
+    fn open(
         &self,
-        upstream: &Upstream,
+        upstream: &Arc<Upstream>,
         transport: Transport,
         era: Era,
     ) -> Result<Leg, Failure> {
-        let setup = self.setup(upstream)?;
         match transport {
             Transport::StreamableHttp | Transport::Http => {
-                Ok(Leg::Http(HttpLeg::new(upstream, era, setup)?))
+                Ok(Leg::Http(HttpLeg::new(upstream, era, self.setup(upstream)?)?))
             }
-            Transport::Sse | Transport::Stdio => {
+            Transport::Stdio => {
+                let owner = stdio::owner(&upstream.record.id, self.couriers.len());
+                let courier = self.couriers[owner].clone();
+                Ok(Leg::Stdio(Rc::new(StdioLeg::new(upstream.clone(), courier))))
+            }
+            Transport::Sse => {
                 let detail = "its transport is not spoken";
                 let name = &upstream.record.name;
                 Err(Failure::upstream(name, UpstreamKind::Refused, detail, false))
@@ -146,8 +175,14 @@ impl Upstreams {
         })
     }
 
+    /// Takes mail for the children that this shard owns.
+    pub fn take_mail(&self, mail: StdioMail) {
+        self.host.take(mail);
+    }
+
     /// Ends sessions and children.
     pub async fn close(&self) {
+        self.host.stop().await;
         let legs: Vec<Leg> = self.legs.borrow_mut().drain().map(|(_, entry)| entry.leg).collect();
         for leg in legs {
             leg.close().await;
@@ -175,23 +210,33 @@ impl Leg {
     pub async fn request(&self, outgoing: &Outgoing<'_>) -> Result<Answer, Failure> {
         match self {
             Leg::Http(leg) => leg.request(outgoing).await,
+            Leg::Stdio(leg) => leg.request(outgoing).await,
         }
     }
 
-    /// The raw result of `initialize`, as far as the upstream knows one.
-    async fn initialize_result(&self, within: Duration) -> Result<Option<String>, Failure> {
+    /// What the upstream said of itself in the handshake of its legacy era, or at its start.
+    async fn handshake(&self, name: &str, within: Duration) -> Result<Handshake, Failure> {
         let raw = match self {
             Leg::Http(leg) => leg.initialize_result(within).await?,
+            Leg::Stdio(leg) => return leg.handshake(within).await,
         };
-        Ok(raw.map(|raw| String::from_utf8_lossy(&raw).into_owned()))
+        // Servers that know no `initialize` are taken for legacy ones that said nothing.
+        let raw = raw.unwrap_or_else(|| NO_HANDSHAKE.as_bytes().to_vec());
+        let read = std::str::from_utf8(&raw).map_err(|error| error.to_string());
+        read.and_then(Handshake::from_initialize)
+            .map_err(|detail| Failure::upstream(name, UpstreamKind::Nonsense, detail, false))
     }
 
     async fn close(&self) {
         match self {
             Leg::Http(leg) => leg.close().await,
+            Leg::Stdio(_) => {}
         }
     }
 }
+
+/// What stands for the handshake of a server that has none.
+const NO_HANDSHAKE: &str = r#"{"protocolVersion":"2025-03-26","capabilities":{}}"#;
 
 /// The era to speak: pinned, else found, else the one that every server speaks.
 fn era_of(upstream: &Upstream) -> Era {
@@ -215,9 +260,19 @@ fn same_way(one: &Upstream, other: &Upstream) -> bool {
         && a.name == b.name
 }
 
-impl Requester for Leg {
+/// A leg whose handshake is done.
+struct Greeted {
+    leg: Leg,
+    handshake: Handshake,
+}
+
+impl Requester for Greeted {
+    async fn handshake(&self, _: Duration) -> Result<Handshake, Failure> {
+        Ok(self.handshake.clone())
+    }
+
     async fn request(&self, outgoing: &Outgoing<'_>) -> Result<Answer, Failure> {
-        Leg::request(self, outgoing).await
+        self.leg.request(outgoing).await
     }
 }
 
@@ -228,39 +283,88 @@ impl Upstreams {
     /// # Errors
     ///
     /// An upstream failure that says what was tried and what came back.
-    pub async fn discover(&self, upstream: &Upstream) -> Result<Inventory, Failure> {
-        let name = &upstream.record.name;
-        let within = self.discover_within;
-        let (leg, introduction) = self.introduce(upstream).await?;
-        let outcome = discover::inventory(&leg, name, introduction, within).await;
-        leg.close().await;
+    pub async fn discover(&self, upstream: &Arc<Upstream>) -> Result<Inventory, Failure> {
+        let outcome = match self.greet(upstream).await {
+            Ok(greeted) => {
+                let name = &upstream.record.name;
+                let outcome = discover::discover(&greeted, name, &self.discovery).await;
+                greeted.leg.close().await;
+                outcome
+            }
+            Err(failure) => Err(failure),
+        };
+        if outcome.is_err() && upstream.record.transport == Transport::Stdio {
+            let owner = stdio::owner(&upstream.record.id, self.couriers.len());
+            let upstream_id = upstream.record.id.clone();
+            let _ = self.couriers[owner].post(StdioMail::Retire { upstream_id, done: None });
+        }
         outcome
     }
 
-    /// Opens the conversation: probes the era unless it is pinned.
-    async fn introduce(&self, upstream: &Upstream) -> Result<(Leg, Introduction), Failure> {
-        let (name, within) = (&upstream.record.name, self.discover_within);
-        let transport = upstream.record.transport;
-        let pin = upstream.record.protocol;
-        if pin != ProtocolPin::Legacy && transport != Transport::Sse {
+    /// Opens the conversation: probes the era unless it is pinned. A child is probed by its owner.
+    async fn greet(&self, upstream: &Arc<Upstream>) -> Result<Greeted, Failure> {
+        let (name, within) = (&upstream.record.name, self.discovery.within);
+        let (transport, pin) = (upstream.record.transport, upstream.record.protocol);
+        let is_http = matches!(transport, Transport::StreamableHttp | Transport::Http);
+        if pin != ProtocolPin::Legacy && is_http {
             let leg = self.open(upstream, transport, Era::Modern)?;
-            match discover::probe(&leg, name, within).await {
-                Ok(Some(raw)) => return Ok((leg, Introduction { era: Era::Modern, raw })),
-                Ok(None) if pin == ProtocolPin::Modern => {
-                    let detail = "it does not speak the revision that it is pinned to";
-                    return Err(Failure::upstream(name, UpstreamKind::Nonsense, detail, false));
-                }
-                Err(failure)
-                    if pin == ProtocolPin::Modern
-                        || discover::judge(&failure) != Verdict::Legacy =>
-                {
-                    return Err(failure);
-                }
-                Ok(None) | Err(_) => {}
+            if let Some(handshake) = probe(&leg, name, within).await? {
+                return Ok(Greeted { leg, handshake });
+            }
+            if pin == ProtocolPin::Modern {
+                let detail = "it does not speak the stateless revision that it is pinned to";
+                return Err(Failure::upstream(name, UpstreamKind::Nonsense, detail, false));
             }
         }
         let leg = self.open(upstream, transport, Era::Legacy)?;
-        let raw = leg.initialize_result(within).await?.unwrap_or_else(|| "{}".to_owned());
-        Ok((leg, Introduction { era: Era::Legacy, raw }))
+        let handshake = leg.handshake(name, within).await?;
+        Ok(Greeted { leg, handshake })
+    }
+}
+
+/// Asks by `server/discover` whether an HTTP upstream is modern; `None` if it is not.
+async fn probe(leg: &Leg, name: &str, within: Duration) -> Result<Option<Handshake>, Failure> {
+    let outgoing = Outgoing {
+        method: "server/discover",
+        params: b"{}",
+        edits: Vec::new(),
+        meta: None,
+        progress_token: None,
+        name: None,
+        param_headers: Vec::new(),
+        modern: false,
+        within,
+    };
+    let verdict = match leg.request(&outgoing).await {
+        Ok(Answer::Whole(reply)) => {
+            let raw = String::from_utf8_lossy(reply.raw()).into_owned();
+            discover::judge_discover(reply.outcome, &raw)
+        }
+        Ok(Answer::Stream(_)) => Verdict::Legacy,
+        Err(failure) => match &failure {
+            Failure::Protocol(error) => {
+                let raw = serde_json::json!({"code": error.code, "message": error.message});
+                discover::judge_discover(Outcome::Error, &raw.to_string())
+            }
+            Failure::Upstream(UpstreamFailure { kind: UpstreamKind::Status(status), .. }) => {
+                match (status, discover::judge_probe(*status, b"")) {
+                    // Who asks is the question there, not what is spoken.
+                    (401 | 403 | 407, _) | (_, Verdict::Hopeless(_)) => return Err(failure),
+                    (_, verdict) => verdict,
+                }
+            }
+            Failure::Upstream(UpstreamFailure {
+                kind: UpstreamKind::Nonsense | UpstreamKind::SessionLost,
+                ..
+            }) => Verdict::Legacy,
+            _ => return Err(failure),
+        },
+    };
+    match verdict {
+        Verdict::Modern(handshake) => Ok(Some(handshake)),
+        Verdict::Legacy => Ok(None),
+        Verdict::Hopeless(detail) => {
+            Err(Failure::upstream(name, UpstreamKind::Nonsense, detail, false))
+        }
     }
 }

@@ -92,8 +92,10 @@ fn sends_again_what_an_upstream_that_had_closed_never_read() {
     let upstream = Faulty::legacy();
     gateway.add(&upstream.registration("up"));
     for round in 1..=20 {
+        let closed = upstream.closed_count();
         let left = call(&gateway, "then-close", json!({}));
         assert_eq!(left["result"]["content"][0]["text"], "goodbye", "{left}");
+        upstream.wait_for_closed(closed + 1);
         let echo = call(&gateway, "echo", json!({ "round": round }));
         assert_eq!(echo["result"]["structuredContent"]["round"], round, "{echo}");
         assert_eq!(upstream.call_count("echo"), round, "sent twice in round {round}");

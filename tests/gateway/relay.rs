@@ -14,10 +14,25 @@ fn relays_a_result_byte_for_byte() {
     let (old, new) = (Faulty::legacy(), Faulty::modern());
     gateway.add(&old.registration("old"));
     gateway.add(&new.registration("new"));
-    for name in ["old-faithful", "new-faithful"] {
-        let params = json!({ "name": name, "arguments": {} });
-        let answer = gateway.post("/rpc", &envelope("tools/call", &params)).expect(200);
-        assert!(answer.text().contains(FAITHFUL.trim()), "{name}: {}", answer.text());
+    let (legacy, modern) = (Client::legacy(&gateway, "/mcp"), Client::modern(&gateway, "/mcp"));
+    for (client, name) in [(&legacy, "old-faithful"), (&modern, "new-faithful")] {
+        let answer =
+            client.send("tools/call", json!({ "name": name, "arguments": {} })).expect(200);
+        assert!(answer.text().contains(FAITHFUL), "{name}: {}", answer.text());
+    }
+    // Where the eras differ, members come and go; those that stay keep their bytes.
+    for (client, name) in [(&modern, "old-faithful"), (&legacy, "new-faithful")] {
+        let answer =
+            client.send("tools/call", json!({ "name": name, "arguments": {} })).expect(200);
+        for member in [
+            r#"[{"type":"text","text":"\u00e9\/ é \ud83d\ude00","x-unknown":{"b":1,"a":[]}}"#,
+            r#"{"big":12345678901234567890123,"tiny":-0.0,"list":[1, 2,3]}"#,
+            "1.50e+2",
+            r#""vendor.example/x":"kept""#,
+            r#"{"deep":[[[]]]}"#,
+        ] {
+            assert!(answer.text().contains(member), "{name}: {member} not in {}", answer.text());
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use crate::upstream::{REVISION_LEGACY, REVISION_MODERN};
 
 /// The first tool of the upstream, by its own name.
 const UPSTREAM_TOOL: &str = "tool_0";
-const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
+/// The message that asks for the list.
+pub(crate) const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
 
 /// A case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,18 +126,21 @@ pub fn nginx_request(target: SocketAddr, kind: Kind) -> Vec<u8> {
     }
 }
 
-fn modern_fields(tool: &str) -> [(&str, &str); 3] {
+/// The fields of a modern call.
+pub(crate) fn modern_fields(tool: &str) -> [(&str, &str); 3] {
     [("MCP-Protocol-Version", REVISION_MODERN), ("Mcp-Method", "tools/call"), ("Mcp-Name", tool)]
 }
 
-fn modern_call(tool: &str) -> String {
+/// A call with the `_meta` of the modern revision.
+pub(crate) fn modern_call(tool: &str) -> String {
     let meta = format!(
         r#","_meta":{{"io.modelcontextprotocol/protocolVersion":"{REVISION_MODERN}","io.modelcontextprotocol/clientInfo":{{"name":"bench","version":"1"}},"io.modelcontextprotocol/clientCapabilities":{{}}}}"#
     );
     call(tool, &meta)
 }
 
-fn call(tool: &str, more: &str) -> String {
+/// A call; `more` stands behind the arguments.
+pub(crate) fn call(tool: &str, more: &str) -> String {
     format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{{"place":"Oslo","days":3}}{more}}}}}"#
     )

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use crate::account::Memory;
 use crate::http;
 
-/// Memory counts as settled when it is the same for this long.
-const SETTLED_AFTER: Duration = Duration::from_secs(1);
+/// Memory counts as settled when it is the same for this long: allocators give back what is free
+/// in steps, within 10 seconds by jemalloc's default.
+const SETTLED_AFTER: Duration = Duration::from_secs(4);
 /// How long to wait for that.
-const SETTLE_WAIT_MAX: Duration = Duration::from_secs(15);
+const SETTLE_WAIT_MAX: Duration = Duration::from_secs(20);
 /// The pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 

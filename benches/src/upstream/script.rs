@@ -182,7 +182,7 @@ impl Script {
 /// Renders a page of tools, each about 400 bytes.
 fn render_page(first: usize, page_size: usize, tool_count: usize) -> String {
     let end = (first + page_size).min(tool_count);
-    let tools: Vec<_> = (first..end).map(render_tool).collect();
+    let tools: Vec<_> = (first..end).map(tool_definition).collect();
     let tools = tools.join(",");
     if end < tool_count {
         let next = end / page_size;
@@ -191,7 +191,8 @@ fn render_page(first: usize, page_size: usize, tool_count: usize) -> String {
     format!(r#""tools":[{tools}]"#)
 }
 
-fn render_tool(number: usize) -> String {
+/// The object that describes a tool, as the upstream lists it.
+pub fn tool_definition(number: usize) -> String {
     format!(
         r#"{{"name":"{TOOL_PREFIX}{number}","title":"Tool {number}","description":"Looks up the current weather at a place, given by name or by \"latitude,longitude\", and returns temperature and wind.","inputSchema":{{"type":"object","properties":{{"place":{{"type":"string","description":"Where to look"}},"days":{{"type":"integer","minimum":1,"maximum":14}}}},"required":["place"]}},"annotations":{{"readOnlyHint":true}}}}"#
     )

@@ -56,8 +56,6 @@ pub(super) struct Link {
     pub(super) head: ResponseHead,
     /// Exchanges that it has carried.
     pub(super) served_count: u32,
-    /// When it was given back, by the shard's coarse clock.
-    idle_since_ms: u64,
     /// When it is too old to be used again.
     idle_until_ms: u64,
 }
@@ -155,7 +153,6 @@ impl Shared {
                 connection,
                 head: ResponseHead::default(),
                 served_count: 0,
-                idle_since_ms: 0,
                 idle_until_ms: 0,
             })),
             Err(tried) => Err(ClientError::new(Cause::Connect(tried), Progress::Unsent)),
@@ -173,8 +170,8 @@ impl Shared {
         }
         link.connection.watch().disarm();
         link.served_count = link.served_count.saturating_add(1);
-        link.idle_since_ms = watch::clock_ms();
-        link.idle_until_ms = link.idle_since_ms.saturating_add(idle_within.as_millis() as u64);
+        let now_ms = watch::clock_ms();
+        link.idle_until_ms = now_ms.saturating_add(idle_within.as_millis() as u64);
         self.idle.borrow_mut().push(link);
         if !self.reaping.replace(true) {
             task::spawn(reap(Rc::downgrade(self), self.limits.idle_within));
@@ -201,15 +198,10 @@ impl Shared {
 impl Link {
     /// Whether the server most likely still reads from it.
     ///
-    /// Asking the kernel costs a system call. It is left out for a connection that carried more
-    /// than one exchange, so that its server is known to keep connections, and rested for less
-    /// than a tick of the clock.
+    /// Asking the kernel costs a system call, and saves the call that would have been written to a
+    /// server that had closed: nobody could tell whether it was executed.
     fn is_usable(&self, now_ms: u64) -> bool {
-        if now_ms >= self.idle_until_ms {
-            return false;
-        }
-        let is_proven = self.served_count > 1 && now_ms == self.idle_since_ms;
-        is_proven || self.connection.watch().is_quiet()
+        now_ms < self.idle_until_ms && self.connection.watch().is_quiet()
     }
 }
 

@@ -1,6 +1,7 @@
 //! How long a body is: the rules against smuggling (RFC 9112 §6, §11.2).
 
 use crate::error::HeadError;
+use crate::http1::fields::{Field, tag};
 
 /// How the end of a body is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,15 +31,26 @@ pub(super) struct Hints {
 
 impl Hints {
     /// Takes note of a field, if it is one that rules body or connection.
-    #[inline]
-    pub(super) fn note(&mut self, name: &str, value: &[u8]) -> Result<(), HeadError> {
-        match name.len() {
-            6 if name.eq_ignore_ascii_case("expect") => {
+    #[inline(always)]
+    pub(super) fn note(&mut self, field: &Field<'_>, bytes: &[u8]) -> Result<(), HeadError> {
+        const EXPECT: u32 = tag(b"expect");
+        const CONNECTION: u32 = tag(b"connection");
+        const LENGTH: u32 = tag(b"content-length");
+        const ENCODING: u32 = tag(b"transfer-encoding");
+        match field.tag {
+            CONNECTION if field.is(b"connection") => {
+                self.note_connection(field.value.of_bytes(bytes));
+            }
+            LENGTH if field.is(b"content-length") => {
+                self.note_length(field.value.of_bytes(bytes))?;
+            }
+            ENCODING if field.is(b"transfer-encoding") => {
+                self.note_encoding(field.value.of_bytes(bytes))?;
+            }
+            EXPECT if field.is(b"expect") => {
+                let value = field.value.of_bytes(bytes);
                 self.has_continue |= value.eq_ignore_ascii_case(b"100-continue");
             }
-            10 if name.eq_ignore_ascii_case("connection") => self.note_connection(value),
-            14 if name.eq_ignore_ascii_case("content-length") => self.note_length(value)?,
-            17 if name.eq_ignore_ascii_case("transfer-encoding") => self.note_encoding(value)?,
             _ => {}
         }
         Ok(())
@@ -75,7 +87,13 @@ impl Hints {
         Ok(())
     }
 
+    #[inline]
     fn note_connection(&mut self, value: &[u8]) {
+        // What nearly all clients send.
+        if value == b"keep-alive" {
+            self.has_keep_alive = true;
+            return;
+        }
         for option in value.split(|byte| *byte == b',') {
             let option = option.trim_ascii();
             self.has_close |= option.eq_ignore_ascii_case(b"close");

@@ -1,11 +1,10 @@
 //! The head of a request: bytes to places in the buffer, checked for everything that two readers
 //! might read in two ways (RFC 9112 §2 to §6).
 
-use std::mem::MaybeUninit;
-
 use crate::Span;
 use crate::error::HeadError;
-use crate::http1::fields::{FIELD_COUNT_CAP, Fields};
+use crate::http1::encode::is_token;
+use crate::http1::fields::{Fields, tag};
 use crate::http1::framing::{Framing, Hints};
 use crate::http1::lines::{self, Progress};
 use crate::http1::target::{self, Target};
@@ -15,9 +14,9 @@ use crate::http1::target::{self, Target};
 pub struct HeadLimits {
     /// Most bytes of the whole head, blank line included.
     pub head_size_max: usize,
-    /// Most header fields, at most [`FIELD_COUNT_CAP`].
+    /// Most header fields.
     pub field_count_max: usize,
-    /// Most bytes of one field, name and value together.
+    /// Most bytes of one field's line, at most 65,535.
     pub field_size_max: usize,
     /// Most bytes of a request target.
     pub target_size_max: usize,
@@ -34,6 +33,9 @@ impl Default for HeadLimits {
         }
     }
 }
+
+/// The longest method that is taken for one; `UPDATEREDIRECTREF` is the longest with a name.
+const METHOD_SIZE_MAX: usize = 24;
 
 /// A request method.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,9 +85,13 @@ pub enum Version {
 }
 
 impl Version {
-    #[inline]
-    pub(super) fn from_minor(minor: Option<u8>) -> Version {
-        if minor == Some(0) { Version::Http10 } else { Version::Http11 }
+    /// The version that a line ends with, and the line before it; none for other versions.
+    #[inline(always)]
+    pub(super) fn strip(line: &[u8]) -> Option<(&[u8], Version)> {
+        if let Some(rest) = line.strip_suffix(b" HTTP/1.1") {
+            return Some((rest, Version::Http11));
+        }
+        Some((line.strip_suffix(b" HTTP/1.0")?, Version::Http10))
     }
 }
 
@@ -120,66 +126,71 @@ impl RequestHead {
     /// nobody can say where the next request begins.
     #[inline]
     pub fn parse(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
+        let line_size_max = METHOD_SIZE_MAX + 1 + limits.target_size_max + " HTTP/1.1\r".len();
         if !self.progress.is_worth_a_look(bytes) {
-            return lines::check_growth(bytes, limits).map(|()| None);
+            return lines::check_growth(bytes, limits, line_size_max).map(|()| None);
         }
-        let result = self.read(bytes, limits);
-        match result {
-            Ok(None) => self.progress.wait(bytes),
-            _ => self.progress.reset(),
-        }
+        let result = match self.read(bytes, limits) {
+            Ok(None) => lines::check_growth(bytes, limits, line_size_max).map(|()| None),
+            Err(error) => Err(lines::explain(error, bytes)),
+            complete => complete,
+        };
+        self.progress.note(bytes, result);
         result
     }
 
     fn read(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
-        let mut headers = [const { MaybeUninit::uninit() }; FIELD_COUNT_CAP];
-        let headers = &mut headers[..limits.field_count_max.min(FIELD_COUNT_CAP)];
-        let mut request = httparse::Request::new(&mut []);
-        let result = request.parse_with_uninit_headers(bytes, headers);
-        let Some(size) = lines::outcome(result, bytes, limits)? else { return Ok(None) };
-        self.read_first_line(bytes, &request, limits)?;
-        lines::check_ends(bytes, self.method_place.start as usize, size)?;
-        self.read_fields(bytes, request.headers, limits)?;
-        Ok(Some(size))
+        Span::check(bytes);
+        let Some(first) = lines::first(bytes)? else { return Ok(None) };
+        self.read_first_line(bytes, first, limits)?;
+        self.fields.clear();
+        self.host = None;
+        let mut hints = Hints::default();
+        let mut at = first.end as usize + 2;
+        while !lines::is_blank(bytes, at)? {
+            let Some(field) = self.fields.push(bytes, at, limits)? else { return Ok(None) };
+            if field.tag == tag(b"host") && field.is(b"host") {
+                self.read_host(bytes, field.value)?;
+            }
+            hints.note(&field, bytes)?;
+            at = field.end + 2;
+        }
+        let size = lines::size(bytes, at, limits)?;
+        if size.is_some() {
+            self.conclude(&hints)?;
+        }
+        Ok(size)
     }
 
+    /// Method, target and version; every byte of them is checked.
     #[inline]
     fn read_first_line(
         &mut self,
         bytes: &[u8],
-        request: &httparse::Request<'_, '_>,
+        place: Span,
         limits: &HeadLimits,
     ) -> Result<(), HeadError> {
-        let method = request.method.unwrap_or_default().as_bytes();
-        let target = request.path.unwrap_or_default().as_bytes();
+        let line = place.of_bytes(bytes);
+        let (line, version) = Version::strip(line).ok_or(HeadError::FirstLine)?;
+        let space = line.iter().position(|byte| *byte == b' ').ok_or(HeadError::FirstLine)?;
+        let (method, target) = (&line[..space], &line[space + 1..]);
+        self.method = Method::parse(method);
+        if self.method == Method::Other && (method.len() > METHOD_SIZE_MAX || !is_token(method)) {
+            return Err(HeadError::FirstLine);
+        }
         if target.len() > limits.target_size_max {
             return Err(HeadError::TargetTooLong);
         }
-        self.method = Method::parse(method);
-        self.method_place = Span::of(method, bytes);
-        self.target_place = Span::of(target, bytes);
+        let start = place.start as usize;
+        self.method_place = Span::new(start, start + space);
+        self.target_place = Span::new(start + space + 1, start + line.len());
         self.target = target::parse(bytes, self.target_place, self.method)?;
-        self.version = Version::from_minor(request.version);
+        self.version = version;
         Ok(())
     }
 
     #[inline]
-    fn read_fields(
-        &mut self,
-        bytes: &[u8],
-        headers: &[httparse::Header<'_>],
-        limits: &HeadLimits,
-    ) -> Result<(), HeadError> {
-        self.fields.clear();
-        self.host = None;
-        let mut hints = Hints::default();
-        for header in headers {
-            self.fields.push(bytes, header, limits)?;
-            if header.name.len() == 4 && header.name.eq_ignore_ascii_case("host") {
-                self.read_host(bytes, header.value)?;
-            }
-            hints.note(header.name, header.value)?;
-        }
+    fn conclude(&mut self, hints: &Hints) -> Result<(), HeadError> {
         let is_http_1_1 = self.version == Version::Http11;
         // RFC 9112 §3.2: 1.1 without Host is refused, whatever the target says.
         if is_http_1_1 && self.host.is_none() {
@@ -192,11 +203,11 @@ impl RequestHead {
     }
 
     #[inline]
-    fn read_host(&mut self, bytes: &[u8], value: &[u8]) -> Result<(), HeadError> {
-        if self.host.is_some() || !target::is_host(value) {
+    fn read_host(&mut self, bytes: &[u8], place: Span) -> Result<(), HeadError> {
+        if self.host.is_some() || !target::is_host(place.of_bytes(bytes)) {
             return Err(HeadError::Host);
         }
-        self.host = Some(Span::of(value, bytes));
+        self.host = Some(place);
         Ok(())
     }
 

@@ -124,6 +124,7 @@ fn body_lengths_that_two_readers_might_read_in_two_ways_are_refused() {
         ("Transfer-Encoding: xchunked\r\n", "501 EncodingUnknown"),
         ("Transfer-Encoding: \"chunked\"\r\n", "501 EncodingUnknown"),
         ("Transfer-Encoding: \x0bchunked\r\n", "400 FieldValue"),
+        ("Transfer-Encoding: \x0cchunked\r\n", "400 FieldValue"),
     ] {
         assert_eq!(with(lines), wanted, "{lines:?}");
     }
@@ -157,10 +158,10 @@ fn lines_that_two_readers_might_split_in_two_ways_are_refused() {
         (b"GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n", "400 LineEnd"),
         (b"GET / HTTP/1.1\r\nX:\nHost: a\r\n\r\n", "400 LineEnd"),
         (b"GET / HTTP/1.0\n\r\n", "400 LineEnd"),
-        (b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "400 LineEnd"),
+        (b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "400 FirstLine"),
         (b"GET / HTTP/1.1\rHost: a\r\n\r\n", "400 LineEnd"),
         (b"GET / HTTP/1.1\r\nHost: a\r\n\rX: y\r\n\r\n", "400 LineEnd"),
-        (b"GET / HTTP/1.1\r\nHost: a\rX: y\r\n\r\n", "400 FieldValue"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: y\rZ: y\r\n\r\n", "400 LineEnd"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: y\0\r\n\r\n", "400 FieldValue"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: y\x7f\r\n\r\n", "400 FieldValue"),
         (b"GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n", "400 FieldName"),
@@ -171,12 +172,12 @@ fn lines_that_two_readers_might_split_in_two_ways_are_refused() {
         (b"GET / HTTP/1.1\r\nHost: a\r\n: y\r\n\r\n", "400 FieldName"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX\0: y\r\n\r\n", "400 FieldName"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX\xc3\xa9: y\r\n\r\n", "400 FieldName"),
-        (b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", "400 FirstLine"),
-        (b"GET /  HTTP/1.1\r\nHost: a\r\n\r\n", "400 FirstLine"),
+        (b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", "400 Target"),
+        (b"GET /  HTTP/1.1\r\nHost: a\r\n\r\n", "400 Target"),
         (b" GET / HTTP/1.1\r\nHost: a\r\n\r\n", "400 FirstLine"),
         (b"GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", "400 FirstLine"),
-        (b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n", "400 LineEnd"),
-        (b"GET / a HTTP/1.1\r\nHost: a\r\n\r\n", "400 FirstLine"),
+        (b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n", "400 FirstLine"),
+        (b"GET / a HTTP/1.1\r\nHost: a\r\n\r\n", "400 Target"),
         (b"GET /\r\n\r\n", "400 FirstLine"),
         (b"G@T / HTTP/1.1\r\nHost: a\r\n\r\n", "400 FirstLine"),
     ] {
@@ -344,7 +345,7 @@ fn each_limit_has_its_own_status() {
     assert_eq!(parse(format!("{start}X: {}", "y".repeat(200))), "431 HeadTooLong");
     let target = "/".repeat(41);
     assert_eq!(parse(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")), "414 TargetTooLong");
-    assert_eq!(parse(format!("GET {}", "/".repeat(70))), "414 TargetTooLong");
+    assert_eq!(parse(format!("GET {}", "/".repeat(80))), "414 TargetTooLong");
     assert_eq!(parse("\r\n".repeat(100)), "431 HeadTooLong");
     let target = "/".repeat(40);
     assert!(parse(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).contains(" GET //"));

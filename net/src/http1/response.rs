@@ -1,9 +1,8 @@
 //! The head of a response, as the client side reads it.
 
-use std::mem::MaybeUninit;
-
+use crate::Span;
 use crate::error::HeadError;
-use crate::http1::fields::{FIELD_COUNT_CAP, Fields};
+use crate::http1::fields::Fields;
 use crate::http1::framing::{Framing, Hints};
 use crate::http1::head::{HeadLimits, Method, Version};
 use crate::http1::lines::{self, Progress};
@@ -39,13 +38,14 @@ impl ResponseHead {
         method: Method,
     ) -> Result<Option<usize>, HeadError> {
         if !self.progress.is_worth_a_look(bytes) {
-            return lines::check_growth(bytes, limits).map(|()| None);
+            return lines::check_growth(bytes, limits, usize::MAX).map(|()| None);
         }
-        let result = self.read(bytes, limits, method);
-        match result {
-            Ok(None) => self.progress.wait(bytes),
-            _ => self.progress.reset(),
-        }
+        let result = match self.read(bytes, limits, method) {
+            Ok(None) => lines::check_growth(bytes, limits, usize::MAX).map(|()| None),
+            Err(error) => Err(lines::explain(error, bytes)),
+            complete => complete,
+        };
+        self.progress.note(bytes, result);
         result
     }
 
@@ -55,40 +55,40 @@ impl ResponseHead {
         limits: &HeadLimits,
         method: Method,
     ) -> Result<Option<usize>, HeadError> {
-        let mut headers = [const { MaybeUninit::uninit() }; FIELD_COUNT_CAP];
-        let headers = &mut headers[..limits.field_count_max.min(FIELD_COUNT_CAP)];
-        let mut response = httparse::Response::new(&mut []);
-        let result = httparse::ParserConfig::default().parse_response_with_uninit_headers(
-            &mut response,
-            bytes,
-            headers,
-        );
-        let Some(size) = lines::outcome(result, bytes, limits)? else { return Ok(None) };
-        let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(0);
-        lines::check_ends(bytes, start, size)?;
-        self.status = response.code.filter(|code| *code >= 100).ok_or(HeadError::FirstLine)?;
-        self.version = Version::from_minor(response.version);
-        self.read_fields(bytes, response.headers, limits, method)?;
-        Ok(Some(size))
-    }
-
-    fn read_fields(
-        &mut self,
-        bytes: &[u8],
-        headers: &[httparse::Header<'_>],
-        limits: &HeadLimits,
-        method: Method,
-    ) -> Result<(), HeadError> {
+        Span::check(bytes);
+        let Some(first) = lines::first(bytes)? else { return Ok(None) };
+        self.read_first_line(first.of_bytes(bytes))?;
         self.fields.clear();
         let mut hints = Hints::default();
-        for header in headers {
-            self.fields.push(bytes, header, limits)?;
-            hints.note(header.name, header.value)?;
+        let mut at = first.end as usize + 2;
+        while !lines::is_blank(bytes, at)? {
+            let Some(field) = self.fields.push(bytes, at, limits)? else { return Ok(None) };
+            hints.note(&field, bytes)?;
+            at = field.end + 2;
         }
+        let Some(size) = lines::size(bytes, at, limits)? else { return Ok(None) };
         let is_http_1_1 = self.version == Version::Http11;
         let said = hints.framing(is_http_1_1)?;
         self.framing = body_framing(said, self.status, method);
         self.keep_alive = hints.keep_alive(is_http_1_1) && self.framing != Framing::UntilClose;
+        Ok(Some(size))
+    }
+
+    /// Version and status; the phrase behind it is for nobody, and may be missing (RFC 9112 §4).
+    #[inline]
+    fn read_first_line(&mut self, line: &[u8]) -> Result<(), HeadError> {
+        let (version, rest) = line.split_at_checked(9).ok_or(HeadError::FirstLine)?;
+        self.version = match version {
+            b"HTTP/1.1 " => Version::Http11,
+            b"HTTP/1.0 " => Version::Http10,
+            _ => return Err(HeadError::FirstLine),
+        };
+        let (digits, rest) = rest.split_at_checked(3).ok_or(HeadError::FirstLine)?;
+        let is_number = digits.iter().all(u8::is_ascii_digit) && digits[0] != b'0';
+        if !is_number || !(rest.is_empty() || rest[0] == b' ') {
+            return Err(HeadError::FirstLine);
+        }
+        self.status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
         Ok(())
     }
 

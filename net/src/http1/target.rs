@@ -19,38 +19,44 @@ pub(super) struct Target {
 #[inline]
 pub(super) fn parse(bytes: &[u8], place: Span, method: Method) -> Result<Target, HeadError> {
     let raw = place.of_bytes(bytes);
-    if !raw.iter().all(|byte| is_target_byte(*byte)) {
-        return Err(HeadError::Target);
-    }
+    let path_size = raw.iter().take_while(|byte| is_target_byte(**byte)).count();
+    let query = match raw.get(path_size) {
+        None => None,
+        Some(b'?') if raw[path_size + 1..].iter().all(|byte| is_query_byte(*byte)) => {
+            Some(path_size + 1)
+        }
+        Some(_) => return Err(HeadError::Target),
+    };
     if method == Method::Connect {
         return authority_form(raw, place);
     }
+    let query = query.map(|start| Span::new(place.start as usize + start, place.end as usize));
+    let path = Span::new(place.start as usize, place.start as usize + path_size);
     match raw.first() {
-        Some(b'/') => Ok(split_query(raw, place.start as usize, None)),
+        Some(b'/') => Ok(Target { authority: None, path, query }),
         Some(b'*') if raw.len() == 1 && method == Method::Options => {
-            Ok(Target { path: place, ..Target::default() })
+            Ok(Target { authority: None, path, query })
         }
-        _ => absolute_form(raw, place),
+        _ => absolute_form(path.of_bytes(bytes), path, query),
     }
 }
 
 /// `http://host:port/path?query`, as a proxy is asked.
 #[cold]
-fn absolute_form(raw: &[u8], place: Span) -> Result<Target, HeadError> {
-    let scheme_size = [&b"http://"[..], b"https://"]
-        .iter()
-        .find(|scheme| {
-            raw.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-        })
-        .map(|scheme| scheme.len())
-        .ok_or(HeadError::Target)?;
-    let rest = &raw[scheme_size..];
-    let size = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+fn absolute_form(raw: &[u8], place: Span, query: Option<Span>) -> Result<Target, HeadError> {
+    let is_scheme = |scheme: &&&[u8]| {
+        raw.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    let schemes: [&[u8]; 2] = [b"http://", b"https://"];
+    let scheme = schemes.iter().find(is_scheme).ok_or(HeadError::Target)?;
+    let rest = &raw[scheme.len()..];
+    let size = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
     if !is_host(&rest[..size]) {
         return Err(HeadError::Target);
     }
-    let start = place.start as usize + scheme_size;
-    Ok(split_query(&rest[size..], start + size, Some(Span::new(start, start + size))))
+    let start = place.start as usize + scheme.len();
+    let authority = Some(Span::new(start, start + size));
+    Ok(Target { authority, path: Span::new(start + size, place.end as usize), query })
 }
 
 /// `host:port`, for CONNECT alone; the port is not optional there (RFC 9112 §3.2.3).
@@ -64,30 +70,22 @@ fn authority_form(raw: &[u8], place: Span) -> Result<Target, HeadError> {
     Ok(Target { authority: Some(place), path: Span::new(end, end), query: None })
 }
 
-/// Splits `rest`, which begins at offset `start`, at its first `?`.
-#[inline]
-fn split_query(rest: &[u8], start: usize, authority: Option<Span>) -> Target {
-    let end = start + rest.len();
-    match rest.iter().position(|byte| *byte == b'?') {
-        None => Target { authority, path: Span::new(start, end), query: None },
-        Some(at) => Target {
-            authority,
-            path: Span::new(start, start + at),
-            query: Some(Span::new(start + at + 1, end)),
-        },
-    }
-}
-
 /// Visible ASCII without what RFC 3986 excludes and some readers take for a separator or cut away:
 /// `#`, `\`, `<`, `>`, `"`. Braces, bars and carets are excluded too, but common in queries and
 /// harmless.
-#[inline]
+#[inline(always)]
+fn is_query_byte(byte: u8) -> bool {
+    is_target_byte(byte) || byte == b'?'
+}
+
+/// The same without the `?`, which ends a path.
+#[inline(always)]
 fn is_target_byte(byte: u8) -> bool {
     const ALLOWED: [bool; 256] = {
         let mut allowed = [false; 256];
         let mut byte = b'!';
         while byte <= b'~' {
-            allowed[byte as usize] = !matches!(byte, b'#' | b'\\' | b'<' | b'>' | b'"');
+            allowed[byte as usize] = !matches!(byte, b'#' | b'\\' | b'<' | b'>' | b'"' | b'?');
             byte += 1;
         }
         allowed
@@ -99,29 +97,17 @@ fn is_target_byte(byte: u8) -> bool {
 /// an IP address. An empty host is refused, since no http URI may have one (RFC 9110 §4.2.1).
 #[inline]
 pub(super) fn is_host(value: &[u8]) -> bool {
-    let (host, port) = split_port(value);
-    let is_port = port.iter().all(u8::is_ascii_digit) && port.len() <= 5;
-    is_port && (is_name(host) || is_bracketed(host))
-}
-
-/// Splits behind the host; a port that is not there and an empty one are alike.
-fn split_port(value: &[u8]) -> (&[u8], &[u8]) {
-    let from = if value.first() == Some(&b'[') {
-        value.iter().position(|byte| *byte == b']').unwrap_or(0)
-    } else {
-        0
+    let is_name_byte =
+        |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let size = match value.first() {
+        Some(b'[') => match memchr::memchr(b']', value) {
+            Some(end) if is_bracketed(&value[..=end]) => end + 1,
+            _ => return false,
+        },
+        _ => value.iter().take_while(is_name_byte).count(),
     };
-    match value[from..].iter().position(|byte| *byte == b':') {
-        Some(at) => (&value[..from + at], &value[from + at + 1..]),
-        None => (value, b""),
-    }
-}
-
-fn is_name(host: &[u8]) -> bool {
-    !host.is_empty()
-        && host
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+    let is_port = |port: &[u8]| port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
+    size > 0 && (size == value.len() || (value[size] == b':' && is_port(&value[size + 1..])))
 }
 
 /// `[` IPv6 address `]`.

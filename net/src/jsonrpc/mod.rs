@@ -20,3 +20,6 @@ pub use params::{Param, Params};
 pub use scan::DEPTH_CAP;
 pub use text::{is_string, unescape};
 pub use write::{ErrorParts, error, result, write_string};
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,7 @@ pub(super) struct Key<'a> {
 impl<'a> Scanner<'a> {
     #[inline]
     pub(super) fn new(text: &'a str) -> Scanner<'a> {
+        Span::check(text.as_bytes());
         Scanner { text, at: 0, error: None }
     }
 
@@ -329,8 +330,7 @@ struct StringEnd {
 impl StringEnd {
     #[inline(always)]
     fn new(behind: usize, is_escaped: bool) -> StringEnd {
-        let behind = u32::try_from(behind).expect("input is bounded far below 4 GiB");
-        StringEnd { behind, is_escaped }
+        StringEnd { behind: behind as u32, is_escaped }
     }
 
     /// Offset behind the closing quote.

@@ -75,6 +75,7 @@ struct State {
     sessions: HashSet<String>,
     open: Vec<TcpStream>,
     connection_count: usize,
+    closed_count: usize,
     extra_tools: Vec<Value>,
     ended: bool,
 }
@@ -137,14 +138,28 @@ impl Faulty {
 
     /// Waits until `tool` was called `count` times.
     pub fn wait_for_calls(&self, tool: &str, count: usize) {
-        let waiting = |state: &mut State| {
-            state.seen.iter().filter(|seen| seen.tool() == Some(tool)).count() < count
-        };
+        self.wait(&format!("{tool} is called {count} times"), |state| {
+            state.seen.iter().filter(|seen| seen.tool() == Some(tool)).count() >= count
+        });
+    }
+
+    /// How many connections were closed so far, from either side.
+    pub fn closed_count(&self) -> usize {
+        self.shared.state().closed_count
+    }
+
+    /// Waits until `count` connections were closed.
+    pub fn wait_for_closed(&self, count: usize) {
+        self.wait(&format!("{count} connections are closed"), |state| state.closed_count >= count);
+    }
+
+    fn wait(&self, what: &str, arrived: impl Fn(&State) -> bool) {
+        let waiting = |state: &mut State| !arrived(state);
         let limit = Duration::from_secs(20);
         let waited = self.shared.changed.wait_timeout_while(self.shared.state(), limit, waiting);
         let (guard, late) = waited.unwrap_or_else(PoisonError::into_inner);
         drop(guard);
-        assert!(!late.timed_out(), "{tool} was not called {count} times");
+        assert!(!late.timed_out(), "waited in vain until {what}");
     }
 
     /// Adds a tool to the list; it behaves as `echo`.
@@ -202,6 +217,8 @@ fn serve(stream: TcpStream, connection: usize, shared: &Shared) {
         }
     }
     let _ = exchange.stream.shutdown(Shutdown::Both);
+    shared.state().closed_count += 1;
+    shared.changed.notify_all();
 }
 
 fn read_request(reader: &mut impl BufRead, connection: usize) -> Option<Seen> {

@@ -96,8 +96,8 @@ impl Setup {
         };
         let port = Port::take();
         let mut settings = base_settings(data.path(), port.number);
+        let token = token(&settings, &["--username", "admin@example.com", "--exp", "60"]);
         settings.extend(self.settings);
-        let token = token(&settings, &["--username", "admin@example.com"]);
         let mut command = match self.wrapper {
             Some(mut wrapper) => {
                 wrapper.arg(binary());
@@ -143,7 +143,7 @@ fn base_settings(data: &Path, port: u16) -> Vec<(String, String)> {
 fn token(settings: &[(String, String)], arguments: &[&str]) -> String {
     let mut command = Command::new(binary());
     command.env_clear().envs(inherited()).envs(settings.iter().cloned());
-    let output = command.arg("token").args(["--exp", "60"]).args(arguments).output();
+    let output = command.arg("token").args(arguments).output();
     let output = output.expect("the gateway's binary starts");
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     assert!(output.status.success(), "token: {}", String::from_utf8_lossy(&output.stderr));

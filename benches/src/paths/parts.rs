@@ -1,0 +1,95 @@
+//! The parts of the path that are worth a time of their own.
+
+use net::http1::{HeadLimits, RequestHead};
+use net::jsonrpc::{self, EnvelopeLimits, Message};
+use ringway::auth;
+use ringway::route;
+
+use super::world::{HOST, NOW, Upstreams, World};
+use super::{TOOL, TOOL_COUNT, Work};
+use crate::gateway::message;
+use crate::suite::cases::{LIST, modern_call, modern_fields};
+use crate::upstream::tool_definition;
+
+/// Reads the head of a modern call.
+pub fn head() -> Work {
+    let token = World::new(0, Upstreams::Modern).token();
+    let request = message(HOST, &token, "/mcp", &modern_fields(TOOL), &modern_call(TOOL));
+    let mut head = RequestHead::default();
+    let limits = HeadLimits::default();
+    Box::new(move || {
+        let size = head.parse(&request, &limits).expect("the head is valid");
+        size.expect("the head is whole") + head.path(&request).len()
+    })
+}
+
+/// Reads the envelope of the smallest message.
+pub fn envelope_of_list() -> Work {
+    envelope_of(LIST.to_owned())
+}
+
+/// Reads the envelope of a modern call, with all that is in `_meta`.
+pub fn envelope_of_call() -> Work {
+    envelope_of(modern_call(TOOL))
+}
+
+fn envelope_of(text: String) -> Work {
+    let limits = EnvelopeLimits::default();
+    Box::new(move || {
+        let message = Message::parse(text.as_bytes(), &limits).expect("the message is valid");
+        message.method().len() + message.params().map_or(0, str::len)
+    })
+}
+
+/// Says whose a token is, as for every request but the first.
+pub fn token_again() -> Work {
+    let world = World::new(0, Upstreams::Modern);
+    let bearer = format!("Bearer {}", world.token());
+    Box::new(move || {
+        let caller = world.verifier().identify(Some(bearer.as_bytes()), None, NOW);
+        caller.expect("the token is good").email.len()
+    })
+}
+
+/// Checks the signature and the claims of a token.
+pub fn token_first() -> Work {
+    let world = World::new(0, Upstreams::Modern);
+    let token = world.token();
+    let rules = auth::Rules::load(world.settings()).expect("the key is given");
+    Box::new(move || {
+        let caller = rules.verify(token.as_bytes(), NOW);
+        caller.expect("the token is good").email.len()
+    })
+}
+
+/// Finds a tool among few.
+pub fn routing_few() -> Work {
+    routing(10)
+}
+
+/// Finds a tool among many.
+pub fn routing_many() -> Work {
+    routing(20_000)
+}
+
+fn routing(tool_count: usize) -> Work {
+    let world = World::new(tool_count, Upstreams::Modern);
+    Box::new(move || {
+        let catalog = world.catalog();
+        let found = route::tool(catalog, &catalog.everything, TOOL);
+        let (tool, upstream) = found.expect("the tool is there");
+        tool.record.original_name.len() + upstream.record.name.len()
+    })
+}
+
+/// Puts an id before a rendered list of 20 tools.
+pub fn list_splice() -> Work {
+    let tools: Vec<_> = (0..TOOL_COUNT).map(tool_definition).collect();
+    let list = format!(r#"{{"tools":[{}]}}"#, tools.join(","));
+    let mut out = Vec::new();
+    Box::new(move || {
+        out.clear();
+        jsonrpc::result(&mut out, "12345", &list);
+        out.len()
+    })
+}

@@ -1,0 +1,328 @@
+//! A gateway without sockets: a store on SQLite in memory, the catalog that follows it, and one
+//! scripted upstream.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+use net::http1::Method;
+use serde_json::{Value, json};
+use storage::record::{Era, Transport, now};
+use storage::seal::Sealer;
+use storage::{Applied, Location, Mutation, Store, StoreOptions};
+
+use crate::admin::{About, Backend, DatabaseAbout, RestAnswer, RestRequest, Rules, handle};
+use crate::auth::Caller;
+use crate::catalog::inventory::{Inventory, Listed};
+use crate::catalog::{Catalog, Upstream};
+use crate::failure::{Failure, UpstreamKind};
+
+/// What was asked of the upstream.
+pub struct Asked {
+    pub transport: Transport,
+    pub command: Vec<String>,
+    pub headers: Vec<(String, String)>,
+    pub environment: Vec<(String, String)>,
+}
+
+/// How the upstream answers by one transport.
+pub type Script = Box<dyn Fn(&Upstream) -> Result<Inventory, Failure>>;
+
+/// The gateway under test.
+pub struct Gateway {
+    pub store: Store,
+    pub rules: Rules,
+    pub ready: RefCell<Result<(), String>>,
+    pub asked: RefCell<Vec<Asked>>,
+    pub script: RefCell<Script>,
+    sealer: Sealer,
+    catalog: RefCell<Arc<Catalog>>,
+}
+
+impl Gateway {
+    /// A gateway whose upstream offers two tools, a resource, a template and a prompt.
+    pub fn new() -> Gateway {
+        let (store, _) = Store::open(&StoreOptions::new(Location::SqliteMemory)).unwrap();
+        let rules = Rules {
+            app_name: "Ringway".to_owned(),
+            separator: "-",
+            name_length_max: 255,
+            url_length_max: 2048,
+            description_length_max: 100,
+            page_count: 50,
+            page_count_max: 500,
+            stdio_allowed: true,
+        };
+        Gateway {
+            store,
+            rules,
+            ready: RefCell::new(Ok(())),
+            asked: RefCell::default(),
+            script: RefCell::new(Box::new(|_| Ok(inventory(&["get_system_time", "convert_time"])))),
+            sealer: Sealer::new("a secret that only tests have"),
+            catalog: RefCell::default(),
+        }
+    }
+
+    /// Decides how the upstream answers from now on.
+    pub fn upstream(&self, script: impl Fn(&Upstream) -> Result<Inventory, Failure> + 'static) {
+        *self.script.borrow_mut() = Box::new(script);
+    }
+
+    /// Decides which tools the upstream has from now on.
+    pub fn upstream_has(&self, tools: &'static [&'static str]) {
+        self.upstream(|_| Ok(inventory(tools)));
+    }
+
+    pub fn answer(&self, request: Request<'_>) -> RestAnswer {
+        let (path, query) = match request.target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (request.target, None),
+        };
+        let rest = RestRequest {
+            method: request.method,
+            path,
+            query,
+            body: request.body.as_bytes(),
+            content_type: Some(b"application/json"),
+            if_match: request.if_match,
+            caller: request.caller.as_ref(),
+            client_ip: Some("192.0.2.7"),
+            user_agent: Some("tests/1"),
+        };
+        block_on(handle(self, rest))
+    }
+
+    /// Sends a request and gives status and body.
+    pub fn send(&self, request: Request<'_>) -> (u16, Value) {
+        let answer = self.answer(request);
+        let body = serde_json::from_slice(&answer.body).expect("every body is JSON");
+        (answer.status, body)
+    }
+
+    /// Registers an upstream and gives what is said of it.
+    pub fn register(&self, name: &str) -> Value {
+        let body = json!({"name": name, "url": format!("http://{name}.example/mcp")});
+        let (status, body) = self.send(Request::post("/gateways", &body.to_string()));
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    /// The names of all tools, in the order of names.
+    pub fn tool_names(&self) -> Vec<String> {
+        let (_, tools) = self.send(Request::get("/tools?limit=0&include_inactive=true"));
+        let tools = tools.as_array().unwrap();
+        let mut names: Vec<String> =
+            tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// The id of the tool with this name.
+    pub fn tool_id(&self, name: &str) -> String {
+        let catalog = self.catalog();
+        let tool = catalog.tools().find(|tool| tool.record.name == name);
+        tool.unwrap_or_else(|| panic!("there is no tool {name}")).record.id.clone()
+    }
+
+    /// The end of the change feed.
+    pub fn sequence(&self) -> i64 {
+        self.catalog().sequence
+    }
+
+    /// Loads everything from the store anew and compares it with what the changes made of it.
+    pub fn assert_stored(&self) {
+        let snapshot = block_on(self.store.load()).unwrap();
+        let loaded = Catalog::load(snapshot, &self.sealer);
+        let catalog = self.catalog();
+        assert!(
+            loaded.tools().map(|each| &each.record).eq(catalog.tools().map(|each| &each.record))
+        );
+        let gateways = catalog.upstreams().map(|each| &each.record);
+        assert!(loaded.upstreams().map(|each| &each.record).eq(gateways));
+        assert!(
+            loaded
+                .servers()
+                .map(|each| &each.record)
+                .eq(catalog.servers().map(|each| &each.record))
+        );
+    }
+}
+
+impl Backend for Gateway {
+    fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.borrow().clone()
+    }
+
+    fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
+    async fn apply(&self, mutations: Vec<Mutation>) -> Result<Applied, Failure> {
+        let applied = self.store.apply(mutations).await?;
+        let mut catalog = Catalog::clone(&self.catalog());
+        catalog.apply(applied.changes.clone(), &self.sealer);
+        self.catalog.replace(Arc::new(catalog));
+        Ok(applied)
+    }
+
+    async fn discover(&self, upstream: &Upstream) -> Result<Inventory, Failure> {
+        self.asked.borrow_mut().push(Asked {
+            transport: upstream.record.transport,
+            command: upstream.record.command.clone(),
+            headers: upstream.headers.clone(),
+            environment: upstream.environment.clone().into_iter().collect(),
+        });
+        (self.script.borrow())(upstream)
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.ready.borrow().clone()
+    }
+
+    async fn about(&self) -> About {
+        About {
+            started_at: now() - 5_000_000,
+            host: "here".to_owned(),
+            shard_count: 2,
+            ring_driver: "epoll".to_owned(),
+            database: DatabaseAbout {
+                dialect: "sqlite".to_owned(),
+                url: "sqlite://".to_owned(),
+                reachable: self.store.ping().await.is_ok(),
+                server_version: None,
+            },
+            settings: vec![("HOST".to_owned(), "127.0.0.1".to_owned())],
+        }
+    }
+}
+
+/// A request; by an administrator unless told otherwise.
+pub struct Request<'a> {
+    method: Method,
+    target: &'a str,
+    body: &'a str,
+    if_match: Option<&'a str>,
+    caller: Option<Caller>,
+}
+
+impl<'a> Request<'a> {
+    pub fn new(method: Method, target: &'a str) -> Request<'a> {
+        let caller = Caller { email: "admin@example.com".to_owned(), ..Caller::operator() };
+        Request { method, target, body: "", if_match: None, caller: Some(caller) }
+    }
+
+    pub fn get(target: &'a str) -> Request<'a> {
+        Request::new(Method::Get, target)
+    }
+
+    pub fn post(target: &'a str, body: &'a str) -> Request<'a> {
+        Request { body, ..Request::new(Method::Post, target) }
+    }
+
+    pub fn put(target: &'a str, body: &'a str) -> Request<'a> {
+        Request { body, ..Request::new(Method::Put, target) }
+    }
+
+    pub fn delete(target: &'a str) -> Request<'a> {
+        Request::new(Method::Delete, target)
+    }
+
+    pub fn if_match(self, version: &'a str) -> Request<'a> {
+        Request { if_match: Some(version), ..self }
+    }
+
+    pub fn by(self, caller: &Caller) -> Request<'a> {
+        Request { caller: Some(caller.clone()), ..self }
+    }
+
+    pub fn by_user(self) -> Request<'a> {
+        self.by(&Caller { email: "user@example.com".to_owned(), ..Caller::nobody() })
+    }
+
+    pub fn by_nobody(self) -> Request<'a> {
+        Request { caller: None, ..self }
+    }
+}
+
+/// What an upstream with these tools offers.
+pub fn inventory(tools: &[&str]) -> Inventory {
+    let tool = |name: &&str| Listed {
+        definition: format!(
+            r#"{{"name":"{name}","description":"Does {name}","inputSchema":{{"type":"object","x":1.50}}}}"#
+        ),
+        name: (*name).to_owned(),
+        description: Some(format!("Does {name}")),
+        ..Listed::default()
+    };
+    let resource = |uri: &str| Listed {
+        definition: format!(r#"{{"uri":"{uri}","name":"r"}}"#),
+        name: "r".to_owned(),
+        uri: Some(uri.to_owned()),
+        mime_type: Some("text/plain".to_owned()),
+        size: Some(3),
+        ..Listed::default()
+    };
+    Inventory {
+        era: Era::Legacy,
+        protocol_version: "2025-11-25".to_owned(),
+        capabilities: Some(r#"{"tools":{"listChanged":true}}"#.to_owned()),
+        server_info: Some(r#"{"name":"scripted","version":"1"}"#.to_owned()),
+        instructions: Some("Be kind.".to_owned()),
+        tools: tools.iter().map(tool).collect(),
+        resources: vec![resource("demo://one")],
+        templates: vec![resource("demo://{id}")],
+        prompts: vec![Listed {
+            definition: r#"{"name":"greet","arguments":[{"name":"who","required":true}]}"#
+                .to_owned(),
+            name: "greet".to_owned(),
+            ..Listed::default()
+        }],
+        skipped: Vec::new(),
+    }
+}
+
+/// The fields that every new record has, beside its own; the times and the id are taken out.
+pub fn made(via: &str, source: Option<&str>, mut own: Value) -> Value {
+    let common = json!({
+        "teamId": null, "team": null, "ownerEmail": "admin@example.com", "visibility": "public",
+        "createdAt": null, "updatedAt": null, "createdBy": "admin@example.com",
+        "createdFromIp": "192.0.2.7", "createdVia": via, "createdUserAgent": "tests/1",
+        "modifiedBy": null, "modifiedFromIp": null, "modifiedVia": null,
+        "modifiedUserAgent": null, "importBatchId": null, "federationSource": source,
+        "version": 1,
+    });
+    own.as_object_mut().unwrap().extend(common.as_object().unwrap().clone());
+    own
+}
+
+/// An upstream that fails.
+pub fn failure(kind: UpstreamKind, detail: &str) -> Failure {
+    Failure::upstream("scripted", kind, detail, false)
+}
+
+/// Waits for a future on this thread.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}

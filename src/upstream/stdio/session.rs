@@ -1,0 +1,486 @@
+//! One running child: its three streams, and the requests that wait for its answers.
+//!
+//! Four tasks serve it: one writes, one reads, one follows the standard error, one keeps watch over
+//! the process and buries it. Whoever sends never waits: what is not taken at once is refused.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    io,
+    process::{Command, ExitStatus},
+    rc::Rc,
+    time::Duration,
+};
+
+use net::{
+    Span,
+    jsonrpc::{self, Answer, AnswerKind, EnvelopeLimits},
+};
+use shards::{
+    child::{self, Child, Input, Output},
+    local::{Bell, Gate},
+    mailbox::{self, oneshot},
+    task,
+    time::{self, Instant},
+};
+use storage::record::Era;
+
+use super::{
+    StdioLimits,
+    letter::{self, Letter},
+    lines::{Line, Lines},
+    stderr::{Stderr, printable},
+};
+use crate::{
+    failure::{Failure, UpstreamFailure, UpstreamKind},
+    upstream::{Edit, Outcome, Reply, splice},
+};
+
+/// How often the process itself is looked at: its streams usually tell first.
+const EXIT_POLL: Duration = Duration::from_secs(1);
+
+/// How long the exit status and the last words are waited for once the output ended.
+const EPITAPH_WITHIN: Duration = Duration::from_millis(500);
+
+/// How often requests are looked for that nobody waits for any more.
+const SWEEP: Duration = Duration::from_millis(100);
+
+/// The largest notification that is relayed: they are progress, not content.
+const NOTICE_SIZE_MAX: usize = 256 * 1024;
+
+/// Lines that are no messages and are logged, per child.
+const STRAY_COUNT_MAX: u32 = 20;
+
+/// A request that waits for its answer.
+pub(super) struct Waiting {
+    /// Where the answer goes. When nobody holds the other end, the request is cancelled.
+    pub(super) answer: oneshot::Sender<Result<Reply, Failure>>,
+    /// Where notifications go, if any are wanted.
+    pub(super) notices: Option<mailbox::Sender<Vec<u8>>>,
+}
+
+struct Pending {
+    waiting: Waiting,
+    /// The client's own raw progress token.
+    token: Option<Vec<u8>>,
+    /// The child may be told that nobody waits any more.
+    cancellable: bool,
+}
+
+/// One running child.
+pub(super) struct Session {
+    upstream: Rc<str>,
+    limits: StdioLimits,
+    pending: RefCell<HashMap<u64, Pending>>,
+    last_id: Cell<u64>,
+    outbox: RefCell<Vec<u8>>,
+    /// Rung when there is something to write, or nothing ever again.
+    to_write: Bell,
+    /// Rung when the sweeper has something to watch, or nothing ever again.
+    to_sweep: Bell,
+    stderr: Rc<Stderr>,
+    stray_count: Cell<u32>,
+    /// It was asked to stop, as opposed to ending by itself.
+    stopped: Cell<bool>,
+    over: Gate,
+    gone: Gate,
+    epitaph: RefCell<String>,
+    started: Instant,
+}
+
+impl Session {
+    /// Starts the child.
+    pub(super) fn open(
+        upstream: Rc<str>,
+        command: Command,
+        limits: StdioLimits,
+    ) -> io::Result<Rc<Session>> {
+        let spawned = child::spawn(command)?;
+        let session = Rc::new(Session {
+            stderr: Rc::new(Stderr::new(upstream.clone())),
+            upstream,
+            limits,
+            pending: RefCell::default(),
+            last_id: Cell::new(0),
+            outbox: RefCell::default(),
+            to_write: Bell::default(),
+            to_sweep: Bell::default(),
+            stray_count: Cell::new(0),
+            stopped: Cell::new(false),
+            over: Gate::default(),
+            gone: Gate::default(),
+            epitaph: RefCell::default(),
+            started: Instant::now(),
+        });
+        tracing::info!(upstream = %session.upstream, pid = spawned.child.id(), "child started");
+        task::spawn(session.clone().write(spawned.input));
+        task::spawn(session.clone().read(spawned.output));
+        task::spawn(session.stderr.clone().follow(spawned.errors));
+        task::spawn(session.clone().sweep());
+        task::spawn(session.clone().keep(spawned.child));
+        Ok(session)
+    }
+
+    /// Returns true once nothing can be asked of the child any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.is_open()
+    }
+
+    /// Waits until the process is gone and everybody was told.
+    pub(super) async fn gone(&self) {
+        self.gone.passed().await;
+    }
+
+    /// Returns true if it was asked to stop.
+    pub(super) fn was_stopped(&self) -> bool {
+        self.stopped.get()
+    }
+
+    /// Returns how long ago it was started.
+    pub(super) fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Returns how it ended; empty while it runs.
+    pub(super) fn epitaph(&self) -> String {
+        self.epitaph.borrow().clone()
+    }
+
+    /// Returns the last lines of its standard error; empty if there were none.
+    pub(super) fn last_words(&self) -> String {
+        self.stderr.last_words()
+    }
+
+    /// Sends a request; the answer goes to whoever waits, also when it is that this was refused.
+    pub(super) fn send(&self, letter: &Letter, waiting: Waiting, era: Era) {
+        let token = letter.token().map(<[u8]>::to_vec);
+        self.enqueue(Pending { waiting, token, cancellable: true }, |out, id| {
+            letter.write(out, id, era);
+        });
+    }
+
+    /// Asks something of our own and waits for the answer. Dropping the future forgets the answer
+    /// and tells the child nothing: an `initialize` must not be cancelled.
+    pub(super) async fn ask(&self, method: &str, params: &str) -> Result<Reply, Failure> {
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting { answer, notices: None };
+        self.enqueue(Pending { waiting, token: None, cancellable: false }, |out, id| {
+            letter::write_own(out, Some(id), method, params);
+        });
+        answered.await.unwrap_or_else(|_| Err(Failure::Upstream(self.broken())))
+    }
+
+    /// Sends a notification of our own, unless the child is behind with reading.
+    pub(super) fn notify(&self, method: &str, params: &str) {
+        self.push(|out| letter::write_own(out, None, method, params));
+    }
+
+    /// Stops the child: its standard input is closed, then come signals. Returns when it is gone.
+    pub(super) async fn stop(&self) {
+        self.stopped.set(true);
+        self.end();
+        self.gone().await;
+    }
+
+    /// Waits until no request is pending, for `within` at most.
+    pub(super) async fn drained(&self, within: Duration) {
+        let started = Instant::now();
+        while !self.pending.borrow().is_empty() && !self.is_over() && started.elapsed() < within {
+            time::sleep(SWEEP).await;
+        }
+    }
+
+    fn enqueue(&self, pending: Pending, write: impl FnOnce(&mut Vec<u8>, u64)) {
+        let full = |detail: String| self.failure(UpstreamKind::Full, detail, false);
+        let failure = if self.is_over() {
+            Some(self.broken())
+        } else if self.pending.borrow().len() >= self.limits.pending_count_max {
+            Some(full(format!("{} requests wait for it already", self.limits.pending_count_max)))
+        } else {
+            None
+        };
+        if let Some(failure) = failure {
+            let _ = pending.waiting.answer.send(Err(Failure::Upstream(failure)));
+            return;
+        }
+        let id = self.last_id.get() + 1;
+        self.last_id.set(id);
+        if !self.push(|out| write(out, id)) {
+            let text = "its command does not read what is sent to it".to_owned();
+            let _ = pending.waiting.answer.send(Err(Failure::Upstream(full(text))));
+            return;
+        }
+        self.pending.borrow_mut().insert(id, pending);
+        self.to_sweep.ring();
+    }
+
+    /// Puts one line into the outbox, unless that holds as much as it may. A line over the bound
+    /// passes while nothing else waits.
+    fn push(&self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let mut outbox = self.outbox.borrow_mut();
+        let before = outbox.len();
+        write(&mut outbox);
+        if before > 0 && outbox.len() > self.limits.queue_size_max {
+            outbox.truncate(before);
+            return false;
+        }
+        self.to_write.ring();
+        true
+    }
+
+    /// Writes what is in the outbox, all of it at a time, and closes the input at the end.
+    async fn write(self: Rc<Self>, mut input: Input) {
+        loop {
+            let bytes = std::mem::take(&mut *self.outbox.borrow_mut());
+            if !bytes.is_empty() {
+                if input.write_all(bytes).await.0.is_err() {
+                    break;
+                }
+            } else if self.is_over() {
+                break;
+            } else {
+                self.to_write.wait().await;
+            }
+        }
+        input.close().await;
+        self.end();
+    }
+
+    async fn read(self: Rc<Self>, mut output: Output) {
+        let mut lines = Lines::new(self.limits.line_size_max);
+        loop {
+            let (count, buffer) = output.read(lines.lend()).await;
+            lines.feed(buffer, |line| self.take(&line));
+            if !matches!(count, Ok(1..)) {
+                break;
+            }
+        }
+        lines.finish(|line| self.take(&line));
+        self.end();
+    }
+
+    /// Tells the child of requests that nobody waits for any more.
+    async fn sweep(self: Rc<Self>) {
+        while !self.is_over() {
+            if self.pending.borrow().is_empty() {
+                self.to_sweep.wait().await;
+                continue;
+            }
+            time::sleep(SWEEP).await;
+            let abandoned = |_: &u64, pending: &mut Pending| pending.waiting.answer.is_canceled();
+            let left: Vec<_> = self.pending.borrow_mut().extract_if(abandoned).collect();
+            for (id, _) in left.into_iter().filter(|(_, pending)| pending.cancellable) {
+                let params = format!("{{\"requestId\":{id},\"reason\":\"nobody waits for it\"}}");
+                self.notify("notifications/cancelled", &params);
+            }
+        }
+    }
+
+    /// Watches the process to its end and buries it.
+    async fn keep(self: Rc<Self>, mut child: Child) {
+        let mut status = None;
+        while status.is_none() && !self.is_over() {
+            let _ = time::timeout(EXIT_POLL, self.over.passed()).await;
+            status = child.ended(Duration::ZERO).await;
+        }
+        self.end();
+        if !self.stopped.get() {
+            status = match status {
+                None => child.ended(EPITAPH_WITHIN).await,
+                some => some,
+            };
+            let _ = time::timeout(EPITAPH_WITHIN, self.stderr.ended.passed()).await;
+        }
+        self.bury(status);
+        child.stop(self.limits.stop_patience).await;
+        self.gone.open();
+    }
+
+    fn end(&self) {
+        self.over.open();
+        self.to_write.ring();
+        self.to_sweep.ring();
+    }
+
+    /// Writes the epitaph and tells everybody who waits.
+    fn bury(&self, status: Option<ExitStatus>) {
+        let last_words = self.stderr.last_words();
+        let cause = match status {
+            _ if self.stopped.get() => "the gateway stopped its command".to_owned(),
+            Some(status) => format!("its command ended ({status})"),
+            None => "its command closed its output".to_owned(),
+        };
+        let text = if last_words.is_empty() || self.stopped.get() {
+            cause
+        } else {
+            format!("{cause}; it said last: {last_words}")
+        };
+        match self.stopped.get() {
+            true => tracing::info!(upstream = %self.upstream, "child stopped"),
+            false => tracing::warn!(upstream = %self.upstream, "child ended: {text}"),
+        }
+        *self.epitaph.borrow_mut() = text;
+        let pending = std::mem::take(&mut *self.pending.borrow_mut());
+        for pending in pending.into_values() {
+            let failure = UpstreamFailure { may_have_run: true, ..self.broken() };
+            let _ = pending.waiting.answer.send(Err(Failure::Upstream(failure)));
+        }
+    }
+
+    /// One line of the child.
+    fn take(&self, line: &Line<'_>) {
+        match line {
+            Line::Whole(bytes) => {
+                // The guard against deep nesting is part of this pass.
+                match Answer::parse(bytes, &EnvelopeLimits::default()) {
+                    Ok(message) => self.dispatch(bytes, &message),
+                    Err(error) => self.stray(bytes, &error.to_string()),
+                }
+            }
+            Line::TooLong { head, tail, size } => {
+                let size_max = self.limits.line_size_max;
+                let text = format!("a line of {size} bytes, more than the {size_max} allowed");
+                match overlong_id(head, tail).and_then(|id| self.settle(id)) {
+                    Some(pending) => {
+                        let failure = self.failure(UpstreamKind::TooLarge, text, true);
+                        let _ = pending.waiting.answer.send(Err(Failure::Upstream(failure)));
+                    }
+                    None => self.stray(head, &text),
+                }
+            }
+        }
+    }
+
+    fn dispatch(&self, bytes: &[u8], message: &Answer<'_>) {
+        match message.kind() {
+            AnswerKind::Result => self.answer(bytes, message, message.result_place()),
+            AnswerKind::Error => self.answer(bytes, message, message.error_place()),
+            AnswerKind::Request => self.refuse(message),
+            AnswerKind::Notification => self.notice(bytes, message),
+        }
+    }
+
+    fn answer(&self, bytes: &[u8], message: &Answer<'_>, place: Option<Span>) {
+        let id = message.id().and_then(|id| id.parse().ok());
+        let pending = id.and_then(|id| self.settle(id));
+        let (Some(pending), Some(span)) = (pending, place) else {
+            // Late answers to cancelled requests are no fault.
+            tracing::debug!(upstream = %self.upstream, id = message.id(), "answer nobody waits for");
+            return;
+        };
+        let is_error = message.kind() == AnswerKind::Error;
+        let outcome = if is_error { Outcome::Error } else { Outcome::Result };
+        let _ = pending.waiting.answer.send(Ok(Reply { bytes: bytes.to_vec(), span, outcome }));
+    }
+
+    fn settle(&self, id: u64) -> Option<Pending> {
+        self.pending.borrow_mut().remove(&id)
+    }
+
+    /// Answers a request of the child. We declare no capability, so nothing but a ping is in order.
+    fn refuse(&self, message: &Answer<'_>) {
+        let Some(id) = message.id() else { return };
+        self.push(|out| {
+            match message.method() {
+                "ping" => jsonrpc::result(out, id, "{}"),
+                method => {
+                    tracing::debug!(upstream = %self.upstream, method, "refused the child's request");
+                    jsonrpc::error(out, Some(id), -32601, "Method not found", None);
+                }
+            }
+            out.push(b'\n');
+        });
+    }
+
+    /// Hands a notification to the request that it belongs to.
+    fn notice(&self, bytes: &[u8], message: &Answer<'_>) {
+        let token = message.params_place().and_then(|params| {
+            let [token] = jsonrpc::pick(params.of_text(message.text()), ["progressToken"]).ok()?;
+            token.map(|token| token.shifted(params.start as usize))
+        });
+        let Some(token) = token else { return self.unclaimed(message) };
+        let pending = self.pending.borrow();
+        let id = token.of_text(message.text()).parse::<u64>().ok();
+        let Some(pending) = id.and_then(|id| pending.get(&id)) else { return };
+        let (Some(original), Some(notices)) = (&pending.token, &pending.waiting.notices) else {
+            return;
+        };
+        if bytes.len() > NOTICE_SIZE_MAX {
+            tracing::debug!(upstream = %self.upstream, size = bytes.len(), "dropped a notification");
+            return;
+        }
+        let mut text = Vec::with_capacity(bytes.len() + original.len());
+        splice(&mut text, bytes, &[Edit { span: token, replacement: original.into() }]);
+        // A client that reads more slowly than the child reports loses some of its progress.
+        let _ = notices.send(text);
+    }
+
+    /// A notification that belongs to no request: logs and changed lists. Whoever wants to hear of
+    /// them listens here.
+    fn unclaimed(&self, message: &Answer<'_>) {
+        let text = printable(&message.text().as_bytes()[..message.text().len().min(1024)]);
+        tracing::debug!(upstream = %self.upstream, method = message.method(), "notification: {text}");
+    }
+
+    /// A line that is no message: a stray print, usually.
+    fn stray(&self, bytes: &[u8], problem: &str) {
+        let count = self.stray_count.get().saturating_add(1);
+        self.stray_count.set(count);
+        if count <= STRAY_COUNT_MAX {
+            let text = printable(&bytes[..bytes.len().min(200)]);
+            tracing::warn!(upstream = %self.upstream, problem, "no message on the output: {text}");
+        }
+    }
+
+    fn failure(
+        &self,
+        kind: UpstreamKind,
+        detail: impl Into<String>,
+        may_have_run: bool,
+    ) -> UpstreamFailure {
+        let (upstream, detail) = (self.upstream.to_string(), detail.into());
+        UpstreamFailure { upstream, kind, detail, may_have_run }
+    }
+
+    fn broken(&self) -> UpstreamFailure {
+        let epitaph = self.epitaph();
+        let text = if epitaph.is_empty() { "its command is ending".to_owned() } else { epitaph };
+        self.failure(UpstreamKind::Broken, text, false)
+    }
+}
+
+/// Finds the number of an answer of which only the beginning and the end are known: writers put the
+/// id right behind the version, or last.
+fn overlong_id(head: &[u8], tail: &[u8]) -> Option<u64> {
+    let digits = |text: &str| {
+        let text = text.trim_start();
+        let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+        Some((text[..end].parse().ok()?, text[end..].trim().to_owned()))
+    };
+    let behind = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let at = text.rfind("\"id\"")? + 4;
+        digits(text[at..].trim_start().strip_prefix(':')?)
+    };
+    let end_of_version = memchr::memmem::find(head, b"\"2.0\"").filter(|at| *at < 24);
+    let first = end_of_version.and_then(|at| {
+        let (id, rest) = behind(&head[..head.len().min(at + 40)])?;
+        rest.starts_with(',').then_some(id)
+    });
+    first.or_else(|| behind(tail).filter(|(_, rest)| rest == "}").map(|(id, _)| id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_id_of_an_answer_that_is_too_long() {
+        let head = br#"{"jsonrpc":"2.0","id":17,"result":{"content":[{"id":3,"#;
+        assert_eq!(overlong_id(head, b"xx}]}}"), Some(17));
+        let head = br#"{"result":{"content":[{"id":3,"text":"xx"#;
+        assert_eq!(overlong_id(head, br#"xx"}]},"jsonrpc":"2.0","id": 18}"#), Some(18));
+        assert_eq!(overlong_id(head, br#"xx"},"id":18}]}}"#), None);
+        assert_eq!(overlong_id(b"xxxx", b"yyyy"), None);
+    }
+}

@@ -1,0 +1,186 @@
+//! The start of a child: the process, then the first question that settles the era.
+
+use std::{rc::Rc, time::Duration};
+
+use shards::{
+    task,
+    time::{self, Instant},
+};
+use storage::record::{Era, ProtocolPin};
+
+use super::{StdioLimits, command, letter, session::Session};
+use crate::{
+    catalog::Upstream,
+    failure::{Failure, UpstreamFailure, UpstreamKind},
+    mcp::LEGACY,
+    upstream::{
+        Outcome, Reply,
+        discover::{Handshake, Verdict, judge_discover},
+    },
+};
+
+/// A child that answered its handshake.
+pub(super) struct Running {
+    pub(super) session: Rc<Session>,
+    pub(super) handshake: Handshake,
+}
+
+/// Starts the child of `upstream` and greets it in the era that it is pinned to, or was found to
+/// speak before, or else in the one that a probe finds.
+///
+/// # Errors
+///
+/// What was tried and what came back; the child is being stopped then.
+pub(super) async fn start(
+    upstream: &Upstream,
+    limits: StdioLimits,
+) -> Result<Running, UpstreamFailure> {
+    let starting = Starting { upstream, limits, started: Instant::now() };
+    let record = &upstream.record;
+    match (record.protocol, record.era) {
+        (ProtocolPin::Modern, _) | (ProtocolPin::Auto, Some(Era::Modern)) => {
+            let session = starting.open()?;
+            starting.or_stop(&session, starting.modern(&session).await)
+        }
+        (ProtocolPin::Legacy, _) | (ProtocolPin::Auto, Some(Era::Legacy)) => {
+            let session = starting.open()?;
+            starting.or_stop(&session, starting.legacy(&session).await)
+        }
+        (ProtocolPin::Auto, None) => starting.probe().await,
+    }
+}
+
+struct Starting<'a> {
+    upstream: &'a Upstream,
+    limits: StdioLimits,
+    started: Instant,
+}
+
+impl Starting<'_> {
+    fn open(&self) -> Result<Rc<Session>, UpstreamFailure> {
+        let words = &self.upstream.record.command;
+        command::check(words).map_err(|text| self.fail(UpstreamKind::Unreachable, text))?;
+        let command = command::command(words, &self.upstream.environment);
+        Session::open(self.upstream.record.name.as_str().into(), command, self.limits).map_err(
+            |error| {
+                let text = format!("its command {:?} cannot be started: {error}", words[0]);
+                self.fail(UpstreamKind::Unreachable, text)
+            },
+        )
+    }
+
+    /// Asks a first process `server/discover`. If that gives no good evidence for the stateless
+    /// revision, a second process is greeted by `initialize`: some servers end, or are confused for
+    /// good, after a request before it.
+    async fn probe(&self) -> Result<Running, UpstreamFailure> {
+        let session = self.open()?;
+        let params = letter::modern_params();
+        let asked = session.ask("server/discover", &params);
+        let verdict = match time::timeout(self.limits.probe_within, asked).await {
+            Ok(Ok(reply)) => judge(&reply),
+            Ok(Err(_)) | Err(_) => Verdict::Legacy,
+        };
+        match verdict {
+            Verdict::Modern(handshake) => return Ok(Running { session, handshake }),
+            Verdict::Hopeless(text) => {
+                let failure = self.fail(UpstreamKind::Nonsense, text);
+                return self.or_stop(&session, Err(failure));
+            }
+            Verdict::Legacy => session.stop().await,
+        }
+        let session = self.open()?;
+        let greeted = self.legacy(&session).await;
+        self.or_stop(&session, greeted)
+    }
+
+    async fn modern(&self, session: &Rc<Session>) -> Result<Running, UpstreamFailure> {
+        let reply = self.ask(session, "server/discover", &letter::modern_params()).await?;
+        match judge(&reply) {
+            Verdict::Modern(handshake) => Ok(Running { session: session.clone(), handshake }),
+            Verdict::Hopeless(text) => Err(self.fail(UpstreamKind::Nonsense, text)),
+            Verdict::Legacy => {
+                let text = format!("it does not speak the stateless revision: {}", shown(&reply));
+                Err(self.fail(UpstreamKind::Nonsense, text))
+            }
+        }
+    }
+
+    async fn legacy(&self, session: &Rc<Session>) -> Result<Running, UpstreamFailure> {
+        let params = format!(
+            "{{\"protocolVersion\":\"{}\",\"capabilities\":{{}},\"clientInfo\":{}}}",
+            LEGACY[0],
+            letter::client_info()
+        );
+        let reply = self.ask(session, "initialize", &params).await?;
+        if reply.outcome == Outcome::Error {
+            // A server that was too slow for the probe may turn out to be modern here.
+            if self.upstream.record.protocol == ProtocolPin::Auto
+                && matches!(judge(&reply), Verdict::Modern(_))
+            {
+                return self.modern(session).await;
+            }
+            let text = format!("it answered initialize with an error: {}", shown(&reply));
+            return Err(self.fail(UpstreamKind::Nonsense, text));
+        }
+        let raw = String::from_utf8_lossy(reply.raw());
+        let handshake = Handshake::from_initialize(&raw)
+            .map_err(|text| self.fail(UpstreamKind::Nonsense, text))?;
+        session.notify("notifications/initialized", "{}");
+        Ok(Running { session: session.clone(), handshake })
+    }
+
+    /// Asks within what is left of the time.
+    async fn ask(
+        &self,
+        session: &Session,
+        method: &str,
+        params: &str,
+    ) -> Result<Reply, UpstreamFailure> {
+        let within = self.limits.start_within;
+        let left = within.saturating_sub(self.started.elapsed());
+        match time::timeout(left.max(Duration::from_millis(1)), session.ask(method, params)).await {
+            Ok(Ok(reply)) => Ok(reply),
+            // However it ended, for the caller it never began.
+            Ok(Err(Failure::Upstream(failure))) => {
+                Err(self.fail(UpstreamKind::Unreachable, failure.detail))
+            }
+            Ok(Err(other)) => Err(self.fail(UpstreamKind::Unreachable, other.to_string())),
+            Err(_) => {
+                let words = session.last_words();
+                let said = if words.is_empty() {
+                    String::new()
+                } else {
+                    format!("; it said last: {words}")
+                };
+                let text = format!("its command runs but did not answer {method}{said}");
+                Err(self.fail(UpstreamKind::Timeout(within), text))
+            }
+        }
+    }
+
+    fn or_stop(
+        &self,
+        session: &Rc<Session>,
+        outcome: Result<Running, UpstreamFailure>,
+    ) -> Result<Running, UpstreamFailure> {
+        if outcome.is_err() {
+            let session = session.clone();
+            task::spawn(async move { session.stop().await });
+        }
+        outcome
+    }
+
+    fn fail(&self, kind: UpstreamKind, detail: impl Into<String>) -> UpstreamFailure {
+        let upstream = self.upstream.record.name.clone();
+        UpstreamFailure { upstream, kind, detail: detail.into(), may_have_run: false }
+    }
+}
+
+fn judge(reply: &Reply) -> Verdict {
+    judge_discover(reply.outcome, &String::from_utf8_lossy(reply.raw()))
+}
+
+/// The beginning of an answer, for a sentence.
+fn shown(reply: &Reply) -> String {
+    String::from_utf8_lossy(reply.raw()).chars().take(300).collect()
+}
