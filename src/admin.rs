@@ -166,38 +166,30 @@ async fn dispatch<B: Backend>(
     request: &RestRequest<'_>,
     route: Route<'_>,
 ) -> Result<RestAnswer, Failure> {
-    if route.is_open() {
-        return Ok(match route {
-            Route::Ready => probes::ready(backend),
-            Route::Health => probes::health(),
-            _ => probes::root(backend),
-        });
-    }
-    let unknown = Failure::Unauthorized { detail: "Not authenticated", challenge: "Bearer" };
-    let caller = request.caller.ok_or(unknown)?;
-    permit(caller, &route)?;
-    let ask = Ask { backend, request, caller };
+    let ask = admit(backend, request, &route);
     match route {
-        Route::Health | Route::Ready | Route::Root => unreachable!("open routes went above"),
-        Route::Version => Ok(probes::version(&ask).await),
-        Route::Gateways => gateways::list(&ask),
-        Route::CreateGateway => gateways::create(&ask).await,
-        Route::Gateway(id) => gateways::get(&ask, id),
-        Route::UpdateGateway(id) => gateways::update(&ask, id).await,
-        Route::DeleteGateway(id) => gateways::delete(&ask, id).await,
-        Route::GatewayState(id) => gateways::set_state(&ask, id).await,
-        Route::RefreshGateway(id) => gateways::refresh(&ask, id).await,
-        Route::Tools => offers::tools(&ask),
-        Route::Tool(id) => offers::tool(&ask, id),
-        Route::Servers => servers::list(&ask),
-        Route::CreateServer => servers::create(&ask).await,
-        Route::Server(id) => servers::get(&ask, id),
-        Route::UpdateServer(id) => servers::update(&ask, id).await,
-        Route::DeleteServer(id) => servers::delete(&ask, id).await,
-        Route::ServerState(id) => servers::set_state(&ask, id).await,
-        Route::ServerTools(id) => offers::server_tools(&ask, id),
-        Route::ServerResources(id) => offers::server_resources(&ask, id),
-        Route::ServerPrompts(id) => offers::server_prompts(&ask, id),
+        Route::Root => Ok(probes::root(backend)),
+        Route::Health => Ok(probes::health()),
+        Route::Ready => Ok(probes::ready(backend)),
+        Route::Version => Ok(probes::version(&ask?).await),
+        Route::Gateways => gateways::list(&ask?),
+        Route::CreateGateway => gateways::create(&ask?).await,
+        Route::Gateway(id) => gateways::get(&ask?, id),
+        Route::UpdateGateway(id) => gateways::update(&ask?, id).await,
+        Route::DeleteGateway(id) => gateways::delete(&ask?, id).await,
+        Route::GatewayState(id) => gateways::set_state(&ask?, id).await,
+        Route::RefreshGateway(id) => gateways::refresh(&ask?, id).await,
+        Route::Tools => offers::tools(&ask?),
+        Route::Tool(id) => offers::tool(&ask?, id),
+        Route::Servers => servers::list(&ask?),
+        Route::CreateServer => servers::create(&ask?).await,
+        Route::Server(id) => servers::get(&ask?, id),
+        Route::UpdateServer(id) => servers::update(&ask?, id).await,
+        Route::DeleteServer(id) => servers::delete(&ask?, id).await,
+        Route::ServerState(id) => servers::set_state(&ask?, id).await,
+        Route::ServerTools(id) => offers::server_tools(&ask?, id),
+        Route::ServerResources(id) => offers::server_resources(&ask?, id),
+        Route::ServerPrompts(id) => offers::server_prompts(&ask?, id),
     }
 }
 
@@ -213,11 +205,23 @@ impl<B> Ask<'_, B> {
     fn author(&self) -> Author {
         Author {
             at: now(),
-            email: Some(self.caller.email.to_owned()),
+            email: Some(self.caller.email.clone()),
             ip: self.request.client_ip.map(str::to_owned),
             user_agent: self.request.user_agent.map(str::to_owned),
         }
     }
+}
+
+/// Lets a request in whose caller is known and may do what is asked.
+fn admit<'a, B>(
+    backend: &'a B,
+    request: &'a RestRequest<'a>,
+    route: &Route<'_>,
+) -> Result<Ask<'a, B>, Failure> {
+    let unknown = Failure::Unauthorized { detail: "Not authenticated", challenge: "Bearer" };
+    let caller = request.caller.ok_or(unknown)?;
+    permit(caller, route)?;
+    Ok(Ask { backend, request, caller })
 }
 
 /// Refuses what the caller, or the token that they show, may not do. Every user may read; only an

@@ -45,6 +45,18 @@ enum Command {
     Token(token::TokenArgs),
     /// List every setting.
     Settings(settings_page::SettingsArgs),
+    /// Register an upstream: its URL, or the command that starts it.
+    Add(add::AddArgs),
+    /// List the upstreams.
+    Gateways(gateways::GatewaysArgs),
+    /// Ask an upstream again what it offers.
+    Refresh(gateways::GatewayArgs),
+    /// Forget an upstream and all that it offers.
+    Remove(gateways::GatewayArgs),
+    /// List the tools.
+    Tools(tools::ToolsArgs),
+    /// Call a tool.
+    Call(call::CallArgs),
 }
 
 /// What `serve` takes on the command line; everything else is a setting of the environment.
@@ -69,8 +81,25 @@ pub fn main() -> ExitCode {
             with_settings(|settings| token::run(&args, settings, &mut stdout(), &mut stderr()))
         }
         Some(Command::Settings(args)) => settings_page::run(&args, &mut stdout()).map_err(say),
+        Some(command) => with_settings(|settings| client(command, settings)),
     };
     outcome.err().unwrap_or(ExitCode::SUCCESS)
+}
+
+/// Does what the clients of a running gateway do.
+fn client(command: Command, settings: &Settings) -> Result<(), client::ClientError> {
+    let (mut out, mut notes) = (stdout(), stderr());
+    match command {
+        Command::Add(args) => add::run(&args, settings, &mut out, &mut notes),
+        Command::Gateways(args) => gateways::list(&args, settings, &mut out),
+        Command::Refresh(args) => gateways::refresh(&args, settings, &mut out),
+        Command::Remove(args) => gateways::remove(&args, settings, &mut out),
+        Command::Tools(args) => tools::run(&args, settings, &mut out),
+        Command::Call(args) => call::run(&args, settings, &mut out),
+        Command::Serve(_) | Command::Migrate(_) | Command::Token(_) | Command::Settings(_) => {
+            unreachable!("these were done already")
+        }
+    }
 }
 
 fn serve(listen: &ListenArgs) -> Result<(), ExitCode> {

@@ -197,6 +197,8 @@ pub enum Fault {
     },
     /// `params` is no object.
     Params,
+    /// `error` is no object.
+    Error,
     /// A request with a result or an error, or a response with both.
     Mixed,
 }
@@ -250,6 +252,7 @@ impl fmt::Display for EnvelopeError {
                 return write!(f, "\"id\" is longer than {size_max} bytes.");
             }
             Fault::Params => "\"params\" must be an object.",
+            Fault::Error => "\"error\" must be an object.",
             Fault::Mixed => "A message is either a request or a response.",
         })
     }

@@ -69,23 +69,33 @@ fn count_open(bytes: &[u8]) -> usize {
 /// Finds how deep the nesting goes, brackets within strings left out.
 #[cold]
 fn depth(bytes: &[u8]) -> usize {
-    let (mut depth, mut deepest) = (0usize, 0usize);
-    let (mut in_string, mut is_escaped) = (false, false);
-    for byte in bytes {
+    let (mut depth, mut deepest, mut at) = (0usize, 0, 0);
+    while let Some(byte) = bytes.get(at) {
+        at += 1;
         match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if in_string => is_escaped = true,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
             b'[' | b'{' => {
                 depth += 1;
                 deepest = deepest.max(depth);
             }
             b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => at = string_end(bytes, at),
             _ => {}
         }
     }
     deepest
+}
+
+/// The offset behind the string that `at` is within.
+fn string_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(size) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+        at += size + 1;
+        if bytes[at - 1] == b'"' {
+            return at;
+        }
+        // Whatever was escaped.
+        at += 1;
+    }
+    bytes.len()
 }
 
 #[cfg(test)]

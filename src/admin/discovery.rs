@@ -79,7 +79,13 @@ impl Attempt {
             }) => detail.clone(),
             other => other.to_string(),
         };
-        format!("tried {}: {came_back}", self.tried)
+        let mend = match &self.failure {
+            Failure::Upstream(UpstreamFailure {
+                kind: UpstreamKind::Status(401 | 403), ..
+            }) => " (set its credentials with the auth_ fields)",
+            _ => "",
+        };
+        format!("tried {}: {came_back}{mend}", self.tried)
     }
 
     fn explain(self, gateway: &Gateway) -> Failure {

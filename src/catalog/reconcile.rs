@@ -5,6 +5,7 @@
 //! and with it its place in every virtual server.
 
 mod offering;
+mod respell;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use storage::record::{Gateway, Prompt, Resource, Tool};
 use super::author::Author;
 use super::inventory::{Inventory, Listed};
 use offering::Offering;
+pub use respell::respell;
 
 /// What is stored of one gateway.
 #[derive(Debug, Clone, Default)]

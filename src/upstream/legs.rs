@@ -12,6 +12,7 @@ use super::{
     address::{self, AddressPolicy},
     discover::{self, DiscoverLimits, Handshake, Requester, Verdict},
     http::{HttpLeg, LegLimits, Resolver, Setup},
+    sse::SseLeg,
     stdio::{self, Post, StdioHost, StdioLeg, StdioLimits, StdioMail},
 };
 use crate::{
@@ -44,6 +45,8 @@ struct Entry {
 pub enum Leg {
     /// Streamable HTTP.
     Http(HttpLeg),
+    /// HTTP+SSE, of revision 2024-11-05.
+    Sse(SseLeg),
     /// A child process.
     Stdio(Rc<StdioLeg>),
 }
@@ -132,11 +135,7 @@ impl Upstreams {
                 let courier = self.couriers[owner].clone();
                 Ok(Leg::Stdio(Rc::new(StdioLeg::new(upstream.clone(), courier))))
             }
-            Transport::Sse => {
-                let detail = "its transport is not spoken";
-                let name = &upstream.record.name;
-                Err(Failure::upstream(name, UpstreamKind::Refused, detail, false))
-            }
+            Transport::Sse => Ok(Leg::Sse(SseLeg::new(upstream, self.setup(upstream)?)?)),
         }
     }
 
@@ -210,6 +209,7 @@ impl Leg {
     pub async fn request(&self, outgoing: &Outgoing<'_>) -> Result<Answer, Failure> {
         match self {
             Leg::Http(leg) => leg.request(outgoing).await,
+            Leg::Sse(leg) => leg.request(outgoing).await,
             Leg::Stdio(leg) => leg.request(outgoing).await,
         }
     }
@@ -218,6 +218,7 @@ impl Leg {
     async fn handshake(&self, name: &str, within: Duration) -> Result<Handshake, Failure> {
         let raw = match self {
             Leg::Http(leg) => leg.initialize_result(within).await?,
+            Leg::Sse(leg) => Some(leg.initialize_result(within).await?),
             Leg::Stdio(leg) => return leg.handshake(within).await,
         };
         // Servers that know no `initialize` are taken for legacy ones that said nothing.
@@ -230,6 +231,7 @@ impl Leg {
     async fn close(&self) {
         match self {
             Leg::Http(leg) => leg.close().await,
+            Leg::Sse(leg) => leg.close(),
             Leg::Stdio(_) => {}
         }
     }

@@ -85,6 +85,7 @@ fn check_request(head: &RequestHead, bytes: &[u8], size: usize) {
     }
     let fields = model_fields(&lines[1..]);
     check_fields(head.fields(), bytes, &fields);
+    check_peer(bytes, size, &fields);
     let hosts = named(&fields, "host").count();
     let is_http_1_1 = head.version() == Version::Http11;
     assert_eq!(words[2], if is_http_1_1 { "HTTP/1.1" } else { "HTTP/1.0" });
@@ -162,6 +163,15 @@ fn check_fields(got: &Fields, bytes: &[u8], wanted: &[(&str, &[u8])]) {
         assert_eq!(got.count(bytes, name), named(wanted, name).count());
         assert_eq!(got.get(bytes, name), named(wanted, name).next());
     }
+}
+
+/// What is accepted means the same to httparse, as a reader of the same bytes.
+fn check_peer(bytes: &[u8], size: usize, fields: &[(&str, &[u8])]) {
+    let mut headers = [httparse::EMPTY_HEADER; LIMITS.field_count_max];
+    let mut request = httparse::Request::new(&mut headers);
+    assert_eq!(request.parse(bytes), Ok(httparse::Status::Complete(size)));
+    let peers = request.headers.iter().map(|header| (header.name, header.value));
+    assert!(peers.eq(fields.iter().copied()));
 }
 
 /// What an accepted head can say about its body: one length or one coding, plainly written.

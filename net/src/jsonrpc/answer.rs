@@ -48,7 +48,12 @@ impl<'a> Answer<'a> {
         envelope: &mut Envelope,
         limits: &EnvelopeLimits,
     ) -> Result<(AnswerKind, Cow<'a, str>), Fault> {
-        let has_error = envelope.get(Member::Error).is_some();
+        drop_null_twin(text, envelope);
+        let has_error = match envelope.raw(Member::Error, text) {
+            None => false,
+            Some(error) if error.starts_with('{') => true,
+            Some(_) => return Err(Fault::Error),
+        };
         // JSON-RPC §5: the id of an error is null where that of the request could not be read.
         if has_error && envelope.raw(Member::Id, text) == Some("null") {
             envelope.forget(Member::Id);
@@ -135,5 +140,15 @@ impl<'a> Answer<'a> {
     #[inline]
     pub fn params_place(&self) -> Option<Span> {
         self.envelope.get(Member::Params)
+    }
+}
+
+/// Leaves out the `null` where both a result and an error are given and one of them is `null`, as
+/// servers send that write every field.
+fn drop_null_twin(text: &str, envelope: &mut Envelope) {
+    match (envelope.raw(Member::Result, text), envelope.raw(Member::Error, text)) {
+        (Some(_), Some("null")) => envelope.forget(Member::Error),
+        (Some("null"), Some(_)) => envelope.forget(Member::Result),
+        _ => {}
     }
 }

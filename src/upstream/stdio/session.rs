@@ -452,22 +452,21 @@ impl Session {
 /// Finds the number of an answer of which only the beginning and the end are known: writers put the
 /// id right behind the version, or last.
 fn overlong_id(head: &[u8], tail: &[u8]) -> Option<u64> {
-    let digits = |text: &str| {
-        let text = text.trim_start();
-        let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-        Some((text[..end].parse().ok()?, text[end..].trim().to_owned()))
+    let (head, tail) = (String::from_utf8_lossy(head), String::from_utf8_lossy(tail));
+    let first = || {
+        let (_, rest) = head.split_once("\"2.0\"").filter(|(before, _)| before.len() < 24)?;
+        let rest = rest.trim_start().strip_prefix(',')?;
+        number_of_id(rest.trim_start()).filter(|(_, rest)| rest.starts_with(','))
     };
-    let behind = |bytes: &[u8]| {
-        let text = String::from_utf8_lossy(bytes).into_owned();
-        let at = text.rfind("\"id\"")? + 4;
-        digits(text[at..].trim_start().strip_prefix(':')?)
-    };
-    let end_of_version = memchr::memmem::find(head, b"\"2.0\"").filter(|at| *at < 24);
-    let first = end_of_version.and_then(|at| {
-        let (id, rest) = behind(&head[..head.len().min(at + 40)])?;
-        rest.starts_with(',').then_some(id)
-    });
-    first.or_else(|| behind(tail).filter(|(_, rest)| rest == "}").map(|(id, _)| id))
+    let last = || number_of_id(&tail[tail.rfind("\"id\"")?..]).filter(|(_, rest)| *rest == "}");
+    first().or_else(last).map(|(id, _)| id)
+}
+
+/// Reads `"id":number` and returns what stands behind it.
+fn number_of_id(text: &str) -> Option<(u64, &str)> {
+    let value = text.strip_prefix("\"id\"")?.trim_start().strip_prefix(':')?.trim_start();
+    let end = value.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(value.len());
+    Some((value[..end].parse().ok()?, value[end..].trim()))
 }
 
 #[cfg(test)]

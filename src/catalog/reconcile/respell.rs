@@ -1,0 +1,171 @@
+//! Every name anew, after `GATEWAY_TOOL_NAME_SEPARATOR` was changed.
+
+use std::collections::{HashMap, HashSet};
+
+use storage::record::{Gateway, Ownership, Visibility};
+use storage::{Mutation, Snapshot};
+
+use super::{Names, Owned, follow};
+use crate::catalog::author::Author;
+use crate::catalog::naming;
+
+/// Gives the mutations that write every name with `separator`; none where all are written so. For
+/// the start, before a catalog is loaded.
+///
+/// Names of two separators never meet: each has its own between gateway and tool, and neither
+/// stands in names of the other. So no gateway is in the way of another, in whichever order.
+pub fn respell(snapshot: &Snapshot, separator: &str, author: &Author) -> Vec<Mutation> {
+    let mut owned = owned(snapshot);
+    let mut mutations = Vec::new();
+    // What was given in this pass, by circle.
+    let mut given: HashMap<CircleKey, Given> = HashMap::new();
+    for gateway in &snapshot.gateways {
+        let mut gateway = Gateway::clone(gateway);
+        let former = std::mem::replace(&mut gateway.slug, naming::slug(&gateway.name, separator));
+        let owned = owned.remove(&gateway.id).unwrap_or_default();
+        let given = given.entry(circle_key(&gateway.ownership)).or_default();
+        let names = Names {
+            separator,
+            tools: given.tools.iter().map(String::as_str).collect(),
+            prompts: given.prompts.iter().map(String::as_str).collect(),
+        };
+        let followed = follow(&owned, &gateway, &names, author);
+        for skipped in &followed.skipped {
+            tracing::warn!(upstream = gateway.name, skipped, "an offer was left out");
+        }
+        if !followed.skipped.is_empty() || former != gateway.slug {
+            gateway.skipped_tools.extend(followed.skipped);
+            author.change(&mut gateway.audit, "federation");
+            mutations.push(Mutation::PutGateway(Box::new(gateway)));
+        }
+        given.note(&followed.mutations);
+        mutations.extend(followed.mutations);
+    }
+    mutations
+}
+
+type CircleKey = (Visibility, Option<String>);
+
+fn circle_key(ownership: &Ownership) -> CircleKey {
+    let owner = match ownership.visibility {
+        Visibility::Public => None,
+        Visibility::Team => ownership.team_id.clone(),
+        Visibility::Private => ownership.owner_email.clone(),
+    };
+    (ownership.visibility, owner)
+}
+
+#[derive(Default)]
+struct Given {
+    tools: HashSet<String>,
+    prompts: HashSet<String>,
+}
+
+impl Given {
+    fn note(&mut self, mutations: &[Mutation]) {
+        for mutation in mutations {
+            match mutation {
+                Mutation::PutTool(tool) => self.tools.insert(tool.name.clone()),
+                Mutation::PutPrompt(prompt) => self.prompts.insert(prompt.name.clone()),
+                _ => continue,
+            };
+        }
+    }
+}
+
+fn owned(snapshot: &Snapshot) -> HashMap<String, Owned> {
+    let mut owned: HashMap<String, Owned> = HashMap::new();
+    for tool in &snapshot.tools {
+        if let Some(id) = &tool.gateway_id {
+            owned.entry(id.clone()).or_default().tools.push(tool.clone());
+        }
+    }
+    for resource in &snapshot.resources {
+        if let Some(id) = &resource.gateway_id {
+            owned.entry(id.clone()).or_default().resources.push(resource.clone());
+        }
+    }
+    for prompt in &snapshot.prompts {
+        if let Some(id) = &prompt.gateway_id {
+            owned.entry(id.clone()).or_default().prompts.push(prompt.clone());
+        }
+    }
+    owned
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use storage::record::{Prompt, Tool};
+
+    use super::*;
+
+    fn stored() -> Snapshot {
+        let gateway = |id: &str, name: &str| {
+            Arc::new(Gateway {
+                id: id.to_owned(),
+                name: name.to_owned(),
+                slug: naming::slug(name, "-"),
+                ..Gateway::default()
+            })
+        };
+        let tool = |id: &str, gateway_id: &str, slug: &str, own: &str| {
+            Arc::new(Tool {
+                id: id.to_owned(),
+                gateway_id: Some(gateway_id.to_owned()),
+                original_name: own.to_owned(),
+                custom_name_slug: naming::slug(own, "-"),
+                name: format!("{slug}-{}", naming::slug(own, "-")),
+                ..Tool::default()
+            })
+        };
+        let prompt = Prompt {
+            id: "p".to_owned(),
+            gateway_id: Some("g1".to_owned()),
+            original_name: "greet".to_owned(),
+            custom_name_slug: "greet".to_owned(),
+            name: "fast-time-greet".to_owned(),
+            ..Prompt::default()
+        };
+        Snapshot {
+            gateways: vec![gateway("g1", "fast_time"), gateway("g2", "git")],
+            tools: vec![
+                tool("t1", "g1", "fast-time", "get_system_time"),
+                tool("t2", "g2", "git", "log"),
+            ],
+            prompts: vec![Arc::new(prompt)],
+            ..Snapshot::default()
+        }
+    }
+
+    fn names(mutations: &[Mutation]) -> Vec<&str> {
+        let name = |mutation| match mutation {
+            Mutation::PutTool(tool) => tool.name.as_str(),
+            Mutation::PutPrompt(prompt) => &prompt.name,
+            Mutation::PutGateway(gateway) => &gateway.slug,
+            other => panic!("{other:?}"),
+        };
+        mutations.iter().map(name).collect()
+    }
+
+    #[test]
+    fn the_separator_of_before_leaves_everything_as_it_is() {
+        assert_eq!(respell(&stored(), "-", &Author::default()), []);
+    }
+
+    #[test]
+    fn another_separator_writes_every_name_anew() {
+        for (separator, expected) in [
+            ("_", ["fast_time", "fast_time_get_system_time", "fast_time_greet", "git_log"]),
+            (".", ["fast.time", "fast.time.get.system.time", "fast.time.greet", "git.log"]),
+            (
+                "--",
+                ["fast--time", "fast--time--get--system--time", "fast--time--greet", "git--log"],
+            ),
+        ] {
+            let mutations = respell(&stored(), separator, &Author::default());
+            assert_eq!(names(&mutations), expected);
+        }
+    }
+}
