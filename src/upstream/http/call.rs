@@ -207,7 +207,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::upstream::http::MODERN_REVISION;
 
     fn outgoing<'a>(params: &'a str, meta: Option<&str>, modern: bool) -> Outgoing<'a> {
         let meta = meta.map(|meta| {
@@ -255,7 +254,7 @@ mod tests {
             let outgoing = outgoing(params, meta, false);
             let text = body(&Call::modern(1, &outgoing));
             let value: serde_json::Value = serde_json::from_str(&text).expect(&text);
-            assert_eq!(value["params"]["_meta"][key], MODERN_REVISION, "{text}");
+            assert_eq!(value["params"]["_meta"][key], "2026-07-28", "{text}");
             assert_eq!(text.matches("_meta").count(), 1, "{text}");
         }
     }
