@@ -42,9 +42,6 @@ use wire::{Shipment, Wire};
 /// The newest revision with a handshake, which is offered in it.
 pub(super) const LEGACY_REVISION: &str = "2025-11-25";
 
-/// The revision without one.
-pub(super) const MODERN_REVISION: &str = "2026-07-28";
-
 /// Who we say we are.
 pub(super) const CLIENT_INFO: &str =
     concat!("{\"name\":\"ringway\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}");
