@@ -84,6 +84,8 @@ fn pool_of(address: SocketAddr, connection_count_max: usize, waiting_count_max: 
     let limits = PoolLimits {
         connection_count_max,
         waiting_count_max,
+        wait_within: AGES,
+        idle_count_max: 100,
         connect_within: AGES,
         idle_within: AGES,
     };
