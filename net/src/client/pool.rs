@@ -114,9 +114,11 @@ impl Pool {
             None if turns.waiting_count() >= self.0.limits.waiting_count_max => {
                 return Err(self.0.full());
             }
-            None => time::timeout(deadline.left().min(self.0.limits.wait_within), turns.take_owned())
-                .await
-                .map_err(|_| self.0.full())?,
+            None => {
+                time::timeout(deadline.left().min(self.0.limits.wait_within), turns.take_owned())
+                    .await
+                    .map_err(|_| self.0.full())?
+            }
         };
         Ok(Place { pool: self.0.clone(), turn })
     }

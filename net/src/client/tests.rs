@@ -474,6 +474,8 @@ fn uses_one_connection_for_many_exchanges_over_tls_and_trusts_no_other_name() {
         let limits = PoolLimits {
             connection_count_max: 1,
             waiting_count_max: 1,
+            wait_within: AGES,
+            idle_count_max: 100,
             connect_within: AGES,
             idle_within: AGES,
         };
