@@ -291,7 +291,9 @@ async fn open(
 ) -> Option<Connection> {
     let Some(acceptor) = acceptor else { return Some(Connection::Tcp(stream)) };
     stream.watch().arm(limits.first_byte_within, watch::Action::Abort);
-    match acceptor.accept(stream).await {
+    // On the heap, and gone with the handshake: its state is large, and every connection of the
+    // process would have room for it.
+    match Box::pin(acceptor.accept(stream)).await {
         Ok(connection) => {
             connection.watch().disarm();
             Some(connection)

@@ -187,6 +187,18 @@ impl Settings {
         self.upstreams.private_networks.is_on(self.is_loopback())
     }
 
+    /// The database's URL without what stands before an `@`, to be shown.
+    pub fn database_shown(&self) -> String {
+        let url = self.database_url();
+        match url.expose().split_once("://") {
+            Some((scheme, rest)) => {
+                let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
+                format!("{scheme}://{rest}")
+            }
+            None => MASK.to_owned(),
+        }
+    }
+
     /// The database's URL: `DATABASE_URL`, or SQLite in the data folder. May hold a password.
     pub fn database_url(&self) -> Secret {
         self.storage.database_url.clone().unwrap_or_else(|| {

@@ -2,7 +2,7 @@
 //!
 //! Idle connections hold none, which is what makes them cost under a kilobyte.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// Capacity of a pooled buffer in bytes: an 8 KB answer with its head, or any ordinary request.
 pub const CAPACITY: usize = 16 * 1024;
@@ -15,11 +15,19 @@ const POOLED_CAPACITY_MAX: usize = 4 * CAPACITY;
 
 thread_local! {
     static POOL: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    /// The fewest buffers that the pool held since the last [`trim`].
+    static LEFT_MIN: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Takes an empty buffer of at least [`CAPACITY`] from this thread's pool, or makes one.
 pub fn take() -> Vec<u8> {
-    POOL.with(|pool| pool.borrow_mut().pop()).unwrap_or_else(|| Vec::with_capacity(CAPACITY))
+    POOL.with(|pool| {
+        let mut pool = pool.borrow_mut();
+        let buffer = pool.pop();
+        LEFT_MIN.with(|left| left.set(left.get().min(pool.len())));
+        buffer
+    })
+    .unwrap_or_else(|| Vec::with_capacity(CAPACITY))
 }
 
 /// Gives a buffer back; what it holds is discarded.
@@ -36,6 +44,16 @@ pub fn give(mut buffer: Vec<u8>) {
     });
 }
 
+/// Frees the buffers that nobody wanted since the last call: those that a burst left behind.
+pub(crate) fn trim() {
+    POOL.with(|pool| {
+        let mut pool = pool.borrow_mut();
+        let unwanted = LEFT_MIN.with(Cell::get).min(pool.len());
+        pool.drain(..unwanted);
+        LEFT_MIN.with(|left| left.set(pool.len()));
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +67,17 @@ mod tests {
         let again = take();
         assert!(again.is_empty());
         assert_eq!(again.as_ptr(), address);
+    }
+
+    #[test]
+    fn frees_what_nobody_wanted_for_a_while() {
+        let buffers: Vec<_> = (0..8).map(|_| take()).collect();
+        buffers.into_iter().for_each(give);
+        trim();
+        let held = take();
+        trim();
+        give(held);
+        assert_eq!(POOL.with(|pool| pool.borrow().len()), 1, "one was wanted, the others were not");
     }
 
     #[test]

@@ -13,10 +13,13 @@ use std::{
 
 use monoio::io::{CancelHandle, Canceller};
 
-use crate::{local::Bell, task, time};
+use crate::{buffer, local::Bell, task, time};
 
 /// How often deadlines are looked at: they fire up to this much late.
 pub const TICK: Duration = Duration::from_millis(100);
+
+/// Ticks between two looks at the buffers that nobody wants: a second.
+const TICKS_PER_TRIM: u32 = 10;
 
 /// What happens to the connection when its deadline passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,8 +180,13 @@ impl State {
 
 /// Sweeps every [`TICK`] until nothing is watched any more.
 async fn sweep_forever() {
+    let mut tick_count = 0_u32;
     loop {
         time::sleep(TICK).await;
+        tick_count = tick_count.wrapping_add(1);
+        if tick_count.is_multiple_of(TICKS_PER_TRIM) {
+            buffer::trim();
+        }
         let now_ms = time::refresh_coarse();
         let mut index = 0;
         // An index instead of an iterator: a cancelled read may wake nothing else here, but the

@@ -72,7 +72,7 @@ impl admin::Backend for Backend<'_> {
             ring_driver: self.facts.driver.to_string(),
             database: DatabaseAbout {
                 dialect: "sqlite".to_owned(),
-                url: "sqlite://".to_owned(),
+                url: self.shard.settings.database_shown(),
                 reachable,
                 server_version: None,
             },

@@ -24,8 +24,7 @@ use crate::{
 };
 
 /// What every answer of the REST API carries: browsers must not guess another type.
-const REST_HEADERS: &str =
-    "content-type: application/json\r\nx-content-type-options: nosniff\r\n";
+const REST_HEADERS: &str = "content-type: application/json\r\nx-content-type-options: nosniff\r\n";
 
 /// What the MCP and JSON-RPC endpoints take.
 const RPC_METHODS: &str = "POST, OPTIONS";

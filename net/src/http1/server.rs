@@ -321,8 +321,12 @@ impl<S: Service> Active<'_, S> {
         let watch = self.connection.watch();
         watch.disarm();
         let cancel_on_disconnect = self.cancel_on_disconnect.clone();
-        let answer = self.service.answer(permit, request, body, responder);
-        let outcome = answer_or_gone(task::guard(answer), watch, &cancel_on_disconnect).await;
+        // Pinned where it is made: the future of a whole request is large, and every hand it went
+        // through by value would copy it.
+        let outcome = {
+            let answer = pin!(self.service.answer(permit, request, body, responder));
+            answer_or_gone(task::guard(answer), watch, &cancel_on_disconnect).await
+        };
         match outcome {
             None => return false,
             Some(Ok(())) if responder.is_written() => return true,
