@@ -54,11 +54,17 @@ impl Accepts {
     /// Reads an `Accept` header; none at all means JSON. What is neither is taken for JSON too:
     /// refusing would help nobody.
     pub fn parse(header: Option<&[u8]>) -> Accepts {
-        let Some(header) = header else { return Accepts { json: true, events: false } };
-        let has = |kind: &[u8]| memchr::memmem::find(header, kind).is_some();
-        let events = has(b"text/event-stream");
-        let any = has(b"*/*") || has(b"application/*");
-        Accepts { json: any || !events || has(b"application/json"), events }
+        let mut accepts = Accepts { json: false, events: false };
+        for range in header.unwrap_or_default().split(|byte| *byte == b',') {
+            let essence = range.split(|byte| *byte == b';').next().unwrap_or_default();
+            match essence.trim_ascii() {
+                b"application/json" | b"application/*" | b"*/*" => accepts.json = true,
+                b"text/event-stream" => accepts.events = true,
+                _ => {}
+            }
+        }
+        accepts.json |= !accepts.events;
+        accepts
     }
 }
 
