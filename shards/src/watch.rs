@@ -24,7 +24,7 @@ const TICKS_PER_TRIM: u32 = 10;
 /// What happens to the connection when its deadline passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// The pending read returns [`Ended::Cancelled`]; the connection stays as it is.
+    /// The pending read fails with [`CANCELLED`]; the connection stays as it is.
     ReleaseRead,
     /// The receiving side is shut: the pending read returns no bytes, writing still works.
     StopReading,
