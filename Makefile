@@ -22,6 +22,7 @@ toolchain:
 .PHONY: run
 run: toolchain ## Builds in release mode and serves on 127.0.0.1:4444 (HOST, PORT)
 	@cargo build --release --locked --bin ringway
+	@echo 'The binary: $(CARGO_TARGET_DIR)/release/ringway (to have it on your path: export PATH="$(CARGO_TARGET_DIR)/release:$$PATH")'
 	@exec "$(CARGO_TARGET_DIR)/release/ringway" serve
 
 .PHONY: test
