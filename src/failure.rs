@@ -5,9 +5,6 @@ use std::{fmt, time::Duration};
 
 use storage::StoreError;
 
-/// Seconds that a caller is asked to wait before it tries a busy gateway again.
-pub const RETRY_AFTER_SECONDS: u32 = 1;
-
 /// How a request ends badly.
 #[derive(Debug)]
 pub enum Failure {
