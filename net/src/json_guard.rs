@@ -1,7 +1,7 @@
 //! A guard before parsers that recurse: refuses nesting that would overflow their stack.
 //!
-//! sonic-rs aborts the process on some 9 KB of `[` (docs/decisions). The envelope codec of this
-//! crate needs no guard; everything else that parses bytes from the network does.
+//! sonic-rs, for one, overflows a stack of 2 MiB on some 9 KB of `[`, which aborts the process. The
+//! envelope codec of this crate needs no guard; a parser that recurses without a limit does.
 
 use std::str::Utf8Error;
 
