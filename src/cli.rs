@@ -89,7 +89,7 @@ pub fn main() -> ExitCode {
 /// Does what the clients of a running gateway do.
 fn client(command: Command, settings: &Settings) -> Result<(), client::ClientError> {
     let (mut out, mut notes) = (stdout(), stderr());
-    match command {
+    let done = match command {
         Command::Add(args) => add::run(&args, settings, &mut out, &mut notes),
         Command::Gateways(args) => gateways::list(&args, settings, &mut out),
         Command::Refresh(args) => gateways::refresh(&args, settings, &mut out),
@@ -99,7 +99,8 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         Command::Serve(_) | Command::Migrate(_) | Command::Token(_) | Command::Settings(_) => {
             unreachable!("these were done already")
         }
-    }
+    };
+    done.or_else(client::ClientError::unless_closed)
 }
 
 fn serve(listen: &ListenArgs) -> Result<(), ExitCode> {

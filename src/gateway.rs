@@ -317,7 +317,8 @@ impl<R: Relay> Call<'_, R> {
     ) -> Result<Reply, Failure> {
         let modern_upstream = upstream.record.era == Some(storage::record::Era::Modern);
         let translation = stream::Translation::between(self.era, modern_upstream, cached);
-        match self.parts.relay.request(upstream, outgoing).await? {
+        let answer = self.parts.relay.request(upstream, outgoing).await;
+        match answer.map_err(|failure| discreet(upstream, failure))? {
             Answer::Whole(reply) => translation.reply(reply, &upstream.record.name),
             Answer::Stream(source) => {
                 let id = self.message.id().unwrap_or("null");
@@ -325,6 +326,19 @@ impl<R: Relay> Call<'_, R> {
                 stream::relay(source, id, name, translation, self.request.accepts).await
             }
         }
+    }
+}
+
+/// What a child wrote before it ended may hold anything; it is for the operator's log alone.
+fn discreet(upstream: &Upstream, failure: Failure) -> Failure {
+    let is_child = upstream.record.transport == storage::record::Transport::Stdio;
+    match failure {
+        Failure::Upstream(mut failure) if is_child => {
+            tracing::warn!(upstream = failure.upstream, detail = failure.detail, "a call failed");
+            failure.detail = "its command failed; the log of the gateway says how".to_owned();
+            Failure::Upstream(failure)
+        }
+        other => other,
     }
 }
 

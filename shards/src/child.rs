@@ -18,6 +18,12 @@ use crate::{signal, time};
 /// How often an ending child is looked at.
 const POLL: Duration = Duration::from_millis(20);
 
+/// Marks instead of closing.
+const CLOSE_ON_EXEC: libc::c_int = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
+
+/// Descriptors that are looked at one by one where the kernel cannot do it at once.
+const DESCRIPTOR_COUNT_MAX: libc::c_int = 65_536;
+
 /// A running child, leader of its own process group.
 pub struct Child {
     process: std::process::Child,
@@ -62,11 +68,12 @@ pub fn spawn(mut command: Command) -> io::Result<Spawned> {
         .stdout(Stdio::from(OwnedFd::from(theirs)))
         .stderr(Stdio::from(OwnedFd::from(their_errors)))
         .process_group(0);
-    // SAFETY: the closure runs between fork and exec and calls only prctl and pthread_sigmask,
-    // which are async-signal-safe, and allocates nothing.
+    // SAFETY: the closure runs between fork and exec and calls only close_range, fcntl, prctl and
+    // pthread_sigmask, which are async-signal-safe, and allocates nothing.
     unsafe {
         command.pre_exec(|| {
             signal::unblock();
+            keep_descriptors();
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
             Ok(())
         });
@@ -81,6 +88,23 @@ pub fn spawn(mut command: Command) -> io::Result<Spawned> {
         output: Output::Half(output),
         errors: Output::Whole(on_ring(our_errors)?),
     })
+}
+
+/// Marks every descriptor but the standard streams to be closed by exec.
+///
+/// A ring gives accepted connections without that mark: a child would inherit them, could read and
+/// write them, and would keep them open after we closed them.
+fn keep_descriptors() {
+    // SAFETY: close_range takes no pointers, and with this flag it closes nothing by itself, so
+    // that the pipe over which the standard library reports a failed exec still works.
+    let done = unsafe { libc::close_range(3, libc::c_uint::MAX, CLOSE_ON_EXEC) };
+    if done != 0 {
+        // Linux before 5.11.
+        for fd in 3..DESCRIPTOR_COUNT_MAX {
+            // SAFETY: fcntl with F_SETFD takes no pointers; a number that is not open is refused.
+            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
 }
 
 fn on_ring(stream: StdStream) -> io::Result<UnixStream> {

@@ -208,6 +208,26 @@ fn connects_within_its_time_and_says_when_it_cannot() {
 }
 
 #[test]
+fn a_child_inherits_no_connection_of_ours() {
+    on_each_driver(|| async {
+        let (_accepted, _peer) = pair().await;
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec ls /proc/self/fd"]);
+        let mut spawned = child::spawn(command).expect("spawn");
+        let mut listed = Vec::new();
+        loop {
+            let (count, bytes) = spawned.output.read(listed).await;
+            listed = bytes;
+            if count.expect("read") == 0 {
+                break;
+            }
+        }
+        // The fourth is the folder that ls reads.
+        assert_eq!(String::from_utf8_lossy(&listed), "0\n1\n2\n3\n");
+    });
+}
+
+#[test]
 fn talks_to_a_child_and_ends_it_with_its_group() {
     on_each_driver(|| async {
         let mut command = Command::new("sh");

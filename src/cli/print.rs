@@ -29,6 +29,9 @@ pub fn table(
     for row in rows {
         table.add_row(row.iter().map(|cell| cell_text(cell)));
     }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     for line in table.lines() {
         writeln!(out, "{}", line.trim_end())?;
     }

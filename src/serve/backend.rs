@@ -50,7 +50,8 @@ impl admin::Backend for Backend<'_> {
     }
 
     async fn discover(&self, upstream: &Upstream) -> Result<Inventory, Failure> {
-        self.shard.upstreams.discover(&Arc::new(upstream.clone())).await
+        let stored = self.shard.catalog().upstream(&upstream.record.id).is_some();
+        self.shard.upstreams.discover(&Arc::new(upstream.clone()), stored).await
     }
 
     fn ready(&self) -> Result<(), String> {

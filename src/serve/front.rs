@@ -23,6 +23,10 @@ use crate::{
     state::Shard,
 };
 
+/// What every answer of the REST API carries: browsers must not guess another type.
+const REST_HEADERS: &str =
+    "content-type: application/json\r\nx-content-type-options: nosniff\r\n";
+
 /// What the MCP and JSON-RPC endpoints take.
 const RPC_METHODS: &str = "POST, OPTIONS";
 
@@ -239,7 +243,7 @@ impl Front {
         if answer.retry_after {
             responder.lines("retry-after: 1\r\n");
         }
-        responder.lines("content-type: application/json\r\n");
+        responder.lines(REST_HEADERS);
         responder.finish(&[&answer.body]);
     }
 }
@@ -280,7 +284,7 @@ fn write_rest_failure(responder: &mut Responder, failure: &Failure) {
     let body = serde_json::json!({"detail": failure.to_string()}).to_string();
     responder.begin(failure.status());
     reply::write_failure_headers(responder, failure);
-    responder.lines("content-type: application/json\r\n");
+    responder.lines(REST_HEADERS);
     responder.finish(&[body.as_bytes()]);
 }
 
@@ -292,7 +296,7 @@ fn write_options(responder: &mut Responder, allow: &str) {
 
 fn write_json(responder: &mut Responder, status: u16, body: &[u8]) {
     responder.begin(status);
-    responder.lines("content-type: application/json\r\n");
+    responder.lines(REST_HEADERS);
     responder.finish(&[body]);
 }
 

@@ -42,9 +42,6 @@ use wire::{Shipment, Wire};
 /// The newest revision with a handshake, which is offered in it.
 pub(super) const LEGACY_REVISION: &str = "2025-11-25";
 
-/// The revision without one.
-pub(super) const MODERN_REVISION: &str = "2026-07-28";
-
 /// Who we say we are.
 pub(super) const CLIENT_INFO: &str =
     concat!("{\"name\":\"ringway\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}");
@@ -62,6 +59,10 @@ pub struct LegLimits {
     pub connections_max: usize,
     /// Most requests that wait for a connection, on this shard.
     pub waiting_max: usize,
+    /// How long a request may wait for a connection.
+    pub wait_within: Duration,
+    /// Most connections that are kept while idle, on this shard.
+    pub idle_max: usize,
     /// How long an idle connection is kept; below what servers commonly keep, which is 5 seconds.
     pub idle_within: Duration,
     /// Most levels of objects and arrays in an answer.

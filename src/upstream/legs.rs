@@ -63,6 +63,8 @@ impl Upstreams {
                 answer_size_max: upstreams.answer_size_max,
                 connections_max: upstreams.connection_count_max,
                 waiting_max: upstreams.waiting_count_max,
+                wait_within: upstreams.pool_timeout,
+                idle_max: upstreams.idle_count_max,
                 idle_within: upstreams.idle_timeout,
                 json_depth_max: settings.http.json_depth_max,
             },
@@ -279,13 +281,17 @@ impl Requester for Greeted {
 }
 
 impl Upstreams {
-    /// Asks an upstream, stored or not, what it is and what it offers, by the transport of its
+    /// Asks an upstream, `stored` or not, what it is and what it offers, by the transport of its
     /// record and in its pinned era, or in whichever it speaks.
     ///
     /// # Errors
     ///
     /// An upstream failure that says what was tried and what came back.
-    pub async fn discover(&self, upstream: &Arc<Upstream>) -> Result<Inventory, Failure> {
+    pub async fn discover(
+        &self,
+        upstream: &Arc<Upstream>,
+        stored: bool,
+    ) -> Result<Inventory, Failure> {
         let outcome = match self.greet(upstream).await {
             Ok(greeted) => {
                 let name = &upstream.record.name;
@@ -295,7 +301,8 @@ impl Upstreams {
             }
             Err(failure) => Err(failure),
         };
-        if outcome.is_err() && upstream.record.transport == Transport::Stdio {
+        // The child of one that is stored serves on; of one that will not be, nobody asks again.
+        if outcome.is_err() && !stored && upstream.record.transport == Transport::Stdio {
             let owner = stdio::owner(&upstream.record.id, self.couriers.len());
             let upstream_id = upstream.record.id.clone();
             let _ = self.couriers[owner].post(StdioMail::Retire { upstream_id, done: None });

@@ -101,7 +101,7 @@ fn prints_json_when_asked_to() {
     assert!(listed.as_array().is_some_and(|tools| tools.len() > 10), "{listed}");
     let called = told(
         &gateway,
-        &[&["call", "up-echo", "text=a", "number=5", "flag=true"], &at[..]].concat(),
+        &[&["call", "up-echo", "text=a", "number:=5", "flag:=true"], &at[..]].concat(),
     );
     let called: Value = serde_json::from_str(&called).expect("call --json prints JSON");
     let expected = json!({ "text": "a", "number": 5, "flag": true });

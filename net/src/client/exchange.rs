@@ -90,6 +90,10 @@ impl Lease {
     ) -> Result<Response, ClientError> {
         let Sending { request, method, deadline, first_byte_within } = sending;
         let within = deadline.left().min(first_byte_within);
+        if within.is_zero() {
+            let cause = Cause::Timeout { within: deadline.within() };
+            return Err(ClientError::new(cause, Progress::Unsent));
+        }
         self.link.connection.watch().arm(within, Action::Abort);
         let (outcome, mut bytes) = self.link.connection.write_all(request).await;
         if let Err(error) = outcome {

@@ -27,6 +27,10 @@ pub struct PoolLimits {
     pub connection_count_max: usize,
     /// Most exchanges that wait for another to end.
     pub waiting_count_max: usize,
+    /// How long an exchange may wait for another to end.
+    pub wait_within: Duration,
+    /// Most connections that are kept while idle.
+    pub idle_count_max: usize,
     /// How long opening a connection may take, all addresses and TLS together.
     pub connect_within: Duration,
     /// How long an idle connection is kept; less if the server says that it closes earlier. A
@@ -110,9 +114,11 @@ impl Pool {
             None if turns.waiting_count() >= self.0.limits.waiting_count_max => {
                 return Err(self.0.full());
             }
-            None => time::timeout(deadline.left(), turns.take_owned())
-                .await
-                .map_err(|_| self.0.full())?,
+            None => {
+                time::timeout(deadline.left().min(self.0.limits.wait_within), turns.take_owned())
+                    .await
+                    .map_err(|_| self.0.full())?
+            }
         };
         Ok(Place { pool: self.0.clone(), turn })
     }
@@ -165,7 +171,8 @@ impl Shared {
             Some(server) => self.limits.idle_within.min(server.saturating_sub(SERVER_IDLE_MARGIN)),
             None => self.limits.idle_within,
         };
-        if idle_within.is_zero() {
+        let is_full = self.idle.borrow().len() >= self.limits.idle_count_max;
+        if idle_within.is_zero() || is_full {
             return;
         }
         link.connection.watch().disarm();

@@ -84,6 +84,8 @@ fn pool_of(address: SocketAddr, connection_count_max: usize, waiting_count_max: 
     let limits = PoolLimits {
         connection_count_max,
         waiting_count_max,
+        wait_within: AGES,
+        idle_count_max: 100,
         connect_within: AGES,
         idle_within: AGES,
     };
@@ -413,6 +415,8 @@ fn closes_connections_that_were_idle_for_too_long() {
         let limits = PoolLimits {
             connection_count_max: 1,
             waiting_count_max: 1,
+            wait_within: Duration::from_secs(10),
+            idle_count_max: 100,
             connect_within: AGES,
             idle_within: SOON,
         };
@@ -422,5 +426,68 @@ fn closes_connections_that_were_idle_for_too_long() {
         while pool.idle_count() > 0 {
             time::sleep(Duration::from_millis(5)).await;
         }
+    });
+}
+
+/// The server's end of TLS, on the same shard: answers every request, counts connections.
+async fn serve_tls(
+    count: std::rc::Rc<std::cell::Cell<usize>>,
+) -> (SocketAddr, crate::tls::Connector) {
+    let signed =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let folder = std::env::temp_dir().join(format!("ringway-client-{}", std::process::id()));
+    let folder = folder.join(format!("{:?}", std::thread::current().id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let (chain, key) = (folder.join("chain.pem"), folder.join("key.pem"));
+    std::fs::write(&chain, signed.cert.pem()).expect("write");
+    std::fs::write(&key, signed.signing_key.serialize_pem()).expect("write");
+    let acceptor = crate::tls::Acceptor::from_files(&chain, &key).expect("a pair");
+    std::fs::remove_dir_all(&folder).expect("remove");
+    let socket = shards::tcp::bind(([127, 0, 0, 1], 0).into(), 1).expect("bind").remove(0);
+    let address = socket.local_addr();
+    let listener = shards::Listener::new(socket).expect("listen");
+    task::spawn(async move {
+        let closing = shards::local::Gate::default();
+        let take = |stream, _| {
+            let (acceptor, count) = (acceptor.clone(), count.clone());
+            task::spawn(async move {
+                let Ok(mut connection) = acceptor.accept(stream).await else { return };
+                count.set(count.get() + 1);
+                while let Ok(bytes) = connection.receive().await
+                    && !bytes.is_empty()
+                {
+                    assert!(bytes.ends_with(b"\r\n\r\n"), "requests come in one piece");
+                    connection.write_all(OK.as_bytes().to_vec()).await.0.expect("write");
+                }
+            });
+        };
+        listener.accept_until(&closing, take, |error| panic!("accept: {error}")).await;
+    });
+    (address, crate::tls::Connector::with_roots(&signed.cert.pem()).expect("a root"))
+}
+
+#[test]
+fn uses_one_connection_for_many_exchanges_over_tls_and_trusts_no_other_name() {
+    on_each_driver(|| async {
+        let count = std::rc::Rc::default();
+        let (address, connector) = serve_tls(std::rc::Rc::clone(&count)).await;
+        let limits = PoolLimits {
+            connection_count_max: 1,
+            waiting_count_max: 1,
+            wait_within: AGES,
+            idle_count_max: 100,
+            connect_within: AGES,
+            idle_within: AGES,
+        };
+        let origin = Origin { tls: true, host: "localhost".to_owned(), port: address.port() };
+        let pool = Pool::new(origin, Some(connector.clone()), limits.clone());
+        for _ in 0..3 {
+            assert_eq!(get(&pool, address).await.expect("an answer"), "ok");
+        }
+        assert_eq!(count.get(), 1);
+        let origin = Origin { tls: true, host: "example.com".to_owned(), port: address.port() };
+        let pool = Pool::new(origin, Some(connector), limits);
+        let error = get(&pool, address).await.expect_err("another name");
+        assert!(matches!(&error.cause, Cause::Connect(text) if text.contains("TLS")), "{error}");
     });
 }

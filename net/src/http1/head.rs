@@ -139,6 +139,12 @@ impl RequestHead {
         result
     }
 
+    /// Forgets a head that was begun: for a head that moves on to another connection.
+    pub fn clear(&mut self) {
+        self.progress = Progress::default();
+        self.fields.clear();
+    }
+
     fn read(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
         Span::check(bytes);
         let Some(first) = lines::first(bytes)? else { return Ok(None) };

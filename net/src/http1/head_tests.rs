@@ -87,6 +87,16 @@ fn a_head_is_used_again_for_the_next_request() {
 }
 
 #[test]
+fn a_head_that_was_begun_can_be_forgotten() {
+    let mut head = RequestHead::default();
+    let limits = HeadLimits::default();
+    let other = b"GET / HTTP/1.0\r\n\r\nxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+    assert_eq!(head.parse(&REQUEST[..other.len() - 10], &limits), Ok(None));
+    head.clear();
+    assert_eq!(head.parse(other, &limits), Ok(Some(18)));
+}
+
+#[test]
 fn the_buffer_may_move() {
     let mut head = RequestHead::default();
     head.parse(REQUEST, &HeadLimits::default()).unwrap();

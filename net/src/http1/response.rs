@@ -49,6 +49,12 @@ impl ResponseHead {
         result
     }
 
+    /// Forgets a head that was begun: for a head that moves on to another connection.
+    pub fn clear(&mut self) {
+        self.progress = Progress::default();
+        self.fields.clear();
+    }
+
     fn read(
         &mut self,
         bytes: &[u8],

@@ -140,13 +140,16 @@ mod tests {
     }
 
     fn names(mutations: &[Mutation]) -> Vec<&str> {
-        let name = |mutation| match mutation {
-            Mutation::PutTool(tool) => tool.name.as_str(),
+        mutations.iter().map(name).collect()
+    }
+
+    fn name(mutation: &Mutation) -> &str {
+        match mutation {
+            Mutation::PutTool(tool) => &tool.name,
             Mutation::PutPrompt(prompt) => &prompt.name,
             Mutation::PutGateway(gateway) => &gateway.slug,
             other => panic!("{other:?}"),
-        };
-        mutations.iter().map(name).collect()
+        }
     }
 
     #[test]

@@ -74,6 +74,20 @@ impl ClientError {
     }
 }
 
+impl ClientError {
+    /// Takes it as well done when whoever read the output has enough of it, as `head` does.
+    ///
+    /// # Errors
+    ///
+    /// Every other error, as it is.
+    pub fn unless_closed(self) -> Result<(), ClientError> {
+        match self {
+            ClientError::Output(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            other => Err(other),
+        }
+    }
+}
+
 /// What an error body says, in whichever of the contract's shapes.
 fn sentence(body: &Value) -> Option<String> {
     if let Value::Array(faults) = &body["detail"] {
@@ -149,6 +163,14 @@ mod tests {
         ] {
             assert_eq!(ClientError::refused(422, &body).to_string(), expected);
         }
+    }
+
+    #[test]
+    fn a_reader_that_has_enough_is_no_error() {
+        let closed = ClientError::Output(ErrorKind::BrokenPipe.into());
+        assert!(closed.unless_closed().is_ok());
+        let full = ClientError::Output(ErrorKind::StorageFull.into());
+        assert!(full.unless_closed().is_err());
     }
 
     #[test]

@@ -163,8 +163,10 @@ fn unknown_tool(name: &str, names: &[String]) -> ClientError {
     let likeness = |other: &str| {
         wanted.iter().filter(|word| !word.is_empty() && other.contains(**word)).count()
     };
-    let mut near: Vec<&String> = names.iter().filter(|other| likeness(other) > 0).collect();
-    near.sort_by_key(|other| (std::cmp::Reverse(likeness(other)), other.len()));
+    let best = names.iter().map(|other| likeness(other)).max().filter(|best| *best > 0);
+    let mut near: Vec<&String> =
+        names.iter().filter(|other| Some(likeness(other)) == best).collect();
+    near.sort_by_key(|other| other.len());
     near.truncate(3);
     let hint = match &near[..] {
         [] => "`ringway tools` lists them".to_owned(),
@@ -186,7 +188,9 @@ mod tests {
         let error = unknown_tool("echo", &names).to_string();
         assert_eq!(error, "there is no tool \"echo\"; did you mean everything-echo?");
         let error = unknown_tool("everything_echo", &names).to_string();
-        assert!(error.contains("everything-echo or everything-add"), "{error}");
+        assert!(error.ends_with("did you mean everything-echo?"), "{error}");
+        let error = unknown_tool("everything", &names).to_string();
+        assert!(error.ends_with("did you mean everything-add or everything-echo?"), "{error}");
         let error = unknown_tool("weather", &names).to_string();
         assert!(error.ends_with("`ringway tools` lists them"), "{error}");
     }

@@ -200,10 +200,12 @@ async fn refusal(
 }
 
 /// Whether the upstream turned a request away because it does not know its session: 404 by the
-/// specification, but some servers answer 400.
+/// specification, but some servers answer 400. A modern server also says by 404 that it does not
+/// know the method.
 fn is_session_lost(status: u16, code: Option<i64>, body: &[u8]) -> bool {
     let names_session = || body.windows(7).any(|window| window.eq_ignore_ascii_case(b"session"));
-    status == 404 || (status == 400 && (code == Some(-32000) || names_session()))
+    (status == 404 && code != Some(-32601))
+        || (status == 400 && (code == Some(-32000) || names_session()))
 }
 
 /// The beginning of an error's text, fit for a line of a log or a message.
@@ -226,6 +228,8 @@ mod tests {
     #[test]
     fn tells_a_lost_session_from_another_refusal() {
         assert!(is_session_lost(404, None, b""));
+        assert!(is_session_lost(404, Some(-32001), b"{}"));
+        assert!(!is_session_lost(404, Some(-32601), b"{}"));
         assert!(is_session_lost(400, Some(-32000), b"{}"));
         assert!(is_session_lost(400, None, b"No valid Session ID provided"));
         assert!(!is_session_lost(400, Some(-32602), b"Unknown tool"));

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use net::{http1::encode, span::Span};
 
-use super::{CLIENT_INFO, MODERN_REVISION};
 use crate::upstream::{Edit, Outgoing};
 
 /// The lines of a modern request that are always the same.
@@ -34,7 +33,7 @@ impl<'a> Call<'a> {
     /// era has said so itself; for others we say it.
     pub(in crate::upstream) fn modern(id: u64, outgoing: &'a Outgoing<'a>) -> Call<'a> {
         let own = if outgoing.modern { None } else { Some(meta_edit(outgoing)) };
-        Call { id, outgoing, own }
+        Call::new(id, outgoing, own)
     }
 
     /// A call of the legacy era. The session serves many clients whose progress tokens may be
@@ -43,6 +42,14 @@ impl<'a> Call<'a> {
         let own = outgoing
             .progress_token
             .map(|span| Edit { span, replacement: Cow::Owned(id.to_string().into_bytes()) });
+        Call::new(id, outgoing, own)
+    }
+
+    fn new(id: u64, outgoing: &'a Outgoing<'a>, own: Option<Edit<'a>>) -> Call<'a> {
+        let is_plain =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-');
+        // It is written without an escape, in the head and in the message.
+        assert!(outgoing.method.bytes().all(is_plain), "methods are of a closed set");
         Call { id, outgoing, own }
     }
 
@@ -110,7 +117,6 @@ impl<'a> Call<'a> {
         out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
         encode::decimal(out, self.id);
         out.extend_from_slice(b",\"method\":\"");
-        // Methods are of a closed set and need no escape.
         out.extend_from_slice(self.outgoing.method.as_bytes());
         out.extend_from_slice(b"\",\"params\":");
         let params = self.outgoing.params;
@@ -148,30 +154,38 @@ impl<'a> Call<'a> {
     }
 }
 
+/// The members of `_meta` that every modern request must have, and what stands around them.
+macro_rules! meta_members {
+    ($before:literal, $behind:literal) => {
+        concat!(
+            $before,
+            "\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\",",
+            "\"io.modelcontextprotocol/clientCapabilities\":{},",
+            "\"io.modelcontextprotocol/clientInfo\":{\"name\":\"ringway\",\"version\":\"",
+            env!("CARGO_PKG_VERSION"),
+            "\"}",
+            $behind
+        )
+    };
+}
+
 /// What is put into params so that a legacy client's request is a modern one.
 fn meta_edit<'a>(outgoing: &Outgoing<'_>) -> Edit<'a> {
     let object = outgoing.meta.unwrap_or(Span::new(0, outgoing.params.len()));
     let raw = object.of_bytes(outgoing.params);
-    let members = format!(
-        "\"io.modelcontextprotocol/protocolVersion\":\"{MODERN_REVISION}\",\
-         \"io.modelcontextprotocol/clientCapabilities\":{{}},\
-         \"io.modelcontextprotocol/clientInfo\":{CLIENT_INFO}"
-    );
-    let text = match outgoing.meta {
-        Some(_) if !raw.starts_with(b"{") => {
-            return Edit {
-                span: object,
-                replacement: format!("{{{members}}}").into_bytes().into(),
-            };
-        }
-        Some(_) => members,
-        None => format!("\"_meta\":{{{members}}}"),
-    };
-    let at =
-        object.start as usize + raw.iter().position(|byte| *byte == b'{').map_or(0, |at| at + 1);
+    if outgoing.meta.is_some() && !raw.starts_with(b"{") {
+        return Edit { span: object, replacement: meta_members!("{", "}").as_bytes().into() };
+    }
+    let brace = raw.iter().position(|byte| *byte == b'{');
+    let at = object.start as usize + brace.map_or(0, |brace| brace + 1);
     let is_empty = outgoing.params[at..].trim_ascii_start().starts_with(b"}");
-    let comma = if is_empty { "" } else { "," };
-    Edit { span: Span::new(at, at), replacement: format!("{text}{comma}").into_bytes().into() }
+    let text = match (outgoing.meta.is_some(), is_empty) {
+        (true, true) => meta_members!("", ""),
+        (true, false) => meta_members!("", ","),
+        (false, true) => meta_members!("\"_meta\":{", "}"),
+        (false, false) => meta_members!("\"_meta\":{", "},"),
+    };
+    Edit { span: Span::new(at, at), replacement: text.as_bytes().into() }
 }
 
 /// Encodes a value of `Mcp-Name` or `Mcp-Param-*`: as it is where it is plain printable ASCII, else
@@ -240,7 +254,7 @@ mod tests {
             let outgoing = outgoing(params, meta, false);
             let text = body(&Call::modern(1, &outgoing));
             let value: serde_json::Value = serde_json::from_str(&text).expect(&text);
-            assert_eq!(value["params"]["_meta"][key], MODERN_REVISION, "{text}");
+            assert_eq!(value["params"]["_meta"][key], "2026-07-28", "{text}");
             assert_eq!(text.matches("_meta").count(), 1, "{text}");
         }
     }

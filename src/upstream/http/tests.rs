@@ -114,6 +114,8 @@ impl Fake {
                 answer_size_max: 100_000,
                 connections_max: 8,
                 waiting_max: 8,
+                wait_within: Duration::from_secs(10),
+                idle_max: 100,
                 idle_within: AGES,
                 json_depth_max: 20,
             },

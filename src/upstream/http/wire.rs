@@ -30,6 +30,9 @@ const ADDRESSES_FRESH: Duration = Duration::from_secs(30);
 /// Most redirects that are followed for one request.
 const REDIRECT_COUNT_MAX: usize = 3;
 
+/// Largest bound of an answer's size: places in it have 32 bits.
+const ANSWER_SIZE_CAP: usize = 1 << 30;
+
 /// Header fields that the leg itself writes, or that would break its framing.
 const RESERVED: [&str; 13] = [
     "accept",
@@ -110,10 +113,13 @@ impl Wire {
         let url = Url::parse(text).map_err(|error| refuse(format!("its URL: {error}")))?;
         let origin = origin(&url).map_err(refuse)?;
         let lines = common_lines(&url, &upstream.headers).map_err(refuse)?;
-        let limits = setup.limits.clone();
+        let mut limits = setup.limits.clone();
+        limits.answer_size_max = limits.answer_size_max.min(ANSWER_SIZE_CAP);
         let pool_limits = PoolLimits {
             connection_count_max: limits.connections_max,
             waiting_count_max: limits.waiting_max,
+            wait_within: limits.wait_within,
+            idle_count_max: limits.idle_max,
             connect_within: limits.connect_within,
             idle_within: limits.idle_within,
         };

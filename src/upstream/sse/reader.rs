@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, future::poll_fn, pin::pin, rc::Rc, task::Poll};
 
 use net::{client::Streaming, sse::Decoder};
-use shards::{buffer, watch};
+use shards::{buffer, task, watch};
 
 use super::{Link, NOTIFICATION_COUNT_MAX};
 use crate::{
@@ -25,10 +25,12 @@ pub(super) async fn run(
     mut decoder: Decoder,
     rest: Vec<u8>,
 ) {
-    let failure = read(&link, &mut streaming, &mut decoder, rest).await;
-    let failure = match failure {
-        Failure::Upstream(failure) => UpstreamFailure { may_have_run: true, ..failure },
-        other => link.wire.upstream_failure(UpstreamKind::Broken, other.to_string(), true),
+    // Also after a panic, those who wait must hear of it.
+    let ended = task::guard(read(&link, &mut streaming, &mut decoder, rest)).await;
+    let failure = match ended {
+        Ok(Failure::Upstream(failure)) => UpstreamFailure { may_have_run: true, ..failure },
+        Ok(other) => link.wire.upstream_failure(UpstreamKind::Broken, other.to_string(), true),
+        Err(panic) => link.wire.upstream_failure(UpstreamKind::Broken, panic.0, true),
     };
     link.end(failure);
 }

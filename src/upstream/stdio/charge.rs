@@ -92,7 +92,7 @@ impl Charge {
             State::Running(_) | State::Starting => true,
             State::Idle => false,
         };
-        if let Some(failure) = self.refusal() {
+        if let Some(failure) = self.full().or_else(|| self.refusal()) {
             return waiter.fail(failure);
         }
         self.waiters.borrow_mut().push_back(waiter);
@@ -126,28 +126,32 @@ impl Charge {
         }
     }
 
-    /// Says why nobody may wait now.
-    fn refusal(&self) -> Option<UpstreamFailure> {
+    /// Says that as many wait as may.
+    fn full(&self) -> Option<UpstreamFailure> {
         let count_max = self.limits.pending_count_max;
-        if self.waiters.borrow().len() >= count_max {
+        (self.waiters.borrow().len() >= count_max).then(|| {
             let text = format!("{count_max} requests wait for its command to start");
-            return Some(UpstreamFailure { kind: UpstreamKind::Full, ..self.failure(&text) });
-        }
+            UpstreamFailure { kind: UpstreamKind::Full, ..self.failure(&text) }
+        })
+    }
+
+    /// Says why nobody should wait for the next start: it is too far away.
+    fn refusal(&self) -> Option<UpstreamFailure> {
         let pause = self.pause();
         if pause <= PAUSE_WAITED_MAX {
             return None;
         }
         let last = self.last_death.borrow().clone();
-        let mut failure = last.unwrap_or_else(|| self.failure("its command ended"));
-        let count = self.death_count.get();
-        failure.kind = UpstreamKind::Unreachable;
-        failure.may_have_run = false;
-        failure.detail = format!(
-            "{}; it failed {count} times and is tried again in {} s",
-            failure.detail,
-            pause.as_secs()
-        );
-        Some(failure)
+        let failure = last.unwrap_or_else(|| self.failure("its command ended"));
+        let (count, seconds) = (self.death_count.get(), pause.as_secs());
+        let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
+        let detail = format!("{}; it failed {times}, next try in {seconds} s", failure.detail);
+        Some(UpstreamFailure {
+            kind: UpstreamKind::Unreachable,
+            may_have_run: false,
+            detail,
+            ..failure
+        })
     }
 
     fn pause(&self) -> Duration {
@@ -202,8 +206,10 @@ impl Charge {
             }
             *charge.state.borrow_mut() = State::Idle;
             charge.died(charge.failure(&session.epitaph()));
-            if !charge.waiters.borrow().is_empty() {
-                charge.begin();
+            match charge.refusal() {
+                Some(failure) => charge.fail_waiters(&failure),
+                None if charge.waiters.borrow().is_empty() => {}
+                None => charge.begin(),
             }
         });
     }

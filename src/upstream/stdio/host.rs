@@ -1,6 +1,10 @@
 //! All children that a shard owns.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+};
 
 use shards::{mailbox, task};
 
@@ -8,7 +12,10 @@ use super::{
     StdioLimits, StdioMail,
     charge::{Charge, Waiter},
 };
-use crate::failure::{UpstreamFailure, UpstreamKind};
+use crate::{
+    catalog::Upstream,
+    failure::{UpstreamFailure, UpstreamKind},
+};
 
 /// Upstreams that one shard may have in its charge.
 const CHARGE_COUNT_MAX: usize = 1024;
@@ -17,12 +24,13 @@ const CHARGE_COUNT_MAX: usize = 1024;
 pub struct StdioHost {
     limits: StdioLimits,
     charges: RefCell<HashMap<String, Rc<Charge>>>,
+    stopped: Cell<bool>,
 }
 
 impl StdioHost {
     /// Makes a host without children.
     pub fn new(limits: StdioLimits) -> Rc<StdioHost> {
-        Rc::new(StdioHost { limits, charges: RefCell::default() })
+        Rc::new(StdioHost { limits, charges: RefCell::default(), stopped: Cell::new(false) })
     }
 
     /// Takes mail until every sender is gone.
@@ -51,8 +59,9 @@ impl StdioHost {
         }
     }
 
-    /// Stops every child; returns when all are gone.
+    /// Stops every child and starts none any more; returns when all are gone.
     pub async fn stop(&self) {
+        self.stopped.set(true);
         let charges = std::mem::take(&mut *self.charges.borrow_mut());
         let retire = |charge: Rc<Charge>| task::spawn(async move { charge.retire().await });
         let stopping: Vec<_> = charges.into_values().map(retire).collect();
@@ -69,13 +78,7 @@ impl StdioHost {
         let charge = match known {
             Some(charge) if charge.serves(upstream) => charge,
             former => {
-                if former.is_none() && self.charges.borrow().len() >= CHARGE_COUNT_MAX {
-                    let failure = UpstreamFailure {
-                        upstream: upstream.record.name.clone(),
-                        kind: UpstreamKind::Full,
-                        detail: format!("{CHARGE_COUNT_MAX} commands run on its shard already"),
-                        may_have_run: false,
-                    };
+                if let Some(failure) = self.refusal(upstream, former.is_none()) {
                     return waiter.fail(failure);
                 }
                 if let Some(former) = former {
@@ -87,5 +90,18 @@ impl StdioHost {
             }
         };
         charge.take(waiter);
+    }
+
+    /// Says why no child may be started now.
+    fn refusal(&self, upstream: &Upstream, is_new: bool) -> Option<UpstreamFailure> {
+        let detail = if self.stopped.get() {
+            "the gateway is stopping".to_owned()
+        } else if is_new && self.charges.borrow().len() >= CHARGE_COUNT_MAX {
+            format!("{CHARGE_COUNT_MAX} commands run on its shard already")
+        } else {
+            return None;
+        };
+        let (upstream, kind) = (upstream.record.name.clone(), UpstreamKind::Full);
+        Some(UpstreamFailure { upstream, kind, detail, may_have_run: false })
     }
 }

@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn a_line_of_exactly_the_bound_passes() {
         let line = "x".repeat(1000);
-        assert_eq!(cut(&[line.as_bytes(), b"\n"], 1000), [line.clone()]);
+        assert_eq!(cut(&[line.as_bytes(), b"\n"], 1000), std::slice::from_ref(&line));
         assert_eq!(cut(&[line.as_bytes(), b"y\n"], 1000), ["xx..xy (1001)"]);
     }
 }

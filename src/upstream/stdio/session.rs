@@ -329,25 +329,28 @@ impl Session {
 
     /// One line of the child.
     fn take(&self, line: &Line<'_>) {
-        match line {
-            Line::Whole(bytes) => {
-                // The guard against deep nesting is part of this pass.
-                match Answer::parse(bytes, &EnvelopeLimits::default()) {
-                    Ok(message) => self.dispatch(bytes, &message),
-                    Err(error) => self.stray(bytes, &error.to_string()),
-                }
-            }
+        match *line {
+            Line::Whole(bytes) => match Answer::parse(bytes, &EnvelopeLimits::default()) {
+                Ok(message) => self.dispatch(bytes, &message),
+                Err(error) => self.misfit(bytes, bytes, UpstreamKind::Nonsense, error.to_string()),
+            },
             Line::TooLong { head, tail, size } => {
                 let size_max = self.limits.line_size_max;
                 let text = format!("a line of {size} bytes, more than the {size_max} allowed");
-                match overlong_id(head, tail).and_then(|id| self.settle(id)) {
-                    Some(pending) => {
-                        let failure = self.failure(UpstreamKind::TooLarge, text, true);
-                        let _ = pending.waiting.answer.send(Err(Failure::Upstream(failure)));
-                    }
-                    None => self.stray(head, &text),
-                }
+                self.misfit(head, tail, UpstreamKind::TooLarge, text);
             }
+        }
+    }
+
+    /// A line that cannot be taken. If it looks like an answer, its request fails now and not when
+    /// its time is over; else it is a stray print, usually.
+    fn misfit(&self, head: &[u8], tail: &[u8], kind: UpstreamKind, problem: String) {
+        match outer_id(head, tail).and_then(|id| self.settle(id)) {
+            Some(pending) => {
+                let failure = self.failure(kind, problem, true);
+                let _ = pending.waiting.answer.send(Err(Failure::Upstream(failure)));
+            }
+            None => self.stray(head, &problem),
         }
     }
 
@@ -361,8 +364,7 @@ impl Session {
     }
 
     fn answer(&self, bytes: &[u8], message: &Answer<'_>, place: Option<Span>) {
-        let id = message.id().and_then(|id| id.parse().ok());
-        let pending = id.and_then(|id| self.settle(id));
+        let pending = message.id().and_then(number).and_then(|id| self.settle(id));
         let (Some(pending), Some(span)) = (pending, place) else {
             // Late answers to cancelled requests are no fault.
             tracing::debug!(upstream = %self.upstream, id = message.id(), "answer nobody waits for");
@@ -400,7 +402,7 @@ impl Session {
         });
         let Some(token) = token else { return self.unclaimed(message) };
         let pending = self.pending.borrow();
-        let id = token.of_text(message.text()).parse::<u64>().ok();
+        let id = number(token.of_text(message.text()));
         let Some(pending) = id.and_then(|id| pending.get(&id)) else { return };
         let (Some(original), Some(notices)) = (&pending.token, &pending.waiting.notices) else {
             return;
@@ -449,10 +451,19 @@ impl Session {
     }
 }
 
-/// Finds the number of an answer of which only the beginning and the end are known: writers put the
-/// id right behind the version, or last.
-fn overlong_id(head: &[u8], tail: &[u8]) -> Option<u64> {
-    let (head, tail) = (String::from_utf8_lossy(head), String::from_utf8_lossy(tail));
+/// Reads an id or token of ours; some servers give it back as a string.
+fn number(raw: &str) -> Option<u64> {
+    raw.trim_matches('"').parse().ok()
+}
+
+/// Bytes at either end of a message in which its id is looked for.
+const EDGE_SIZE: usize = 128;
+
+/// Finds the number of an answer of which only the beginning and the end can be read: writers put
+/// the id right behind the version, or last.
+fn outer_id(head: &[u8], tail: &[u8]) -> Option<u64> {
+    let head = String::from_utf8_lossy(&head[..head.len().min(EDGE_SIZE)]);
+    let tail = String::from_utf8_lossy(&tail[tail.len().saturating_sub(EDGE_SIZE)..]);
     let first = || {
         let (_, rest) = head.split_once("\"2.0\"").filter(|(before, _)| before.len() < 24)?;
         let rest = rest.trim_start().strip_prefix(',')?;
@@ -474,12 +485,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_id_of_an_answer_that_is_too_long() {
+    fn finds_the_id_of_an_answer_that_cannot_be_read() {
         let head = br#"{"jsonrpc":"2.0","id":17,"result":{"content":[{"id":3,"#;
-        assert_eq!(overlong_id(head, b"xx}]}}"), Some(17));
+        assert_eq!(outer_id(head, b"xx}]}}"), Some(17));
         let head = br#"{"result":{"content":[{"id":3,"text":"xx"#;
-        assert_eq!(overlong_id(head, br#"xx"}]},"jsonrpc":"2.0","id": 18}"#), Some(18));
-        assert_eq!(overlong_id(head, br#"xx"},"id":18}]}}"#), None);
-        assert_eq!(overlong_id(b"xxxx", b"yyyy"), None);
+        assert_eq!(outer_id(head, br#"xx"}]},"jsonrpc":"2.0","id": 18}"#), Some(18));
+        assert_eq!(outer_id(head, br#"xx"},"id":18}]}}"#), None);
+        assert_eq!(outer_id(b"xxxx", b"yyyy"), None);
     }
 }

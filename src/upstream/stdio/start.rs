@@ -25,8 +25,9 @@ pub(super) struct Running {
     pub(super) handshake: Handshake,
 }
 
-/// Starts the child of `upstream` and greets it in the era that it is pinned to, or was found to
-/// speak before, or else in the one that a probe finds.
+/// Starts the child of `upstream` and greets it in the era that it is pinned to, or else in the one
+/// that a probe finds. An era found before spares the probe or its haste, but it binds nobody: the
+/// program may have been replaced since.
 ///
 /// # Errors
 ///
@@ -38,7 +39,7 @@ pub(super) async fn start(
     let starting = Starting { upstream, limits, started: Instant::now() };
     let record = &upstream.record;
     match (record.protocol, record.era) {
-        (ProtocolPin::Modern, _) | (ProtocolPin::Auto, Some(Era::Modern)) => {
+        (ProtocolPin::Modern, _) => {
             let session = starting.open()?;
             starting.or_stop(&session, starting.modern(&session).await)
         }
@@ -46,7 +47,8 @@ pub(super) async fn start(
             let session = starting.open()?;
             starting.or_stop(&session, starting.legacy(&session).await)
         }
-        (ProtocolPin::Auto, None) => starting.probe().await,
+        (ProtocolPin::Auto, Some(Era::Modern)) => starting.probe(limits.start_within).await,
+        (ProtocolPin::Auto, None) => starting.probe(limits.probe_within).await,
     }
 }
 
@@ -69,14 +71,14 @@ impl Starting<'_> {
         )
     }
 
-    /// Asks a first process `server/discover`. If that gives no good evidence for the stateless
+    /// Asks a first process `server/discover`, for `within` at most. If that gives no good evidence for the stateless
     /// revision, a second process is greeted by `initialize`: some servers end, or are confused for
     /// good, after a request before it.
-    async fn probe(&self) -> Result<Running, UpstreamFailure> {
+    async fn probe(&self, within: Duration) -> Result<Running, UpstreamFailure> {
         let session = self.open()?;
         let params = letter::modern_params();
         let asked = session.ask("server/discover", &params);
-        let verdict = match time::timeout(self.limits.probe_within, asked).await {
+        let verdict = match time::timeout(within, asked).await {
             Ok(Ok(reply)) => judge(&reply),
             Ok(Err(_)) | Err(_) => Verdict::Legacy,
         };
