@@ -9,8 +9,6 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use memchr::memmem;
-
 /// The largest head of an answer that is read.
 const HEAD_SIZE_MAX: usize = 16 * 1024;
 
@@ -54,37 +52,39 @@ impl std::error::Error for Fault {}
 ///
 /// A [`Fault`] when the bytes can never become an answer that is measured.
 pub fn parse_head(bytes: &[u8]) -> Result<Option<Head>, Fault> {
-    let Some(end) = memmem::find(bytes, b"\r\n\r\n") else {
-        return if bytes.len() > HEAD_SIZE_MAX { Err(Fault::HeadTooLong) } else { Ok(None) };
-    };
+    let mut length = None;
+    let mut line_start = 0;
+    for line_end in memchr::memchr_iter(b'\n', bytes) {
+        let line = &bytes[line_start..line_end];
+        line_start = line_end + 1;
+        if line == b"\r" {
+            return read_head(bytes, line_start, length).map(Some);
+        }
+        length = length.or_else(|| value_of(line, b"content-length"));
+    }
+    if bytes.len() > HEAD_SIZE_MAX { Err(Fault::HeadTooLong) } else { Ok(None) }
+}
+
+fn read_head(bytes: &[u8], head_size: usize, length: Option<&[u8]>) -> Result<Head, Fault> {
     let status = bytes
         .get(..13)
         .filter(|line| line.starts_with(b"HTTP/1.1 "))
         .and_then(|line| parse_number(&line[9..12]))
         .ok_or(Fault::NotHttp)? as u16;
     let has_no_body = matches!(status, 100..=199 | 204 | 304);
-    let body_size = match field(&bytes[..end + 2], b"content-length") {
+    let body_size = match length {
         Some(value) => parse_number(value).ok_or(Fault::Unframed)?,
         None if has_no_body => 0,
         None => return Err(Fault::Unframed),
     };
-    Ok(Some(Head { status, head_size: end + 4, body_size }))
+    Ok(Head { status, head_size, body_size })
 }
 
-/// Finds the value of a field in a head whose lines all end with CRLF.
-fn field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let mut line_start = 0;
-    for line_end in memchr::memchr_iter(b'\n', head) {
-        let line = &head[line_start..line_end];
-        line_start = line_end + 1;
-        if line.len() > name.len()
-            && line[name.len()] == b':'
-            && line[..name.len()].eq_ignore_ascii_case(name)
-        {
-            return Some(line[name.len() + 1..].trim_ascii());
-        }
-    }
-    None
+/// The value of a line, if it is the field called `name`.
+fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let is_named = line.get(name.len()) == Some(&b':');
+    (is_named && line[..name.len()].eq_ignore_ascii_case(name))
+        .then(|| line[name.len() + 1..].trim_ascii())
 }
 
 fn parse_number(digits: &[u8]) -> Option<usize> {
@@ -125,7 +125,8 @@ pub struct Answer {
 impl Answer {
     /// Gives the value of a field, when the answer has it and it is text.
     pub fn field(&self, name: &str) -> Option<&str> {
-        let value = field(&self.head[..self.head.len() - 2], name.as_bytes())?;
+        let mut lines = self.head.split(|byte| *byte == b'\n');
+        let value = lines.find_map(|line| value_of(line, name.as_bytes()))?;
         std::str::from_utf8(value).ok()
     }
 }
