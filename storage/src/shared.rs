@@ -72,7 +72,8 @@ impl Shared {
                 .map(|redis| (redis.fanout(), redis))
                 .map(|(fanout, redis)| (Backend::Redis(redis), fanout))?,
             CacheType::Memory | CacheType::Database | CacheType::None => {
-                (Backend::Memory(options.memory.clone()), options.fanout.clone())
+                let (memory, fanout) = options.in_process();
+                (Backend::Memory(memory), fanout)
             }
         };
         let counters = options.counters.clone();

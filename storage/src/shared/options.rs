@@ -1,8 +1,14 @@
 //! How state and bus are set up: which backend, its bounds and times.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use super::{Figures, RedisLocation, fanout::Fanout, figures::Counters, memory::Memory};
+use super::{
+    Figures, RedisLocation, fanout::Fanout, figures::Counters, memory::Memory, redis::ClusterSlot,
+};
 
 /// Where shared state is kept (`CACHE_TYPE`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +38,8 @@ impl std::str::FromStr for CacheType {
     }
 }
 
-/// How to set up shared state. Clones share what is kept in memory, and the figures: make one and
-/// give each shard a clone.
+/// How to set up shared state. Clones share what is kept in memory, and the figures: make one, set
+/// its fields, then give each shard a clone.
 #[derive(Clone)]
 pub struct SharedOptions {
     /// Where it is kept.
@@ -62,10 +68,18 @@ pub struct SharedOptions {
     pub ping_interval: Duration,
     /// This node: a UUID in hex, new for each process.
     pub node_id: String,
-    pub(super) memory: Arc<Memory>,
-    pub(super) fanout: Arc<Fanout>,
+    /// The bounds of what is kept in this process.
+    pub memory_bounds: MemoryBounds,
     pub(super) counters: Arc<Counters>,
-    pub(super) cluster: Arc<super::redis::ClusterSlot>,
+    pub(super) common: Arc<Common>,
+}
+
+/// What the shards of a process have in common, made by the first that starts.
+#[derive(Default)]
+pub(super) struct Common {
+    pub cluster: ClusterSlot,
+    memory: OnceLock<Arc<Memory>>,
+    fanout: OnceLock<Arc<Fanout>>,
 }
 
 /// The bounds of what is kept in memory.
@@ -87,8 +101,6 @@ impl Default for MemoryBounds {
 impl SharedOptions {
     /// The usual options for state in this process.
     pub fn memory(bounds: MemoryBounds) -> SharedOptions {
-        let counters = Arc::new(Counters::default());
-        let subscriber_queue_count_max = 1024;
         SharedOptions {
             cache_type: CacheType::Memory,
             redis: None,
@@ -99,22 +111,34 @@ impl SharedOptions {
             retry_interval: Duration::from_millis(2000),
             command_timeout: Duration::from_millis(1000),
             queue_count_max: 1024,
-            subscriber_queue_count_max,
+            subscriber_queue_count_max: 1024,
             timeout_count_max: 3,
             ping_interval: Duration::from_millis(1000),
             node_id: uuid::Uuid::new_v4().simple().to_string(),
-            memory: Arc::new(Memory::new(bounds.entry_count_max, bounds.byte_count_max)),
-            fanout: Arc::new(Fanout::new(subscriber_queue_count_max, counters.clone(), || {})),
-            counters,
-            cluster: Arc::default(),
+            memory_bounds: bounds,
+            counters: Arc::default(),
+            common: Arc::default(),
         }
     }
 
     /// The usual options for state in Redis.
     pub fn redis(location: RedisLocation) -> SharedOptions {
-        let bounds = MemoryBounds { entry_count_max: 0, byte_count_max: 0 };
-        let memory = SharedOptions::memory(bounds);
+        let memory = SharedOptions::memory(MemoryBounds::default());
         SharedOptions { cache_type: CacheType::Redis, redis: Some(location), ..memory }
+    }
+
+    /// Returns the state and the topics of this process.
+    pub(super) fn in_process(&self) -> (Arc<Memory>, Arc<Fanout>) {
+        let bounds = self.memory_bounds;
+        let memory = self
+            .common
+            .memory
+            .get_or_init(|| Arc::new(Memory::new(bounds.entry_count_max, bounds.byte_count_max)));
+        let fanout = self.common.fanout.get_or_init(|| {
+            let queue_count_max = self.subscriber_queue_count_max;
+            Arc::new(Fanout::new(queue_count_max, self.counters.clone(), || {}))
+        });
+        (memory.clone(), fanout.clone())
     }
 
     /// Returns whether state is shared with other nodes.

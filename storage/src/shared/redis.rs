@@ -75,7 +75,7 @@ impl Redis {
             return Err(StateError::Settings { reason });
         };
         let cluster = match &location.place {
-            Place::Cluster(_) => Some(options.cluster.client(options, location)?),
+            Place::Cluster(_) => Some(options.common.cluster.client(options, location)?),
             Place::Server(_) | Place::Unix(_) | Place::Sentinel { .. } => None,
         };
         let link = Link::start(options.clone(), location.clone(), shard_index);
