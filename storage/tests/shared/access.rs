@@ -60,9 +60,8 @@ fn a_topic_or_key_that_the_access_list_forbids_is_refused_and_the_rest_works() {
         on_shard(driver, move || async move {
             let shared = started(&options, 0).await;
             let refused = shared.bus.subscribe("secret").await.map(drop).unwrap_err();
-            assert!(
-                matches!(&refused, StateError::Refused { reason } if reason.contains("NOPERM"))
-            );
+            assert!(matches!(refused, StateError::Refused { .. }), "{refused:?}");
+            assert!(refused.to_string().contains("permissions"), "{refused}");
             let mut subscription = shared.bus.subscribe("news").await.unwrap();
             shared.bus.publish("news", b"x").await.unwrap();
             assert_eq!(next(&mut subscription).await, message("x"));
