@@ -20,7 +20,7 @@ use crate::{
     auth,
     catalog::Catalog,
     settings::Settings,
-    state::{self, Courier, Keeper, Mailboxes, Message, Registry, Shard},
+    state::{self, Courier, KeeperSeed, Mailboxes, Message, Registry, Shard},
     upstream,
 };
 
@@ -63,7 +63,7 @@ struct Common {
 struct Own {
     socket: BoundSocket,
     mailbox: mailbox::Receiver<Message>,
-    keeper: Option<Keeper>,
+    keeper: Option<KeeperSeed>,
 }
 
 /// Runs the gateway until a signal stops it. [`signal::block`] must have been called before any
@@ -86,8 +86,9 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
     let address = sockets[0].local_addr();
     let (mailboxes, receivers) = state::mailboxes(cores.len());
     let keeper_store = store.clone();
+    let poll = settings.storage.change_poll_interval;
     let (keeper, handle) =
-        Keeper::new(keeper_store, sealer.clone(), catalog.clone(), mailboxes.clone());
+        KeeperSeed::new(keeper_store, sealer.clone(), catalog.clone(), mailboxes.clone(), poll);
     let registry = Registry::new(store.clone(), handle, sealer);
     let common = common(&settings, registry, catalog, mailboxes.clone(), choice.driver)?;
     announce(&settings, address, &cores, &choice);
@@ -167,7 +168,7 @@ fn start(
     common: Common,
     sockets: Vec<BoundSocket>,
     receivers: Vec<mailbox::Receiver<Message>>,
-    keeper: Keeper,
+    keeper: KeeperSeed,
     cores: &[usize],
     driver: Driver,
 ) -> Result<runtime::Shards, StartError> {
@@ -221,7 +222,7 @@ async fn shard_main(index: usize, common: Common, own: Own) {
         upstreams,
     ));
     if let Some(keeper) = own.keeper {
-        task::spawn(keeper.run());
+        task::spawn(keeper.grow(Rc::default()).run());
     }
     task::spawn(read_mailbox(shard.clone(), own.mailbox));
     let take = |stream: TcpStream, peer: SocketAddr| {
@@ -257,6 +258,7 @@ async fn read_mailbox(shard: Rc<Shard>, mut mailbox: mailbox::Receiver<Message>)
                 let _ = done.send(());
             }
             Message::Stdio(mail) => shard.upstreams.take_mail(mail),
+            Message::Database(trouble) => shard.note_database(trouble),
             Message::Drain => shard.draining.open(),
         }
     }
