@@ -278,23 +278,35 @@ fn accept(
     }
     shard.connection_count.set(shard.connection_count.get() + 1);
     let counted = Counted(shard.clone());
-    let facts = facts.clone();
-    task::spawn(async move {
-        let front = Front { shard: counted.0.clone(), facts };
-        let Some(connection) = open(stream, acceptor, &limits).await else { return };
-        server::serve(connection, peer, &front, &limits).await;
-    });
+    let front = Front { shard: shard.clone(), facts: facts.clone() };
+    // The plain connection has a task of its own kind, made in place: a connection that idles
+    // costs little more than its task, which should have no room for what it does not do.
+    match acceptor {
+        None => {
+            let mut connection = Connection::Tcp(stream);
+            task::spawn(async move {
+                let _counted = &counted;
+                server::serve(&mut connection, peer, &front, &limits).await;
+            });
+        }
+        Some(acceptor) => {
+            task::spawn(async move {
+                let _counted = &counted;
+                if let Some(mut connection) = shake_hands(stream, acceptor, &limits).await {
+                    server::serve(&mut connection, peer, &front, &limits).await;
+                }
+            });
+        }
+    }
 }
 
-async fn open(
+async fn shake_hands(
     stream: TcpStream,
-    acceptor: Option<Acceptor>,
+    acceptor: Acceptor,
     limits: &server::Limits,
 ) -> Option<Connection> {
-    let Some(acceptor) = acceptor else { return Some(Connection::Tcp(stream)) };
     stream.watch().arm(limits.first_byte_within, watch::Action::Abort);
-    // On the heap, and gone with the handshake: its state is large, and every connection of the
-    // process would have room for it.
+    // On the heap, and gone with the handshake: its state is large.
     match Box::pin(acceptor.accept(stream)).await {
         Ok(connection) => {
             connection.watch().disarm();
