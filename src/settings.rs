@@ -21,7 +21,7 @@ use std::path::Path;
 use raw::{Raw, Reading};
 pub use raw::{SettingError, Source};
 use relations::warn_of_unknown;
-pub use rows::{Auth, Catalog, Http, Listen, Log, Origins, Storage, Upstreams, rows};
+pub use rows::{Auth, Cache, Catalog, Http, Listen, Log, Origins, Storage, Upstreams, rows};
 pub use table::Row;
 pub use values::{LogFormat, MASK, Secret, ShardCount, Switch, TlsFiles};
 
@@ -56,6 +56,8 @@ pub struct Settings {
     pub catalog: Catalog,
     /// What is kept, and where.
     pub storage: Storage,
+    /// What several gateways share for a while.
+    pub cache: Cache,
     /// What is written about it all.
     pub log: Log,
     /// What was set: names and values, secrets masked.
@@ -131,6 +133,7 @@ impl Settings {
         let upstreams = Upstreams::read(reading);
         let catalog = Catalog::read(reading);
         let storage = Storage::read(reading);
+        let cache = Cache::read(reading);
         let log = Log::read(reading);
         Some(Settings {
             shown: std::mem::take(&mut reading.shown),
@@ -141,6 +144,7 @@ impl Settings {
             upstreams: upstreams?,
             catalog: catalog?,
             storage: storage?,
+            cache: cache?,
             log: log?,
         })
     }
