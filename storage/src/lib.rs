@@ -7,6 +7,7 @@
 
 mod change;
 mod error;
+mod lease;
 mod location;
 mod migrate;
 pub mod record;
