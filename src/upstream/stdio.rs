@@ -120,7 +120,7 @@ pub enum StdioMail {
     /// What a child said of itself; it is started if need be.
     Handshake(HandshakeRequest),
     /// A health check: it starts no child.
-    Check(CheckRequest),
+    Check(Box<CheckRequest>),
     /// Stop the child of this upstream, which is gone or switched off.
     Retire {
         /// The upstream's id.
@@ -253,7 +253,7 @@ impl StdioLeg {
         let upstream = self.upstream.clone();
         let (letter, waiting) = (Letter::new(outgoing), Waiting { answer, notices: None });
         let request = CheckRequest { upstream, letter, waiting, found: sender };
-        if self.post(StdioMail::Check(request)).is_err() {
+        if self.post(StdioMail::Check(Box::new(request))).is_err() {
             return Pulse::Asleep;
         }
         match time::timeout(outgoing.within, found).await {

@@ -45,7 +45,7 @@ impl StdioHost {
         match mail {
             StdioMail::Request(request) => self.hand(Waiter::Request(request)),
             StdioMail::Handshake(request) => self.hand(Waiter::Handshake(request)),
-            StdioMail::Check(request) => self.check(request),
+            StdioMail::Check(request) => self.check(*request),
             StdioMail::Retire { upstream_id, done } => {
                 let charge = self.charges.borrow_mut().remove(&upstream_id);
                 task::spawn(async move {
