@@ -27,17 +27,13 @@ impl Registry {
     /// The store's: a conflict, a stale version, a database that is away.
     pub async fn apply(&self, mutations: Vec<Mutation>) -> Result<Applied, Failure> {
         let applied = self.store.apply(mutations).await?;
-        self.keeper.publish().await?;
+        self.keeper.publish(applied.clone()).await?;
         Ok(applied)
     }
 
-    /// Has every shard serve what is stored now, by whomever it was written.
-    ///
-    /// # Errors
-    ///
-    /// As [`KeeperHandle::publish`].
-    pub async fn catch_up(&self) -> Result<(), Failure> {
-        self.keeper.publish().await
+    /// Has the change feed read now: somebody else seems to have written. Does not wait for it.
+    pub fn hint(&self) {
+        self.keeper.hint();
     }
 
     /// Takes or renews a lease (see [`Store::hold_lease`]).

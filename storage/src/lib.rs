@@ -1,7 +1,8 @@
 //! What outlives a request: records, the store that keeps them, and the feed of their changes.
 //!
 //! It decides nothing about access: whoever holds a [`Store`] may read and write all of it.
-//! Nothing here knows a runtime: answers come from the store's own thread by one-shot channels.
+//! The store knows no runtime: answers come from its own thread by one-shot channels. State and bus
+//! ([`shared`]) live on the shard that made their handles.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ mod location;
 mod migrate;
 pub mod record;
 pub mod seal;
+pub mod shared;
 mod sqlite;
 mod store;
 mod table;
