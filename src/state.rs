@@ -25,6 +25,7 @@ use crate::{
     },
 };
 
+pub mod health;
 mod keeper;
 pub mod neighbours;
 mod options;

@@ -8,6 +8,7 @@
 
 mod change;
 mod error;
+mod lease;
 mod location;
 mod migrate;
 pub mod record;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, TransactionBehavior, ffi};
 
-use super::{failed, read};
+use super::{failed, lease, read};
 use crate::change::{Applied, Change, Current, Mutation};
 use crate::error::StoreError;
 use crate::record::{Entity, Server, now};
@@ -73,6 +73,7 @@ impl Writer<'_> {
     fn step(&mut self, mutation: Mutation) -> Result<(), StoreError> {
         match mutation {
             Mutation::Expect { entity, id, version } => self.expect(entity, id, version),
+            Mutation::Fence { name, token } => lease::fence(self.transaction, name, token),
             Mutation::PutGateway(record) => self.put(*record, Current::Gateway),
             Mutation::PutTool(record) => self.put(*record, Current::Tool),
             Mutation::PutResource(record) => self.put(*record, Current::Resource),

@@ -11,6 +11,7 @@ mod apply;
 mod crash;
 mod feed;
 mod harness;
+mod lease;
 mod queue;
 mod records;
 mod start;
