@@ -11,6 +11,9 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
+/// A server, or a sentinel by `--sentinel`.
+const PROGRAM: &str = "redis-server";
+
 /// How long anything that surely comes is waited for.
 pub const SURELY: Duration = Duration::from_secs(30);
 
@@ -18,7 +21,6 @@ pub const SURELY: Duration = Duration::from_secs(30);
 pub struct Server {
     pub folder: tempfile::TempDir,
     pub port: u16,
-    program: &'static str,
     arguments: Vec<String>,
     child: Child,
 }
@@ -38,15 +40,15 @@ impl Server {
     pub fn on(port: u16, arguments: &[&str]) -> Server {
         let usual = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"];
         let all: Vec<&str> = usual.iter().chain(arguments).copied().collect();
-        Server::spawn("redis-server", port, &[], &all)
+        Server::spawn(port, &[], &all)
     }
 
     /// Starts a sentinel that begins with the lines of `config`.
     pub fn sentinel(port: u16, config: &[String]) -> Server {
-        Server::spawn("redis-sentinel", port, config, &["--bind", "127.0.0.1"])
+        Server::spawn(port, config, &["--sentinel", "--bind", "127.0.0.1"])
     }
 
-    fn spawn(program: &'static str, port: u16, config: &[String], arguments: &[&str]) -> Server {
+    fn spawn(port: u16, config: &[String], arguments: &[&str]) -> Server {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().to_str().unwrap().to_owned();
         let file = folder.path().join("redis.conf");
@@ -54,8 +56,8 @@ impl Server {
         let mut all = vec![file.to_str().unwrap().to_owned()];
         all.extend(["--port".to_owned(), port.to_string(), "--dir".to_owned(), dir.clone()]);
         all.extend(arguments.iter().map(|argument| argument.replace("{dir}", &dir)));
-        let child = run(program, &all);
-        let mut server = Server { folder, port, program, arguments: all, child };
+        let child = run(&all);
+        let mut server = Server { folder, port, arguments: all, child };
         server.wait();
         server
     }
@@ -81,7 +83,7 @@ impl Server {
 
     /// Starts a server that was killed once more, on the same port.
     pub fn restart(&mut self) {
-        self.child = run(self.program, &self.arguments);
+        self.child = run(&self.arguments);
         self.wait();
     }
 
@@ -104,9 +106,9 @@ impl Server {
         // With a password any answer is a sign of life.
         while ask(self.port, "PING").is_err() {
             if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("{} ended with {status}: {:?}", self.program, self.arguments);
+                panic!("redis-server ended with {status}: {:?}", self.arguments);
             }
-            assert!(Instant::now() < until, "{} does not answer", self.program);
+            assert!(Instant::now() < until, "redis-server does not answer");
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -118,11 +120,11 @@ impl Drop for Server {
     }
 }
 
-fn run(program: &str, arguments: &[String]) -> Child {
+fn run(arguments: &[String]) -> Child {
     let spawned =
-        Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        Command::new(PROGRAM).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     spawned.unwrap_or_else(|error| {
-        panic!("{program}: {error}; `make test` installs it, or apt-get install {program}")
+        panic!("{PROGRAM}: {error}; `make test` installs it, or apt-get install {PROGRAM}")
     })
 }
 
