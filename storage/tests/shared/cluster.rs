@@ -7,7 +7,7 @@ use storage::shared::{BusItem, Reach};
 
 use crate::{
     harness::{LONG, drivers, eventually, next, on_shard, options, started},
-    server::{Server, ask, free_port, wait_until},
+    server::{Server, free_port, says, wait_until},
 };
 
 /// The six nodes of a cluster.
@@ -25,7 +25,7 @@ impl Cluster {
             .expect("redis-cli runs; `make test` installs it");
         assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stdout));
         wait_until("every node serves", || {
-            nodes.iter().all(|node| node.ask("CLUSTER INFO").contains("cluster_state:ok"))
+            nodes.iter().all(|node| node.says("CLUSTER INFO", "cluster_state:ok"))
         });
         Cluster(nodes)
     }
@@ -83,7 +83,7 @@ fn keys_are_spread_over_the_cluster_and_survive_a_killed_primary() {
 
         // Shard 0 listens at the first node, a primary: both its keys and its topics must move.
         let ports: Vec<u16> = cluster.0.iter().map(|node| node.port).collect();
-        assert!(cluster.0[0].ask("ROLE").contains("master"));
+        assert!(cluster.0[0].says("ROLE", "master"));
         wait_replicated(&ports[3..]).await;
         cluster.0[0].kill();
         eventually("all keys can be written again", async || {
@@ -140,9 +140,7 @@ fn number(answer: &str) -> u32 {
 
 async fn wait_replicated(replicas: &[u16]) {
     eventually("the replicas follow", async || {
-        replicas
-            .iter()
-            .all(|port| ask(*port, "INFO replication").unwrap().contains("master_link_status:up"))
+        replicas.iter().all(|port| says(*port, "INFO replication", "master_link_status:up"))
     })
     .await;
 }

@@ -75,6 +75,12 @@ impl Server {
         ask(self.port, line).unwrap()
     }
 
+    /// Whether the answer to a line holds `part`; false while there is no answer, as when the
+    /// server ends all connections since its role changes.
+    pub fn says(&self, line: &str, part: &str) -> bool {
+        says(self.port, line, part)
+    }
+
     /// Kills the server and waits for its end.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
@@ -139,6 +145,11 @@ pub fn ask(port: u16, line: &str) -> std::io::Result<String> {
         return Err(std::io::ErrorKind::UnexpectedEof.into());
     }
     Ok(String::from_utf8_lossy(&answer[..count]).into_owned())
+}
+
+/// Whether the answer of a server to a line holds `part`.
+pub fn says(port: u16, line: &str, part: &str) -> bool {
+    ask(port, line).is_ok_and(|answer| answer.contains(part))
 }
 
 /// A port that nobody listens on.
