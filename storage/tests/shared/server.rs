@@ -31,24 +31,29 @@ impl Server {
         Server::with(&[])
     }
 
-    /// Starts a server with more arguments.
+    /// Starts a server with more arguments, on another port if somebody was quicker.
     pub fn with(arguments: &[&str]) -> Server {
-        Server::on(free_port(), arguments)
+        let all = with_usual(arguments);
+        let mut started = Server::spawn(free_port(), &[], &all);
+        for _ in 0..2 {
+            started = started.or_else(|_| Server::spawn(free_port(), &[], &all));
+        }
+        started.unwrap_or_else(|reason| panic!("{reason}"))
     }
 
     /// Starts a server on `port`. In the arguments, `{dir}` stands for its folder.
     pub fn on(port: u16, arguments: &[&str]) -> Server {
-        let usual = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"];
-        let all: Vec<&str> = usual.iter().chain(arguments).copied().collect();
-        Server::spawn(port, &[], &all)
+        let started = Server::spawn(port, &[], &with_usual(arguments));
+        started.unwrap_or_else(|reason| panic!("{reason}"))
     }
 
     /// Starts a sentinel that begins with the lines of `config`.
     pub fn sentinel(port: u16, config: &[String]) -> Server {
-        Server::spawn(port, config, &["--sentinel", "--bind", "127.0.0.1"])
+        let started = Server::spawn(port, config, &["--sentinel", "--bind", "127.0.0.1"]);
+        started.unwrap_or_else(|reason| panic!("{reason}"))
     }
 
-    fn spawn(port: u16, config: &[String], arguments: &[&str]) -> Server {
+    fn spawn(port: u16, config: &[String], arguments: &[&str]) -> Result<Server, String> {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().to_str().unwrap().to_owned();
         let file = folder.path().join("redis.conf");
@@ -58,8 +63,8 @@ impl Server {
         all.extend(arguments.iter().map(|argument| argument.replace("{dir}", &dir)));
         let child = run(&all);
         let mut server = Server { folder, port, arguments: all, child };
-        server.wait();
-        server
+        server.wait()?;
+        Ok(server)
     }
 
     pub fn url(&self) -> String {
@@ -90,7 +95,7 @@ impl Server {
     /// Starts a server that was killed once more, on the same port.
     pub fn restart(&mut self) {
         self.child = run(&self.arguments);
-        self.wait();
+        self.wait().unwrap_or_else(|reason| panic!("{reason}"));
     }
 
     /// Stops the server's clock: it keeps its connections and answers nothing.
@@ -107,12 +112,17 @@ impl Server {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    fn wait(&mut self) {
+    /// Waits until the server answers; fails if it has ended, as it does when its port is taken.
+    fn wait(&mut self) -> Result<(), String> {
         let until = Instant::now() + SURELY;
-        // With a password any answer is a sign of life.
-        while ask(self.port, "PING").is_err() {
+        loop {
+            // With a password any answer is a sign of life.
+            let answers = ask(self.port, "PING").is_ok();
             if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("redis-server ended with {status}: {:?}", self.arguments);
+                return Err(format!("redis-server ended with {status}: {:?}", self.arguments));
+            }
+            if answers {
+                return Ok(());
             }
             assert!(Instant::now() < until, "redis-server does not answer");
             thread::sleep(Duration::from_millis(5));
@@ -124,6 +134,11 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn with_usual<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    let usual = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"];
+    usual.iter().chain(arguments).copied().collect()
 }
 
 fn run(arguments: &[String]) -> Child {
