@@ -17,8 +17,10 @@ pub mod signal;
 pub mod task;
 pub mod tcp;
 pub mod time;
+pub mod unix;
 pub mod watch;
 
 pub use driver::{Driver, Preference};
 pub use tcp::{Listener, PollStream, TcpStream};
+pub use unix::{UnixPollStream, UnixStream};
 pub use watch::Watch;

@@ -14,6 +14,7 @@ pub mod seal;
 mod sqlite;
 mod store;
 mod table;
+mod write;
 
 pub use change::{Applied, Change, Changes, Current, Feed, Mutation, Snapshot};
 pub use error::{Side, StoreError};
