@@ -1,7 +1,8 @@
 //! What outlives a request: records, the store that keeps them, and the feed of their changes.
 //!
 //! It decides nothing about access: whoever holds a [`Store`] may read and write all of it.
-//! Nothing here knows a runtime: answers come from the store's own thread by one-shot channels.
+//! Answers come by one-shot channels, so any thread may wait for one, whatever it runs: SQLite
+//! has a thread of its own, and PostgreSQL's connections are driven by the shards that use them.
 
 #![forbid(unsafe_code)]
 
@@ -9,6 +10,7 @@ mod change;
 mod error;
 mod location;
 mod migrate;
+mod postgres;
 pub mod record;
 pub mod seal;
 mod sqlite;
@@ -18,8 +20,11 @@ mod write;
 
 pub use change::{Applied, Change, Changes, Current, Feed, Mutation, Snapshot};
 pub use error::{Side, StoreError};
-pub use location::Location;
+pub use location::{Location, PostgresUrl};
 pub use migrate::MigrationReport;
+pub use postgres::Notices;
 pub use store::{
-    CHANGE_COUNT_MAX, LOCK_WAIT_MAX, QUEUE_COUNT_MAX, Store, StoreOptions, migrate, pending,
+    CHANGE_COUNT_MAX, CONNECT_TIMEOUT, LOCK_WAIT_MAX, POOL_RECYCLE, POOL_SIZE, POOL_TIMEOUT,
+    PoolFigures, QUEUE_COUNT_MAX, STATEMENT_TIMEOUT, Store, StoreOptions, is_ready, migrate,
+    pending,
 };

@@ -152,7 +152,7 @@ impl PostgresUrl {
         }
         let words = [&self.user, &self.database, &self.application_name];
         let zero = |word: &&String| word.contains('\0');
-        if words.iter().any(|word| zero(word)) || self.password.as_ref().is_some_and(|p| zero(&p)) {
+        if words.iter().any(zero) || self.password.as_ref().is_some_and(|p| zero(&p)) {
             return Err(invalid("holds a zero byte"));
         }
         Ok(self)
