@@ -20,7 +20,7 @@ use crate::{
     auth,
     catalog::Catalog,
     settings::Settings,
-    state::{self, Courier, Keeper, Mailboxes, Message, Registry, Shard},
+    state::{self, Courier, KeeperSeed, Mailboxes, Message, Registry, Shard},
     upstream,
 };
 
@@ -63,7 +63,7 @@ struct Common {
 struct Own {
     socket: BoundSocket,
     mailbox: mailbox::Receiver<Message>,
-    keeper: Option<Keeper>,
+    keeper: Option<KeeperSeed>,
 }
 
 /// Runs the gateway until a signal stops it. [`signal::block`] must have been called before any
@@ -86,8 +86,9 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
     let address = sockets[0].local_addr();
     let (mailboxes, receivers) = state::mailboxes(cores.len());
     let keeper_store = store.clone();
+    let poll = settings.storage.change_poll_interval;
     let (keeper, handle) =
-        Keeper::new(keeper_store, sealer.clone(), catalog.clone(), mailboxes.clone());
+        KeeperSeed::new(keeper_store, sealer.clone(), catalog.clone(), mailboxes.clone(), poll);
     let registry = Registry::new(store.clone(), handle, sealer);
     let common = common(&settings, registry, catalog, mailboxes.clone(), choice.driver)?;
     announce(&settings, address, &cores, &choice);
@@ -167,7 +168,7 @@ fn start(
     common: Common,
     sockets: Vec<BoundSocket>,
     receivers: Vec<mailbox::Receiver<Message>>,
-    keeper: Keeper,
+    keeper: KeeperSeed,
     cores: &[usize],
     driver: Driver,
 ) -> Result<runtime::Shards, StartError> {
@@ -221,7 +222,7 @@ async fn shard_main(index: usize, common: Common, own: Own) {
         upstreams,
     ));
     if let Some(keeper) = own.keeper {
-        task::spawn(keeper.run());
+        task::spawn(keeper.grow(Rc::default()).run());
     }
     task::spawn(read_mailbox(shard.clone(), own.mailbox));
     let take = |stream: TcpStream, peer: SocketAddr| {
@@ -257,6 +258,7 @@ async fn read_mailbox(shard: Rc<Shard>, mut mailbox: mailbox::Receiver<Message>)
                 let _ = done.send(());
             }
             Message::Stdio(mail) => shard.upstreams.take_mail(mail),
+            Message::Database(trouble) => shard.note_database(trouble),
             Message::Drain => shard.draining.open(),
         }
     }
@@ -276,23 +278,35 @@ fn accept(
     }
     shard.connection_count.set(shard.connection_count.get() + 1);
     let counted = Counted(shard.clone());
-    let facts = facts.clone();
-    task::spawn(async move {
-        let front = Front { shard: counted.0.clone(), facts };
-        let Some(connection) = open(stream, acceptor, &limits).await else { return };
-        server::serve(connection, peer, &front, &limits).await;
-    });
+    let front = Front { shard: shard.clone(), facts: facts.clone() };
+    // The plain connection has a task of its own kind, made in place: a connection that idles
+    // costs little more than its task, which should have no room for what it does not do.
+    match acceptor {
+        None => {
+            let mut connection = Connection::Tcp(stream);
+            task::spawn(async move {
+                let _counted = &counted;
+                server::serve(&mut connection, peer, &front, &limits).await;
+            });
+        }
+        Some(acceptor) => {
+            task::spawn(async move {
+                let _counted = &counted;
+                if let Some(mut connection) = shake_hands(stream, acceptor, &limits).await {
+                    server::serve(&mut connection, peer, &front, &limits).await;
+                }
+            });
+        }
+    }
 }
 
-async fn open(
+async fn shake_hands(
     stream: TcpStream,
-    acceptor: Option<Acceptor>,
+    acceptor: Acceptor,
     limits: &server::Limits,
 ) -> Option<Connection> {
-    let Some(acceptor) = acceptor else { return Some(Connection::Tcp(stream)) };
     stream.watch().arm(limits.first_byte_within, watch::Action::Abort);
-    // On the heap, and gone with the handshake: its state is large, and every connection of the
-    // process would have room for it.
+    // On the heap, and gone with the handshake: its state is large.
     match Box::pin(acceptor.accept(stream)).await {
         Ok(connection) => {
             connection.watch().disarm();

@@ -27,7 +27,7 @@ mod keeper;
 mod options;
 mod registry;
 
-pub use keeper::{Keeper, KeeperHandle};
+pub use keeper::{KeeperHandle, KeeperSeed};
 pub use options::Options;
 pub use registry::Registry;
 
@@ -56,6 +56,7 @@ pub struct Shard {
     /// Connections that are open.
     pub connection_count: Cell<usize>,
     catalog: RefCell<Arc<Catalog>>,
+    database_trouble: RefCell<Option<Arc<str>>>,
 }
 
 /// What is sent to a shard.
@@ -64,6 +65,8 @@ pub enum Message {
     Catalog(Arc<Catalog>, oneshot::Sender<()>),
     /// Mail for a child process that this shard owns.
     Stdio(StdioMail),
+    /// What is wrong with the database, or that it is back.
+    Database(Option<Arc<str>>),
     /// The process ends: finish what is in flight.
     Drain,
 }
@@ -125,12 +128,23 @@ impl Shard {
             request_count: Cell::new(0),
             connection_count: Cell::new(0),
             catalog: RefCell::new(catalog),
+            database_trouble: RefCell::default(),
         }
     }
 
     /// The newest catalog that this shard has.
     pub fn catalog(&self) -> Arc<Catalog> {
         self.catalog.borrow().clone()
+    }
+
+    /// What was wrong with the database when it was last asked; `None` if it answered.
+    pub fn database_trouble(&self) -> Option<Arc<str>> {
+        self.database_trouble.borrow().clone()
+    }
+
+    /// Notes what is wrong with the database, or that it is back.
+    pub fn note_database(&self, trouble: Option<Arc<str>>) {
+        self.database_trouble.replace(trouble);
     }
 
     /// Puts a newer catalog in the place of the former.

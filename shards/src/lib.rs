@@ -11,6 +11,7 @@ pub mod cores;
 pub mod driver;
 pub mod local;
 pub mod mailbox;
+pub mod pinned;
 pub mod process;
 pub mod runtime;
 pub mod signal;
@@ -21,6 +22,7 @@ pub mod unix;
 pub mod watch;
 
 pub use driver::{Driver, Preference};
+pub use pinned::Pinned;
 pub use tcp::{Listener, PollStream, TcpStream};
 pub use unix::{UnixPollStream, UnixStream};
 pub use watch::Watch;

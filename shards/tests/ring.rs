@@ -14,8 +14,8 @@ use std::{
 };
 
 use shards::{
-    Driver, Listener, Preference, TcpStream, blocking, buffer, child, driver, local::Gate, mailbox,
-    runtime, task, tcp, time, watch,
+    Driver, Listener, Preference, TcpStream, UnixPollStream, UnixStream, blocking, buffer, child,
+    driver, local::Gate, mailbox, runtime, task, tcp, time, watch,
 };
 
 const LOOPBACK: &str = "127.0.0.1:0";
@@ -78,6 +78,40 @@ fn reads_what_the_peer_wrote_and_writes_back() {
         let mut answer = [0; 4];
         peer.read_exact(&mut answer).expect("read");
         assert_eq!(&answer, b"pong");
+    });
+}
+
+/// Drives tokio's traits without its helpers, which this crate has no other use for.
+async fn write_and_read(stream: &mut UnixPollStream, bytes: &[u8]) -> Vec<u8> {
+    use monoio::io::poll_io::{AsyncRead, AsyncWrite, ReadBuf};
+    use std::{future::poll_fn, pin::Pin};
+    let count = poll_fn(|context| Pin::new(&mut *stream).poll_write(context, bytes)).await;
+    assert_eq!(count.expect("written"), bytes.len());
+    let mut space = [0; 64];
+    let mut buffer = ReadBuf::new(&mut space);
+    let read = poll_fn(|context| Pin::new(&mut *stream).poll_read(context, &mut buffer)).await;
+    read.expect("read");
+    buffer.filled().to_vec()
+}
+
+#[test]
+fn talks_over_a_unix_socket_and_ends_it_at_its_deadline() {
+    on_each_driver(|| async {
+        let path = std::env::temp_dir().join(format!("ringway-{}.sock", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listener = std::os::unix::net::UnixListener::bind(&path).expect("bind");
+        let within = Duration::from_secs(5);
+        let stream = UnixStream::connect(&path, within).await.expect("connect");
+        let (mut peer, _) = listener.accept().expect("accept");
+        std::fs::remove_file(&path).expect("remove");
+        let mut stream = stream.into_poll().expect("poll");
+        peer.write_all(b"pong").expect("write");
+        assert_eq!(write_and_read(&mut stream, b"ping").await, b"pong");
+        stream.watch().arm(Duration::from_millis(1), watch::Action::Abort);
+        assert_eq!(write_and_read(&mut stream, b"more").await, b"", "the end came");
+        assert!(stream.watch().fired());
+        let gone = UnixStream::connect(&path, within).await.err().expect("nobody listens");
+        assert_eq!(gone.kind(), std::io::ErrorKind::NotFound);
     });
 }
 

@@ -55,9 +55,14 @@ impl admin::Backend for Backend<'_> {
     }
 
     fn ready(&self) -> Result<(), String> {
-        match self.shard.draining.is_open() {
-            true => Err("the gateway is stopping".to_owned()),
-            false => Ok(()),
+        if self.shard.draining.is_open() {
+            return Err("the gateway is stopping".to_owned());
+        }
+        match self.shard.database_trouble() {
+            Some(trouble) if self.shard.settings.storage.ready_requires_database => {
+                Err(trouble.to_string())
+            }
+            _ => Ok(()),
         }
     }
 

@@ -224,6 +224,34 @@ table! {
         database_url: Option<Secret>, "DATABASE_URL", [], "", Optional(DatabaseUrl);
         /// Whether missing migrations run at start. If not, run `ringway migrate` before.
         migrate_on_start: bool, "MIGRATE_ON_START", [], "true", Flag;
+        /// The most connections of this process to PostgreSQL, divided over its shards; each has
+        /// at least one.
+        pool_size: usize, "DB_POOL_SIZE", [], "20", Count { min: 1, max: 10_000 };
+        /// How many more may be opened while all of those are in use; they are closed when idle.
+        pool_overflow: usize, "DB_MAX_OVERFLOW", [], "10", Count { min: 0, max: 10_000 };
+        /// How long a request may wait for a connection; then it is answered 503.
+        pool_timeout: Duration, "DB_POOL_TIMEOUT", [], "30", Seconds { min_ms: 10, max: DAY };
+        /// How old a connection may become before another takes its place.
+        pool_recycle: Duration, "DB_POOL_RECYCLE", [], "3600",
+            Seconds { min_ms: 1000, max: 30 * DAY };
+        /// How often connecting is tried at start before the gateway gives up.
+        retry_count_max: usize, "DB_MAX_RETRIES", [], "30", Count { min: 1, max: 10_000 };
+        /// The pause between two of these tries, in milliseconds.
+        retry_interval_ms: usize, "DB_RETRY_INTERVAL_MS", [], "2000",
+            Count { min: 10, max: 600_000 };
+        /// How long connecting to the database may take.
+        connect_timeout: Duration, "DB_CONNECT_TIMEOUT", [], "5",
+            Seconds { min_ms: 10, max: DAY };
+        /// How long a statement may take; then the request is answered 503.
+        statement_timeout: Duration, "DB_STATEMENT_TIMEOUT", [], "10",
+            Seconds { min_ms: 10, max: DAY };
+        /// How often the change feed is read without a notice, so that a lost one costs no more
+        /// than this; whether the database is there is known as fast.
+        change_poll_interval: Duration, "CHANGE_POLL_INTERVAL", [], "1",
+            Seconds { min_ms: 10, max: DAY };
+        /// Whether `/ready` answers 503 while the database is away. Without, a load balancer goes
+        /// on sending lists and calls, which need no database.
+        ready_requires_database: bool, "READY_REQUIRES_DATABASE", [], "true", Flag;
     }
 
     /// What is written about it all, to the standard error.

@@ -27,7 +27,7 @@ impl Registry {
     /// The store's: a conflict, a stale version, a database that is away.
     pub async fn apply(&self, mutations: Vec<Mutation>) -> Result<Applied, Failure> {
         let applied = self.store.apply(mutations).await?;
-        self.keeper.publish().await?;
+        self.keeper.publish(applied.clone()).await?;
         Ok(applied)
     }
 

@@ -1,8 +1,9 @@
 //! What outlives a request: records, the store that keeps them, and the feed of their changes.
 //!
 //! It decides nothing about access: whoever holds a [`Store`] may read and write all of it.
-//! Answers come by one-shot channels, so any thread may wait for one, whatever it runs: SQLite
-//! has a thread of its own, and PostgreSQL's connections are driven by the shards that use them.
+//! The store answers by one-shot channels, so any thread may wait for it, whatever that runs: SQLite
+//! has a thread of its own, PostgreSQL's connections are driven by the shards that use them. State
+//! and bus ([`shared`]) live on the shard that made their handles.
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +14,7 @@ mod migrate;
 mod postgres;
 pub mod record;
 pub mod seal;
+pub mod shared;
 mod sqlite;
 mod store;
 mod table;

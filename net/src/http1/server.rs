@@ -119,9 +119,9 @@ enum Next {
     Close,
 }
 
-/// Serves `connection` until one side ends it.
+/// Serves `connection` until one side ends it, then closes it.
 pub async fn serve<S: Service>(
-    mut connection: Connection,
+    connection: &mut Connection,
     peer: SocketAddr,
     service: &S,
     limits: &Limits,
@@ -129,7 +129,7 @@ pub async fn serve<S: Service>(
     let served = Cell::new(false);
     loop {
         let active = Active {
-            connection: &mut connection,
+            connection: &mut *connection,
             peer,
             service,
             limits,
@@ -141,11 +141,11 @@ pub async fn serve<S: Service>(
             _ => break,
         }
         let within = if served.get() { limits.idle_within } else { limits.first_byte_within };
-        if !wait_for_request(&connection, within).await {
+        if !wait_for_request(connection, within).await {
             break;
         }
     }
-    connection.close().await;
+    Box::pin(connection.close()).await;
 }
 
 /// Waits without a buffer; false if the connection was idle for too long or broke.

@@ -1,0 +1,109 @@
+//! Messages between the shards of a process, or of all nodes: topics, and inboxes of shards.
+
+use std::rc::Rc;
+
+use super::{
+    Backend, Handle, StateError,
+    fanout::Subscription,
+    state::{check_key, check_value},
+};
+
+/// Whether somebody is subscribed to the topic that a message was published to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Nobody: the message is gone.
+    Nobody,
+    /// Somebody, who may still lose it (see [`BusItem::Lost`](super::BusItem::Lost)).
+    Somebody,
+    /// A Redis Cluster does not tell.
+    Unknown,
+}
+
+/// A shard's handle on the bus: cheap to clone, tied to the shard that made it.
+///
+/// Messages of one publisher to one topic come in order, at most once. Whoever must not miss what
+/// they tell checks for himself when he begins, and at each
+/// [`BusItem::Lost`](super::BusItem::Lost).
+#[derive(Clone)]
+pub struct Bus(pub(super) Rc<Handle>);
+
+impl Bus {
+    /// Publishes `payload` to the subscribers of `topic`, those of this shard included.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`].
+    pub async fn publish(&self, topic: &str, payload: &[u8]) -> Result<Reach, StateError> {
+        check_key(topic)?;
+        check_value(payload)?;
+        let reach = match &self.0.backend {
+            Backend::Memory(_) => {
+                self.0.count(Ok(match self.0.fanout.deliver(topic, payload) {
+                    0 => Reach::Nobody,
+                    _ => Reach::Somebody,
+                }))?
+            }
+            Backend::Redis(redis) => redis.publish(topic, payload).await?,
+        };
+        self.0.counters.published.add();
+        Ok(reach)
+    }
+
+    /// Subscribes to `topic`. What is published after this returned comes, or a
+    /// [`BusItem::Lost`](super::BusItem::Lost) comes instead, also when the server is away now: so
+    /// read what the messages are about after this returned.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Full`] at [`TOPIC_COUNT_MAX`](super::TOPIC_COUNT_MAX) topics,
+    /// [`StateError::Refused`] if the server forbids the topic.
+    pub async fn subscribe(&self, topic: &str) -> Result<Subscription, StateError> {
+        check_key(topic)?;
+        let (subscription, begun) = self.0.fanout.subscribe(topic)?;
+        match &self.0.backend {
+            // In memory it has begun at once, which `begin` would tell only if nobody else had.
+            Backend::Memory(_) => Ok(subscription),
+            Backend::Redis(redis) => {
+                redis.begun(topic, begun).await?;
+                Ok(subscription)
+            }
+        }
+    }
+
+    /// Sends `payload` to the inbox of a shard.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`].
+    pub async fn send(
+        &self,
+        node_id: &str,
+        shard_index: usize,
+        payload: &[u8],
+    ) -> Result<Reach, StateError> {
+        self.publish(&inbox_topic(node_id, shard_index), payload).await
+    }
+
+    /// Opens the inbox of this shard.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::subscribe`].
+    pub async fn inbox(&self) -> Result<Subscription, StateError> {
+        self.subscribe(&inbox_topic(&self.0.node_id, self.0.shard_index)).await
+    }
+
+    /// Returns the id of this node.
+    pub fn node_id(&self) -> &str {
+        &self.0.node_id
+    }
+
+    /// Returns the index of this shard.
+    pub fn shard_index(&self) -> usize {
+        self.0.shard_index
+    }
+}
+
+fn inbox_topic(node_id: &str, shard_index: usize) -> String {
+    format!("node:{node_id}:{shard_index}")
+}

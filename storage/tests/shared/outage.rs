@@ -1,0 +1,145 @@
+//! Redis stopped, frozen and started again: nothing hangs, and everything comes back by itself.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use shards::Driver;
+use storage::shared::{BusItem, Shared, StateError};
+
+use crate::{
+    harness::{LONG, eventually, is_away, message, next, on_shard, options, started, with_server},
+    server::{SURELY, Server, free_port},
+};
+
+#[test]
+fn a_server_that_is_not_there_yet_is_found_when_it_comes() {
+    let port = free_port();
+    let options = options(&format!("redis://127.0.0.1:{port}/0"));
+    on_shard(Driver::Epoll, move || async move {
+        let shared = Shared::start(&options, 0).unwrap();
+        let mut subscription = shared.bus.subscribe("news").await.unwrap();
+        assert!(is_away(&shared.state.get("k").await));
+        assert!(is_away(&shared.ready(Duration::ZERO).await));
+        eventually("it says why", async || {
+            let error = shared.state.get("k").await.unwrap_err().to_string();
+            error.contains("refused") && error.contains(&port.to_string())
+        })
+        .await;
+        let _server = Server::on(port, &[]);
+        shared.ready(SURELY).await.unwrap();
+        assert_eq!(next(&mut subscription).await, BusItem::Lost, "the subscription begins now");
+        shared.bus.publish("news", b"x").await.unwrap();
+        assert_eq!(next(&mut subscription).await, message("x"));
+    });
+}
+
+#[test]
+fn a_server_that_was_killed_and_started_again_is_used_again() {
+    with_server(&[], |mut server, options| async move {
+        let shared = started(&options, 0).await;
+        let mut subscription = shared.bus.subscribe("news").await.unwrap();
+        shared.state.set("k", b"v", LONG).await.unwrap();
+        server.kill();
+        eventually("the breaker opens", async || is_away(&shared.state.get("k").await)).await;
+        assert!(!shared.is_up());
+        assert_eq!(options.figures().link_up_count, 0);
+        server.restart();
+        shared.ready(SURELY).await.unwrap();
+        assert_eq!(shared.state.get("k").await, Ok(None), "the new server has nothing");
+        assert_eq!(next(&mut subscription).await, BusItem::Lost);
+        shared.bus.publish("news", b"after").await.unwrap();
+        assert_eq!(next(&mut subscription).await, message("after"));
+        let figures = options.figures();
+        assert_eq!((figures.connect_count, figures.disconnect_count), (2, 1));
+        assert_eq!(figures.link_up_count, 1);
+    });
+}
+
+#[test]
+fn a_frozen_server_costs_a_few_timeouts_and_then_nothing() {
+    with_server(&[], |server, mut options| async move {
+        options.command_timeout = Duration::from_millis(100);
+        // Only the commands find it out.
+        options.ping_interval = LONG;
+        let shared = started(&options, 0).await;
+        shared.state.set("k", b"v", LONG).await.unwrap();
+        let before = options.figures().away_count;
+        server.freeze();
+        for _ in 0..options.timeout_count_max {
+            let waited = options.command_timeout;
+            assert_eq!(shared.state.get("k").await, Err(StateError::TimedOut { waited }));
+        }
+        // From now on nothing is sent: a thousand refusals wait for nothing.
+        for _ in 0..1000 {
+            assert!(is_away(&shared.state.get("k").await));
+        }
+        let figures = options.figures();
+        assert_eq!(figures.timeout_count, u64::from(options.timeout_count_max));
+        assert_eq!((figures.away_count - before, figures.in_flight_count), (1000, 0));
+        server.thaw();
+        shared.ready(SURELY).await.unwrap();
+        assert_eq!(shared.state.get("k").await, Ok(Some(b"v".to_vec())));
+    });
+}
+
+#[test]
+fn an_idle_subscriber_notices_a_frozen_server() {
+    with_server(&[], |server, options| async move {
+        let shared = started(&options, 0).await;
+        let mut subscription = shared.bus.subscribe("news").await.unwrap();
+        server.freeze();
+        eventually("the check finds it", async || !shared.is_up()).await;
+        server.thaw();
+        shared.ready(SURELY).await.unwrap();
+        assert_eq!(next(&mut subscription).await, BusItem::Lost);
+        shared.bus.publish("news", b"after").await.unwrap();
+        assert_eq!(next(&mut subscription).await, message("after"));
+    });
+}
+
+#[test]
+fn a_subscription_that_was_made_during_an_outage_begins_with_a_loss() {
+    with_server(&[], |mut server, options| async move {
+        let shared = started(&options, 0).await;
+        server.kill();
+        eventually("the breaker opens", async || !shared.is_up()).await;
+        let mut subscription = shared.bus.subscribe("news").await.unwrap();
+        assert!(is_away(&shared.bus.publish("news", b"x").await));
+        server.restart();
+        assert_eq!(next(&mut subscription).await, BusItem::Lost);
+        shared.ready(SURELY).await.unwrap();
+        shared.bus.publish("news", b"after").await.unwrap();
+        assert_eq!(next(&mut subscription).await, message("after"));
+    });
+}
+
+#[test]
+fn a_slow_server_is_sent_no_more_than_the_queue_holds() {
+    with_server(&[], |server, mut options| async move {
+        options.queue_count_max = 8;
+        options.ping_interval = LONG;
+        let shared = started(&options, 0).await;
+        server.freeze();
+        let state = &shared.state;
+        let answers = join_all((0..20).map(|_| state.get("k"))).await;
+        let busy = Err(StateError::Busy { count_max: 8 });
+        assert_eq!(answers.iter().filter(|answer| **answer == busy).count(), 12);
+        assert_eq!(options.figures().busy_count, 12);
+        server.thaw();
+        shared.ready(SURELY).await.unwrap();
+        assert_eq!(join_all((0..8).map(|_| state.get("k"))).await, vec![Ok(None); 8]);
+    });
+}
+
+#[test]
+fn a_server_whose_memory_is_full_says_so_and_still_answers_reads() {
+    with_server(&["--maxmemory", "1"], |server, options| async move {
+        let shared = started(&options, 0).await;
+        let full = StateError::Full { what: "the memory of Redis" };
+        assert_eq!(shared.state.set("k", b"v", LONG).await, Err(full.clone()));
+        assert_eq!(shared.state.increment("n", 1, LONG).await, Err(full));
+        assert_eq!(shared.state.get("k").await, Ok(None));
+        assert!(shared.is_up());
+        drop(server);
+    });
+}
