@@ -38,6 +38,19 @@ pub struct VirtualServer {
     pub record: Arc<Server>,
     /// What it offers.
     pub view: View,
+    /// What it would offer besides if its upstreams answered.
+    pub away: View,
+}
+
+/// Where an entry stands, by what people and health checks say of it and of its upstream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In the lists.
+    Offered,
+    /// Out of the lists, and known: its upstream does not answer.
+    Away,
+    /// Switched off.
+    Hidden,
 }
 
 /// The snapshot. Cloning is cheap.
@@ -47,6 +60,8 @@ pub struct Catalog {
     pub sequence: i64,
     /// What `/mcp` offers: everything that is switched on and reachable.
     pub everything: View,
+    /// What `/mcp` would offer besides if every upstream answered.
+    pub away: View,
     upstreams: OrdMap<Id, Arc<Upstream>>,
     tools: OrdMap<Id, Arc<ToolEntry>>,
     resources: OrdMap<Id, Arc<ResourceEntry>>,
@@ -176,17 +191,18 @@ impl Catalog {
     }
 
     fn put_gateway(&mut self, record: Arc<Gateway>, sealer: &Sealer) {
-        let was_active = self.is_active(Some(&record.id));
+        let former = self.place_of_upstream(Some(&record.id));
         let upstream = Arc::new(open(record.clone(), sealer));
         let id: Id = record.id.as_str().into();
         self.upstreams.insert(id, upstream);
-        let is_active = self.is_active(Some(&record.id));
-        if was_active == is_active {
+        let place = self.place_of_upstream(Some(&record.id));
+        if former == place {
             return;
         }
-        let offers: Vec<Entry> = self.offers_of(&record.id).collect();
+        let offers: Vec<Entry> = self.offers_of(&record.id).filter(Entry::enabled).collect();
         for entry in &offers {
-            if is_active { self.show(entry) } else { self.hide(entry) }
+            self.change(former, entry, View::remove);
+            self.change(place, entry, View::insert);
         }
     }
 
@@ -219,14 +235,17 @@ impl Catalog {
         let former = self.servers.get(record.id.as_str());
         let version = former.map_or(0, |former| former.view.version) + 1;
         let mut view = View { version, ..View::default() };
+        let mut away = View::default();
         let membership = Membership::Server(&record);
         for entry in self.members(&record) {
-            if self.is_offered(&entry) {
-                view.insert(&membership, &entry);
+            match self.place(&entry) {
+                Place::Offered => view.insert(&membership, &entry),
+                Place::Away => away.insert(&membership, &entry),
+                Place::Hidden => {}
             }
         }
         let id: Id = record.id.as_str().into();
-        self.servers.insert(id, Arc::new(VirtualServer { record, view }));
+        self.servers.insert(id, Arc::new(VirtualServer { record, view, away }));
     }
 
     /// Everything a server chose, once each.
@@ -281,9 +300,7 @@ impl Catalog {
     /// Takes a former version of an entry out of every view and index.
     fn take_out(&mut self, entity: Entity, id: &str) {
         let Some(entry) = self.entry(entity, id) else { return };
-        if self.is_offered(&entry) {
-            self.hide(&entry);
-        }
+        self.change(self.place(&entry), &entry, View::remove);
         let Some(gateway_id) = entry.gateway_id() else { return };
         if let Some(offers) = self.offers.get_mut(gateway_id) {
             offers.remove(&(entity, id.into()));
@@ -297,48 +314,48 @@ impl Catalog {
         if let Some(gateway_id) = entry.gateway_id() {
             self.offers.entry(gateway_id.into()).or_default().insert((entity, id));
         }
-        if self.is_offered(&entry) {
-            self.show(&entry);
+        self.change(self.place(&entry), &entry, View::insert);
+    }
+
+    fn place(&self, entry: &Entry) -> Place {
+        match entry.enabled() {
+            true => self.place_of_upstream(entry.gateway_id()),
+            false => Place::Hidden,
         }
     }
 
-    fn is_offered(&self, entry: &Entry) -> bool {
-        entry.enabled() && self.is_active(entry.gateway_id())
+    /// What has no upstream is always offered.
+    fn place_of_upstream(&self, gateway_id: Option<&str>) -> Place {
+        let Some(id) = gateway_id else { return Place::Offered };
+        match self.upstreams.get(id).map(|upstream| &upstream.record) {
+            Some(record) if record.enabled && record.reachable => Place::Offered,
+            Some(record) if record.enabled => Place::Away,
+            _ => Place::Hidden,
+        }
     }
 
-    /// An upstream that is switched on and answers; what has no upstream is always active.
-    fn is_active(&self, gateway_id: Option<&str>) -> bool {
-        let Some(id) = gateway_id else { return true };
-        let upstream = self.upstreams.get(id);
-        upstream.is_some_and(|upstream| upstream.record.enabled && upstream.record.reachable)
-    }
-
-    fn show(&mut self, entry: &Entry) {
-        self.everything.insert(&Membership::All, entry);
-        self.for_each_server(entry, View::insert);
-    }
-
-    fn hide(&mut self, entry: &Entry) {
-        self.everything.remove(&Membership::All, entry);
-        self.for_each_server(entry, View::remove);
-    }
-
-    fn for_each_server(&mut self, entry: &Entry, act: fn(&mut View, &Membership<'_>, &Entry)) {
-        let members: Vec<Id> = self
-            .servers
-            .iter()
-            .filter(|(_, server)| Membership::Server(&server.record).includes(entry))
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in members {
-            if let Some(server) = self.servers.get_mut(&*id) {
-                let server = Arc::make_mut(server);
-                let record = server.record.clone();
-                act(&mut server.view, &Membership::Server(&record), entry);
-            }
+    /// Puts an entry that has this place into every view of it, or takes it out.
+    fn change(&mut self, place: Place, entry: &Entry, act: Act) {
+        match place {
+            Place::Offered => act(&mut self.everything, &Membership::All, entry),
+            Place::Away => act(&mut self.away, &Membership::All, entry),
+            Place::Hidden => return,
+        }
+        let chose = |server: &Server| Membership::Server(server).includes(entry);
+        let servers = self.servers.iter().filter(|(_, server)| chose(&server.record));
+        let ids: Vec<Id> = servers.map(|(id, _)| id.clone()).collect();
+        for id in ids {
+            let Some(server) = self.servers.get_mut(&*id) else { continue };
+            let server = Arc::make_mut(server);
+            let record = server.record.clone();
+            let view = if place == Place::Away { &mut server.away } else { &mut server.view };
+            act(view, &Membership::Server(&record), entry);
         }
     }
 }
+
+/// [`View::insert`] or [`View::remove`].
+type Act = fn(&mut View, &Membership<'_>, &Entry);
 
 /// Opens an upstream's secrets. What cannot be opened (another `AUTH_ENCRYPTION_SECRET`) leaves
 /// the upstream without them, which it will answer with 401, and says so in the log.

@@ -3,13 +3,13 @@
 //! There is no socket in it. Authentication came before, since it happens before the body is read;
 //! what is written how comes after.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use net::jsonrpc::{self, Message, MessageKind, Param};
 
 use crate::{
     catalog::{Catalog, Upstream, View, param_headers},
-    failure::{Failure, ProtocolError},
+    failure::{Failure, ProtocolError, UpstreamKind},
     mcp::{self, Era, HeaderSource, Kind, PageRequest, Pages, Transport, code},
     reply::{Accepts, Relayed, Reply},
     route,
@@ -105,8 +105,8 @@ async fn handle<R: Relay>(
         Transport::StreamableHttp => None,
     };
     let server_id = server_id.as_deref().unwrap_or(request.server_id);
-    let view = view(parts.catalog, server_id)?;
-    let call = Call { parts, request, message, era, view };
+    let (view, away) = views(parts.catalog, server_id)?;
+    let call = Call { parts, request, message, era, view, away };
     match message.method() {
         "tools/call" => call.tool().await,
         "tools/list" => call.list(server_id, Kind::Tools),
@@ -130,13 +130,14 @@ async fn handle<R: Relay>(
     }
 }
 
-/// What `server_id` offers; empty means everything.
-fn view<'a>(catalog: &'a Catalog, server_id: &str) -> Result<&'a View, Failure> {
+/// What `server_id` offers, and what it would besides if its upstreams answered; empty means
+/// everything.
+fn views<'a>(catalog: &'a Catalog, server_id: &str) -> Result<(&'a View, &'a View), Failure> {
     if server_id.is_empty() {
-        return Ok(&catalog.everything);
+        return Ok((&catalog.everything, &catalog.away));
     }
     let server = catalog.server(server_id).filter(|server| server.record.enabled);
-    server.map(|server| &server.view).ok_or_else(|| {
+    server.map(|server| (&server.view, &server.away)).ok_or_else(|| {
         Failure::protocol(404, code::INVALID_PARAMS, format!("Server not found: {server_id}"))
     })
 }
@@ -148,6 +149,7 @@ struct Call<'a, R> {
     message: &'a Message<'a>,
     era: Era,
     view: &'a View,
+    away: &'a View,
 }
 
 impl<R: Relay> Call<'_, R> {
@@ -172,11 +174,9 @@ impl<R: Relay> Call<'_, R> {
     async fn tool(&self) -> Result<Reply, Failure> {
         let name = self.name(Param::Name, "name")?;
         let Some((entry, upstream)) = route::tool(self.parts.catalog, self.view, &name) else {
-            return Err(Failure::protocol(
-                200,
-                code::INVALID_PARAMS,
-                format!("Unknown tool: {name}"),
-            ));
+            let absent = route::tool(self.parts.catalog, self.away, &name);
+            let absent = absent.map(|(_, upstream)| upstream);
+            return Err(unknown(absent, || format!("Unknown tool: {name}")));
         };
         let arguments = self.message.param(Param::Arguments);
         if self.checks_headers() {
@@ -192,8 +192,9 @@ impl<R: Relay> Call<'_, R> {
     async fn prompt(&self) -> Result<Reply, Failure> {
         let name = self.name(Param::Name, "name")?;
         let Some((entry, upstream)) = route::prompt(self.parts.catalog, self.view, &name) else {
-            let text = format!("Unknown prompt: {name}");
-            return Err(Failure::protocol(200, code::INVALID_PARAMS, text));
+            let absent = route::prompt(self.parts.catalog, self.away, &name);
+            let absent = absent.map(|(_, upstream)| upstream);
+            return Err(unknown(absent, || format!("Unknown prompt: {name}")));
         };
         let outgoing = self.outgoing(Param::Name, &name, &entry.record.original_name);
         self.relay(upstream, &outgoing, false).await
@@ -201,7 +202,11 @@ impl<R: Relay> Call<'_, R> {
 
     async fn resource(&self) -> Result<Reply, Failure> {
         let uri = self.name(Param::Uri, "uri")?;
-        let Some(upstream) = route::resource(self.parts.catalog, self.view, &uri) else {
+        let catalog = self.parts.catalog;
+        if let Some(upstream) = route::absent_resource(catalog, self.view, self.away, &uri) {
+            return Err(absent(upstream));
+        }
+        let Some(upstream) = route::resource(catalog, self.view, &uri) else {
             return Err(self.no_such_resource(&uri));
         };
         let outgoing = self.outgoing(Param::Uri, &uri, &uri);
@@ -215,21 +220,26 @@ impl<R: Relay> Call<'_, R> {
             Failure::protocol(200, code::INVALID_PARAMS, format!("params.ref: {error}"))
         })?;
         let [name, uri] = places.map(|place| Some((place?, text_of(place?.of_text(raw))?)));
-        let (place, text, target) = match (name, uri) {
-            (Some((place, name)), _) => {
-                let target = route::prompt(self.parts.catalog, self.view, &name);
-                let target = target.map(|(entry, up)| (entry.record.original_name.as_str(), up));
-                (place, name, target)
+        let catalog = self.parts.catalog;
+        if let (None, Some((_, uri))) = (&name, &uri)
+            && let Some(upstream) = route::absent_resource(catalog, self.view, self.away, uri)
+        {
+            return Err(absent(upstream));
+        }
+        let find = |view| match (&name, &uri) {
+            (Some((_, name)), _) => route::prompt(catalog, view, name)
+                .map(|(entry, upstream)| (entry.record.original_name.as_str(), upstream)),
+            (None, Some((_, uri))) => {
+                route::template(catalog, view, uri).map(|upstream| ("", upstream))
             }
-            (None, Some((place, uri))) => {
-                let target = route::template(self.parts.catalog, self.view, &uri);
-                (place, uri, target.map(|up| ("", up)))
-            }
-            (None, None) => return Err(needed("ref.name or ref.uri")),
+            (None, None) => None,
         };
-        let Some((original, upstream)) = target else {
-            let text = format!("Unknown reference: {text}");
-            return Err(Failure::protocol(200, code::INVALID_PARAMS, text));
+        let Some((place, text)) = name.as_ref().or(uri.as_ref()) else {
+            return Err(needed("ref.name or ref.uri"));
+        };
+        let Some((original, upstream)) = find(self.view) else {
+            let absent = find(self.away).map(|(_, upstream)| upstream);
+            return Err(unknown(absent, || format!("Unknown reference: {text}")));
         };
         let mut outgoing = self.plain_outgoing();
         if !original.is_empty() && original != text {
@@ -311,7 +321,7 @@ impl<R: Relay> Call<'_, R> {
     /// Sends the request upstream and makes of the answer what this client understands.
     async fn relay(
         &self,
-        upstream: &std::sync::Arc<Upstream>,
+        upstream: &Arc<Upstream>,
         outgoing: &Outgoing<'_>,
         cached: bool,
     ) -> Result<Reply, Failure> {
@@ -327,6 +337,23 @@ impl<R: Relay> Call<'_, R> {
             }
         }
     }
+}
+
+/// The answer to who asks for what is not offered: it is known all the same if its upstream is
+/// `absent`.
+fn unknown(absent: Option<&Arc<Upstream>>, text: impl FnOnce() -> String) -> Failure {
+    match absent {
+        Some(upstream) => self::absent(upstream),
+        None => Failure::protocol(200, code::INVALID_PARAMS, text()),
+    }
+}
+
+/// The answer to who asks for what an upstream has that failed its health checks.
+fn absent(upstream: &Upstream) -> Failure {
+    let record = &upstream.record;
+    let why = record.last_error.as_deref().unwrap_or("it did not answer when it was last asked");
+    let detail = format!("it is out of service until it passes a health check; {why}");
+    Failure::upstream(&record.name, UpstreamKind::Unreachable, detail, false)
 }
 
 /// What a child wrote before it ended may hold anything; it is for the operator's log alone.

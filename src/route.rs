@@ -74,6 +74,26 @@ pub fn resource<'a>(catalog: &'a Catalog, view: &'a View, uri: &str) -> Option<&
     }
 }
 
+/// The upstream that alone should read `uri` and does not answer: `away` lists it, or has a template
+/// that fits it, and `view` does not. Nobody else is asked for it then.
+pub fn absent_resource<'a>(
+    catalog: &'a Catalog,
+    view: &View,
+    away: &'a View,
+    uri: &str,
+) -> Option<&'a Arc<Upstream>> {
+    if view.resources.get(uri).is_some() {
+        return None;
+    }
+    let fits = |(template, _): &(&Arc<str>, &Arc<ResourceEntry>)| template_fits(template, uri);
+    let entry = match away.resources.get(uri) {
+        Some(entry) => entry,
+        None if view.templates.iter().any(|each| fits(&each)) => return None,
+        None => away.templates.iter().find(fits)?.1,
+    };
+    upstream_of(catalog, entry.record.gateway_id.as_deref())
+}
+
 /// The upstream that has the resource template `uri`, as completion refers to it.
 pub fn template<'a>(catalog: &'a Catalog, view: &'a View, uri: &str) -> Option<&'a Arc<Upstream>> {
     match view.templates.get(uri) {

@@ -221,9 +221,10 @@ async fn shard_main(index: usize, common: Common, own: Own) {
         common.catalog,
         upstreams,
     ));
-    if let Some(keeper) = own.keeper {
+    let health = own.keeper.map(|keeper| {
         task::spawn(keeper.grow(Rc::default()).run());
-    }
+        task::spawn(state::health::run(shard.clone()))
+    });
     task::spawn(read_mailbox(shard.clone(), own.mailbox));
     let take = |stream: TcpStream, peer: SocketAddr| {
         accept(&shard, &facts, stream, peer, acceptor.clone(), limits.clone());
@@ -231,6 +232,9 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     let refused = |error| tracing::warn!(%error, "cannot accept; waiting for connections to end");
     listener.accept_until(&shard.draining, take, refused).await;
     drain(&shard, grace).await;
+    if let Some(health) = health {
+        let _ = health.join().await;
+    }
 }
 
 fn connection_limits(settings: &Settings) -> server::Limits {

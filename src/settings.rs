@@ -21,7 +21,7 @@ use std::path::Path;
 use raw::{Raw, Reading};
 pub use raw::{SettingError, Source};
 use relations::warn_of_unknown;
-pub use rows::{Auth, Catalog, Http, Listen, Log, Origins, Storage, Upstreams, rows};
+pub use rows::{Auth, Catalog, Health, Http, Listen, Log, Origins, Storage, Upstreams, rows};
 pub use table::Row;
 pub use values::{LogFormat, MASK, Secret, ShardCount, Switch, TlsFiles};
 
@@ -52,6 +52,8 @@ pub struct Settings {
     pub origins: Origins,
     /// How upstreams are called.
     pub upstreams: Upstreams,
+    /// How upstreams are watched.
+    pub health: Health,
     /// What is said of the gateway, and how much is listed at once.
     pub catalog: Catalog,
     /// What is kept, and where.
@@ -129,6 +131,7 @@ impl Settings {
         let auth = Auth::read(reading);
         let origins = Origins::read(reading);
         let upstreams = Upstreams::read(reading);
+        let health = Health::read(reading);
         let catalog = Catalog::read(reading);
         let storage = Storage::read(reading);
         let log = Log::read(reading);
@@ -139,6 +142,7 @@ impl Settings {
             auth: auth?,
             origins: origins?,
             upstreams: upstreams?,
+            health: health?,
             catalog: catalog?,
             storage: storage?,
             log: log?,

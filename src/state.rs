@@ -23,6 +23,7 @@ use crate::{
     },
 };
 
+pub mod health;
 mod keeper;
 mod options;
 mod registry;

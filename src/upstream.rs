@@ -15,7 +15,7 @@ use net::span::Span;
 
 use crate::failure::Failure;
 
-pub use legs::Upstreams;
+pub use legs::{Health, Upstreams};
 
 /// A request of a client on its way to an upstream.
 ///

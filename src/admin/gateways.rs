@@ -17,8 +17,8 @@ use super::{Ask, Backend, RestAnswer, answer, may_see};
 use crate::catalog::author::Author;
 use crate::catalog::inventory::Inventory;
 use crate::catalog::naming::Circle;
-use crate::catalog::reconcile::{self, Names, Owned, Reconciled};
-use crate::catalog::{Catalog, Entry, Upstream};
+use crate::catalog::reconcile::{self, Owned, Reconciled, names, owned};
+use crate::catalog::{Catalog, Upstream};
 use crate::failure::Failure;
 
 /// `GET /gateways`.
@@ -223,15 +223,11 @@ async fn store_discovered<B: Backend>(
     change: Change,
 ) -> Result<Reconciled, Failure> {
     let catalog = ask.backend.catalog();
+    let Change { owned, expect, author } = &change;
+    let separator = ask.backend.rules().separator;
     let gateway = &mut draft.gateway;
-    reconcile::describe(gateway, inventory, change.author.at);
-    let names = names(&catalog, gateway, ask.backend.rules().separator);
-    let mut done = reconcile::reconcile(&change.owned, inventory, gateway, &names, &change.author);
-    gateway.skipped_tools.clone_from(&done.skipped);
-    for skipped in &done.skipped {
-        tracing::warn!(upstream = gateway.name, skipped, "an offer was left out");
-    }
-    let mut mutations: Vec<Mutation> = change.expect.into_iter().collect();
+    let mut done = reconcile::renew(&catalog, gateway, owned, inventory, separator, author);
+    let mut mutations: Vec<Mutation> = expect.iter().cloned().collect();
     mutations.push(Mutation::PutGateway(Box::new(draft.seal(ask.backend.sealer()))));
     mutations.append(&mut done.mutations);
     ask.apply(mutations).await?;
@@ -256,36 +252,6 @@ async fn store_followed<B: Backend>(
     let mut mutations = vec![expected, Mutation::PutGateway(Box::new(gateway))];
     mutations.extend(followed.mutations);
     ask.apply(mutations).await
-}
-
-/// The names that offers of other upstreams have in the circle of `gateway`.
-fn names<'a>(catalog: &'a Catalog, gateway: &Gateway, separator: &'a str) -> Names<'a> {
-    let circle = Circle::of(&gateway.ownership);
-    let is_other = |id: &Option<String>| id.as_deref() != Some(&*gateway.id);
-    let tools = catalog.tools().map(|entry| &*entry.record);
-    let tools = tools.filter(|tool| is_other(&tool.gateway_id));
-    let tools = tools.filter(|tool| Circle::of(&tool.ownership) == circle);
-    let prompts = catalog.prompts().map(|entry| &*entry.record);
-    let prompts = prompts.filter(|prompt| is_other(&prompt.gateway_id));
-    let prompts = prompts.filter(|prompt| Circle::of(&prompt.ownership) == circle);
-    Names {
-        separator,
-        tools: tools.map(|tool| tool.name.as_str()).collect(),
-        prompts: prompts.map(|prompt| prompt.name.as_str()).collect(),
-    }
-}
-
-/// What is stored of one upstream.
-fn owned(catalog: &Catalog, gateway_id: &str) -> Owned {
-    let mut owned = Owned::default();
-    for entry in catalog.offers_of(gateway_id) {
-        match entry {
-            Entry::Tool(entry) => owned.tools.push(entry.record.clone()),
-            Entry::Resource(entry) => owned.resources.push(entry.record.clone()),
-            Entry::Prompt(entry) => owned.prompts.push(entry.record.clone()),
-        }
-    }
-    owned
 }
 
 fn find<B>(ask: &Ask<'_, B>, catalog: &Catalog, id: &str) -> Result<Arc<Upstream>, Failure> {

@@ -5,6 +5,7 @@
 //! and with it its place in every virtual server.
 
 mod offering;
+mod renew;
 mod respell;
 
 use std::collections::{HashMap, HashSet};
@@ -16,6 +17,7 @@ use storage::record::{Gateway, Prompt, Resource, Tool};
 use super::author::Author;
 use super::inventory::{Inventory, Listed};
 use offering::Offering;
+pub use renew::{names, owned, renew};
 pub use respell::respell;
 
 /// What is stored of one gateway.

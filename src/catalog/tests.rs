@@ -107,6 +107,55 @@ fn an_upstream_that_is_switched_off_takes_its_offer_along_and_brings_it_back() {
     assert_eq!(names(&catalog.server("s").expect("it is there").view).len(), 3);
 }
 
+fn silent(id: &str) -> Current {
+    Current::Gateway(Arc::new(Gateway {
+        id: id.to_owned(),
+        name: id.to_owned(),
+        reachable: false,
+        ..Gateway::default()
+    }))
+}
+
+#[test]
+fn an_upstream_that_does_not_answer_takes_its_offer_out_of_the_lists_and_it_stays_known() {
+    let mut catalog = two_upstreams();
+    apply(&mut catalog, vec![server("s", Some(""), &["time", "git"], &[]), silent("time")]);
+    let known = |catalog: &Catalog| {
+        let server = catalog.server("s").expect("it is there");
+        [&catalog.everything, &catalog.away, &server.view, &server.away].map(names)
+    };
+    let git = vec!["git-log".to_owned()];
+    let away = vec!["time-now".to_owned(), "time-zone".to_owned()];
+    let own = vec!["now".to_owned(), "zone".to_owned()];
+    assert_eq!(known(&catalog), [git, away, vec!["log".to_owned()], own]);
+    // A server that is made meanwhile, and a tool that is deleted.
+    let gone = Current::Deleted { entity: Entity::Tool, id: "2".to_owned() };
+    apply(&mut catalog, vec![server("t", None, &["time"], &[]), gone]);
+    assert_eq!(names(&catalog.server("t").expect("it is there").away), ["time-now"]);
+    assert_eq!(names(&catalog.away), ["time-now"]);
+    apply(&mut catalog, vec![gateway("time")]);
+    assert_eq!(names(&catalog.everything), ["git-log", "time-now"]);
+    assert!(names(&catalog.away).is_empty());
+    assert_eq!(names(&catalog.server("t").expect("it is there").view), ["time-now"]);
+    assert!(names(&catalog.server("s").expect("it is there").away).is_empty());
+}
+
+#[test]
+fn a_tool_that_is_switched_off_stays_off_when_its_upstream_comes_back() {
+    let mut catalog = two_upstreams();
+    let off = Current::Tool(Arc::new(Tool {
+        id: "1".to_owned(),
+        gateway_id: Some("time".to_owned()),
+        name: "time-now".to_owned(),
+        enabled: false,
+        ..Tool::default()
+    }));
+    apply(&mut catalog, vec![off, silent("time")]);
+    assert_eq!(names(&catalog.away), ["time-zone"]);
+    apply(&mut catalog, vec![gateway("time")]);
+    assert_eq!(names(&catalog.everything), ["git-log", "time-zone"]);
+}
+
 #[test]
 fn a_changed_tool_is_listed_once_under_its_new_name() {
     let mut catalog = two_upstreams();

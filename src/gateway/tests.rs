@@ -396,3 +396,41 @@ fn refuses_what_is_no_request_with_the_codes_of_json_rpc() {
     let nameless = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}"#;
     assert_eq!(world.legacy("", nameless), "1 200 -32602 params.name is required");
 }
+
+/// An upstream that fails its health checks.
+fn lose(world: &mut World, id: &str) {
+    let mut record = Gateway::clone(&world.catalog.upstream(id).expect("it is there").record);
+    record.reachable = false;
+    record.last_error = Some("connection refused".to_owned());
+    let sequence = world.catalog.sequence + 1;
+    let change = Change { sequence, current: Current::Gateway(Arc::new(record)) };
+    world.catalog.apply(vec![change], &Sealer::new("a secret that only tests have"));
+}
+
+#[test]
+fn says_of_what_is_known_that_its_upstream_is_out_of_service() {
+    let mut world = World::answering("{}");
+    lose(&mut world, "old");
+    let told = "1 200 -32000 Unable to connect to old: it is out of service until it passes a \
+                health check; connection refused";
+    let ask = |method: &str, params: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#)
+    };
+    for (method, params) in [
+        ("tools/call", r#"{"name":"old-echo"}"#),
+        ("prompts/get", r#"{"name":"old-greet"}"#),
+        ("resources/read", r#"{"uri":"test://1"}"#),
+        ("completion/complete", r#"{"ref":{"type":"ref/prompt","name":"old-greet"}}"#),
+        ("completion/complete", r#"{"ref":{"type":"ref/resource","uri":"test://{id}"}}"#),
+    ] {
+        assert_eq!(world.legacy("", &ask(method, params)), told, "{method} {params}");
+    }
+    // Under the name that it has in the server, and only there.
+    assert_eq!(world.legacy("s", &ask("tools/call", r#"{"name":"echo"}"#)), told);
+    let unknown = world.legacy("s", &ask("tools/call", r#"{"name":"old-echo"}"#));
+    assert_eq!(unknown, "1 200 -32602 Unknown tool: old-echo");
+    assert!(world.relay.sent.borrow().is_empty(), "the upstream was asked");
+    let listed = world.legacy("", &ask("tools/list", "{}"));
+    assert!(listed.contains("new-echo") && !listed.contains("old-echo"), "{listed}");
+    assert!(world.legacy("", &ask("tools/call", r#"{"name":"new-echo"}"#)).contains("result"));
+}

@@ -11,7 +11,7 @@ use jsonwebtoken::Algorithm;
 use super::authority::{Allowed, HostRule, Origin};
 use super::check::{
     self, Address, AutoFlag, Count, DatabaseUrl, FilePath, Flag, Hidden, Hosts, Level, Minutes,
-    OneOrigin, Optional, OriginList, Port, RootPath, Seconds, Shards, Size, Text,
+    OneOrigin, Optional, OriginList, Port, RootPath, Seconds, Shards, Size, Text, Threshold,
 };
 use super::table::table;
 use super::values::{LogFormat, Secret, ShardCount, Switch};
@@ -188,6 +188,23 @@ table! {
         /// Whether upstreams may be in private networks. `auto`: only while the gateway listens
         /// on loopback. Metadata services and link-local addresses are refused always.
         private_networks: Switch, "SSRF_ALLOW_PRIVATE_NETWORKS", [], "auto", AutoFlag;
+    }
+
+    /// How upstreams are watched. One of all processes on a database does it.
+    Health "Health checks" {
+        /// How often every upstream that is switched on is asked for a sign of life; not all at
+        /// the same moment.
+        interval: Duration, "HEALTH_CHECK_INTERVAL", [], "60", Seconds { min_ms: 10, max: DAY };
+        /// How long a check may take.
+        timeout: Duration, "HEALTH_CHECK_TIMEOUT", [], "10", Seconds { min_ms: 10, max: DAY };
+        /// How many checks in a row must fail until the upstream leaves the lists; the first that
+        /// passes brings it back, with its lists read again. `-1` switches the checks off.
+        threshold: Option<u32>, "UNHEALTHY_THRESHOLD", [], "3", Threshold { max: 1000 };
+        /// The most checks at the same time.
+        concurrency: usize, "HEALTH_CHECK_CONCURRENCY", [], "10", Count { min: 1, max: 1000 };
+        /// How long a process that has died or frozen keeps others from taking over its checks. It
+        /// renews its lease at a third of this.
+        lease: Duration, "LEADER_LEASE_SECONDS", [], "15", Seconds { min_ms: 300, max: 3600 };
     }
 
     /// What is said of the gateway, and how much is listed at once.

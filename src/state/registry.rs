@@ -1,6 +1,6 @@
 //! The way to the store: a write is answered when it is durable and every shard serves it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use storage::{Applied, Mutation, Store, seal::Sealer};
 
@@ -29,6 +29,38 @@ impl Registry {
         let applied = self.store.apply(mutations).await?;
         self.keeper.publish(applied.clone()).await?;
         Ok(applied)
+    }
+
+    /// Has every shard serve what is stored now, by whomever it was written.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeeperHandle::publish`].
+    pub async fn catch_up(&self) -> Result<(), Failure> {
+        self.keeper.publish().await
+    }
+
+    /// Takes or renews a lease (see [`Store::hold_lease`]).
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn hold_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        ttl: Duration,
+    ) -> Result<Option<i64>, Failure> {
+        Ok(self.store.hold_lease(name, holder, ttl).await?)
+    }
+
+    /// Gives a lease back.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn release_lease(&self, name: &str, holder: &str) -> Result<(), Failure> {
+        Ok(self.store.release_lease(name, holder).await?)
     }
 
     /// Seals and opens credentials.

@@ -9,9 +9,12 @@ mod probe;
 pub use inventory::{DiscoverLimits, Requester, discover};
 pub use probe::{Verdict, judge_discover, judge_probe};
 
+use std::time::Duration;
+
 use net::jsonrpc;
 use storage::record::Era;
 
+use super::Outgoing;
 use crate::mcp::{LEGACY, MODERN};
 
 /// The answer to the first request that an upstream gets: `server/discover` or `initialize`.
@@ -98,6 +101,21 @@ impl Handshake {
     pub fn has(&self, capability: &'static str) -> bool {
         let raw = self.capabilities.as_deref().unwrap_or("{}");
         matches!(jsonrpc::pick(raw, [capability]), Ok([Some(place)]) if place.of_text(raw) != "null")
+    }
+}
+
+/// A request of our own.
+pub(super) fn plain<'a>(method: &'a str, params: &'a [u8], within: Duration) -> Outgoing<'a> {
+    Outgoing {
+        method,
+        params,
+        edits: Vec::new(),
+        meta: None,
+        progress_token: None,
+        name: None,
+        param_headers: Vec::new(),
+        modern: false,
+        within,
     }
 }
 

@@ -5,6 +5,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use ahash::AHashMap;
 use net::tls::Connector;
+use shards::time::Instant;
 use storage::record::{Era, ProtocolPin, Transport};
 
 use super::{
@@ -20,6 +21,10 @@ use crate::{
     failure::{Failure, UpstreamFailure, UpstreamKind},
     settings::Settings,
 };
+
+mod health;
+
+pub use health::Health;
 
 /// As good as no limit of its own: every exchange has one in all.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -292,7 +297,7 @@ impl Upstreams {
         upstream: &Arc<Upstream>,
         stored: bool,
     ) -> Result<Inventory, Failure> {
-        let outcome = match self.greet(upstream).await {
+        let outcome = match self.greet(upstream, self.discovery.within).await {
             Ok(greeted) => {
                 let name = &upstream.record.name;
                 let outcome = discover::discover(&greeted, name, &self.discovery).await;
@@ -310,9 +315,10 @@ impl Upstreams {
         outcome
     }
 
-    /// Opens the conversation: probes the era unless it is pinned. A child is probed by its owner.
-    async fn greet(&self, upstream: &Arc<Upstream>) -> Result<Greeted, Failure> {
-        let (name, within) = (&upstream.record.name, self.discovery.within);
+    /// Opens the conversation, within `within` in all: probes the era unless it is pinned. A child
+    /// is probed by its owner.
+    async fn greet(&self, upstream: &Arc<Upstream>, within: Duration) -> Result<Greeted, Failure> {
+        let (name, began) = (&upstream.record.name, Instant::now());
         let (transport, pin) = (upstream.record.transport, upstream.record.protocol);
         let is_http = matches!(transport, Transport::StreamableHttp | Transport::Http);
         if pin != ProtocolPin::Legacy && is_http {
@@ -326,24 +332,15 @@ impl Upstreams {
             }
         }
         let leg = self.open(upstream, transport, Era::Legacy)?;
-        let handshake = leg.handshake(name, within).await?;
+        let left = within.saturating_sub(began.elapsed());
+        let handshake = leg.handshake(name, left).await?;
         Ok(Greeted { leg, handshake })
     }
 }
 
 /// Asks by `server/discover` whether an HTTP upstream is modern; `None` if it is not.
 async fn probe(leg: &Leg, name: &str, within: Duration) -> Result<Option<Handshake>, Failure> {
-    let outgoing = Outgoing {
-        method: "server/discover",
-        params: b"{}",
-        edits: Vec::new(),
-        meta: None,
-        progress_token: None,
-        name: None,
-        param_headers: Vec::new(),
-        modern: false,
-        within,
-    };
+    let outgoing = discover::plain("server/discover", b"{}", within);
     let verdict = match leg.request(&outgoing).await {
         Ok(Answer::Whole(reply)) => {
             let raw = String::from_utf8_lossy(reply.raw()).into_owned();

@@ -36,7 +36,7 @@ pub use host::StdioHost;
 
 use crate::{
     catalog::Upstream,
-    failure::{Failure, UpstreamKind},
+    failure::{Failure, UpstreamFailure, UpstreamKind},
     upstream::{
         Answer, Event, EventSource, Outgoing, Reply, Stream,
         discover::{Handshake, Requester},
@@ -94,12 +94,33 @@ pub fn owner(upstream_id: &str, shard_count: usize) -> usize {
     (hash % shard_count.max(1) as u64) as usize
 }
 
+/// What a health check found of a child.
+#[derive(Debug)]
+pub enum Pulse {
+    /// It runs and answered.
+    Answered,
+    /// It runs and did not answer as it should.
+    Silent(Failure),
+    /// It does not run, and that is no fault: nobody asked for it, or it is being started. Or its
+    /// owner cannot be asked.
+    Asleep,
+    /// It ended this many times in a row and does not run.
+    Died {
+        /// How many times.
+        count: u32,
+        /// How it ended last.
+        failure: UpstreamFailure,
+    },
+}
+
 /// What an owner is asked for.
 pub enum StdioMail {
     /// A request for a child.
     Request(StdioRequest),
     /// What a child said of itself; it is started if need be.
     Handshake(HandshakeRequest),
+    /// A health check: it starts no child.
+    Check(Box<CheckRequest>),
     /// Stop the child of this upstream, which is gone or switched off.
     Retire {
         /// The upstream's id.
@@ -122,6 +143,25 @@ pub struct StdioRequest {
 pub struct HandshakeRequest {
     upstream: Arc<Upstream>,
     answer: oneshot::Sender<Result<Handshake, Failure>>,
+}
+
+/// A health check on its way to the owner.
+pub struct CheckRequest {
+    upstream: Arc<Upstream>,
+    letter: Letter,
+    waiting: Waiting,
+    found: oneshot::Sender<Found>,
+}
+
+/// What the owner of a child did with a health check.
+enum Found {
+    /// The child was asked.
+    Running,
+    Asleep,
+    Dead {
+        count: u32,
+        failure: UpstreamFailure,
+    },
 }
 
 /// The way to an owner's mailbox.
@@ -202,6 +242,34 @@ impl StdioLeg {
             Ok(Ok(handshake)) => handshake,
             Ok(Err(_)) => Err(self.fail(UpstreamKind::Broken, "its shard is ending")),
             Err(_) => Err(self.fail(UpstreamKind::Timeout(within), "its command is starting")),
+        }
+    }
+
+    /// Asks the child for a sign of life if it runs, and never starts it.
+    pub async fn check(&self, outgoing: &Outgoing<'_>) -> Pulse {
+        let started = Instant::now();
+        let (answer, answered) = oneshot::channel();
+        let (sender, found) = oneshot::channel();
+        let upstream = self.upstream.clone();
+        let (letter, waiting) = (Letter::new(outgoing), Waiting { answer, notices: None });
+        let request = CheckRequest { upstream, letter, waiting, found: sender };
+        if self.post(StdioMail::Check(Box::new(request))).is_err() {
+            return Pulse::Asleep;
+        }
+        match time::timeout(outgoing.within, found).await {
+            Ok(Ok(Found::Running)) => {}
+            Ok(Ok(Found::Dead { count, failure })) => return Pulse::Died { count, failure },
+            Ok(Ok(Found::Asleep) | Err(_)) | Err(_) => return Pulse::Asleep,
+        }
+        let left = outgoing.within.saturating_sub(started.elapsed());
+        match time::timeout(left, answered).await {
+            Ok(Ok(Ok(_))) => Pulse::Answered,
+            Ok(Ok(Err(failure))) => Pulse::Silent(failure),
+            Ok(Err(_)) => Pulse::Silent(self.fail(UpstreamKind::Broken, "its child was stopped")),
+            Err(_) => {
+                let kind = UpstreamKind::Timeout(outgoing.within);
+                Pulse::Silent(self.fail(kind, "its command runs but does not answer"))
+            }
         }
     }
 

@@ -24,6 +24,14 @@ pub enum Mutation {
         /// The version that the caller read.
         version: i64,
     },
+    /// Nothing of the transaction happens unless this lease still has this token and has not
+    /// expired (see [`crate::Store::hold_lease`]).
+    Fence {
+        /// The name of the lease.
+        name: String,
+        /// The token that taking it gave.
+        token: i64,
+    },
     /// Writes a gateway.
     PutGateway(Box<Gateway>),
     /// Deletes a gateway and all that it offers.

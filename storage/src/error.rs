@@ -47,6 +47,12 @@ pub enum StoreError {
         /// The version that is stored.
         found: i64,
     },
+    /// The lease that the transaction leaned on has expired or is another's. Nothing was written:
+    /// whoever believed to hold it stops what only a holder may do.
+    Fenced {
+        /// The name of the lease.
+        name: String,
+    },
     /// As many requests wait as may: answer 503, try again later. Nothing was written.
     Busy {
         /// How many requests may wait.
@@ -171,6 +177,7 @@ impl StoreError {
             | StoreError::Away { .. }
             | StoreError::TimedOut { .. }
             | StoreError::Uncertain { .. }
+            | StoreError::Fenced { .. }
             | StoreError::Closed
             | StoreError::Open { .. }
             | StoreError::DatabaseNewer { .. }
@@ -203,6 +210,9 @@ impl std::fmt::Display for StoreError {
                 out,
                 "{entity} {id:?} is at version {found}, not {expected}: it was changed meanwhile"
             ),
+            StoreError::Fenced { name } => {
+                write!(out, "the lease {name:?} has expired or is held by another")
+            }
             StoreError::Busy { queue_count_max } => {
                 write!(out, "the database is busy: {queue_count_max} requests wait already")
             }

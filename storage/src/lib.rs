@@ -9,6 +9,7 @@
 
 mod change;
 mod error;
+mod lease;
 mod location;
 mod migrate;
 mod postgres;

@@ -27,11 +27,18 @@ pub(crate) struct Migration {
 }
 
 /// Every migration, oldest first. A file that was released is never changed; a new one follows.
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "V0001__initial",
-    sql: include_str!("../migrations/V0001__initial.sql"),
-}];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "V0001__initial",
+        sql: include_str!("../migrations/V0001__initial.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "V0002__leases",
+        sql: include_str!("../migrations/V0002__leases.sql"),
+    },
+];
 
 const _: () = {
     // The version of a database is the count of what ran on it, so there may be no gap.

@@ -8,6 +8,7 @@
 mod connect;
 mod failure;
 mod hub;
+mod lease;
 mod migrate;
 mod notices;
 mod outpost;
@@ -18,6 +19,7 @@ mod tls;
 mod write;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_channel::oneshot;
 use shards::{Driver, runtime, task, time};
@@ -89,6 +91,22 @@ impl Postgres {
     pub async fn put_meta(&self, key: &str, value: &str) -> Result<(), StoreError> {
         let (key, value) = (key.to_owned(), value.to_owned());
         self.ask(async move |session: &Session| write::put_meta(session, &key, &value).await).await
+    }
+
+    pub async fn hold_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        ttl: Duration,
+    ) -> Result<Option<i64>, StoreError> {
+        let (name, holder) = (name.to_owned(), holder.to_owned());
+        self.ask(async move |session: &Session| lease::hold(session, &name, &holder, ttl).await)
+            .await
+    }
+
+    pub async fn release_lease(&self, name: &str, holder: &str) -> Result<(), StoreError> {
+        let (name, holder) = (name.to_owned(), holder.to_owned());
+        self.ask(async move |session: &Session| lease::release(session, &name, &holder).await).await
     }
 
     pub async fn ping(&self) -> Result<(), StoreError> {
@@ -206,7 +224,7 @@ fn at_once<T: Send + 'static>(
 async fn first_link(
     hub: &Arc<Hub>,
     retry_count_max: u32,
-    interval: std::time::Duration,
+    interval: Duration,
 ) -> Result<Link, String> {
     let mut retry_count = 0;
     loop {

@@ -4,12 +4,14 @@
 //! anyway, and reads happen at start and on change only.
 
 mod connect;
+mod lease;
 mod read;
 mod write;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use futures_channel::oneshot;
 use rusqlite::Connection;
@@ -93,6 +95,21 @@ impl Sqlite {
     pub async fn put_meta(&self, key: &str, value: &str) -> Result<(), StoreError> {
         let (key, value) = (key.to_owned(), value.to_owned());
         self.ask(move |connection| write::put_meta(connection, &key, &value)).await
+    }
+
+    pub async fn hold_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        ttl: Duration,
+    ) -> Result<Option<i64>, StoreError> {
+        let (name, holder) = (name.to_owned(), holder.to_owned());
+        self.ask(move |connection| lease::hold(connection, &name, &holder, ttl)).await
+    }
+
+    pub async fn release_lease(&self, name: &str, holder: &str) -> Result<(), StoreError> {
+        let (name, holder) = (name.to_owned(), holder.to_owned());
+        self.ask(move |connection| lease::release(connection, &name, &holder)).await
     }
 
     pub async fn ping(&self) -> Result<(), StoreError> {

@@ -183,7 +183,8 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::Conflict`] (answer 409), [`StoreError::NotFound`] (404) and
-    /// [`StoreError::VersionMismatch`] (412) name the record at fault; else as [`Store::load`].
+    /// [`StoreError::VersionMismatch`] (412) name the record at fault; [`StoreError::Fenced`] if
+    /// it leaned on a lease that is held no longer; else as [`Store::load`].
     pub async fn apply(&self, mutations: Vec<Mutation>) -> Result<Applied, StoreError> {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.apply(mutations).await,
@@ -224,6 +225,45 @@ impl Store {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.put_meta(key, value).await,
             Backend::Postgres(postgres) => postgres.put_meta(key, value).await,
+        }
+    }
+
+    /// Takes the lease `name` for `holder`, or renews it, for `ttl` from now.
+    ///
+    /// Answers with the fencing token while `holder` has the lease, and with `None` while another
+    /// has it. The token grows by one at each change of holder, so that a write that names it
+    /// ([`Mutation::Fence`]) cannot happen once another has taken over. A lease that has expired
+    /// or was released is free for whoever asks first.
+    ///
+    /// What counts is the clock of the database; on SQLite it is this machine's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::load`]. After an error the lease may or may not have been taken: ask again.
+    pub async fn hold_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        ttl: Duration,
+    ) -> Result<Option<i64>, StoreError> {
+        assert!(!holder.is_empty(), "an empty holder stands for a lease that was released");
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.hold_lease(name, holder, ttl).await,
+            Backend::Postgres(postgres) => postgres.hold_lease(name, holder, ttl).await,
+        }
+    }
+
+    /// Gives the lease `name` back, so that another need not wait until it expires.
+    ///
+    /// If another holds it, nothing happens and it is no error.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::load`].
+    pub async fn release_lease(&self, name: &str, holder: &str) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.release_lease(name, holder).await,
+            Backend::Postgres(postgres) => postgres.release_lease(name, holder).await,
         }
     }
 

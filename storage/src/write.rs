@@ -11,16 +11,27 @@ use std::sync::Arc;
 
 use crate::change::{Applied, Change, Current, Mutation};
 use crate::error::StoreError;
-use crate::record::{Entity, Gateway, Prompt, Resource, Server, Tool};
+use crate::lease::fence_sql;
+use crate::record::{Entity, Gateway, Prompt, Resource, Server, Tool, now};
 use crate::table::{MEMBERSHIPS, Table, Value, name_of};
 
 /// Raises the version of a server that lost a member.
 pub(crate) const TOUCH_SERVER: &str =
     "UPDATE servers SET updated_at = $1, version = version + 1 WHERE id = $2";
 
+/// Whose time decides whether a lease has expired.
+#[derive(Clone, Copy)]
+pub(crate) enum Clock {
+    /// Ours: only one process writes at a time, and all are on one machine.
+    Ours,
+    /// The database's, by this expression in microseconds.
+    Database(&'static str),
+}
+
 /// One mutation, in the form that statements borrow from.
 pub(crate) enum Plan {
     Expect { entity: Entity, id: String, version: i64 },
+    Fence { name: String, token: i64 },
     Put(Current),
     Delete { entity: Entity, id: String },
 }
@@ -38,6 +49,8 @@ pub(crate) struct Statement<'p> {
 enum Meaning<'p> {
     /// The version of a record that must have this one.
     Version { entity: Entity, id: &'p str, expected: i64 },
+    /// A row if the lease is held.
+    Lease { name: &'p str },
     /// A record was written.
     Record(&'p Current),
     /// A member of a server was written.
@@ -73,6 +86,7 @@ impl From<Mutation> for Plan {
         let delete = |entity, id| Plan::Delete { entity, id };
         match mutation {
             Mutation::Expect { entity, id, version } => Plan::Expect { entity, id, version },
+            Mutation::Fence { name, token } => Plan::Fence { name, token },
             Mutation::PutGateway(record) => Plan::Put(Current::Gateway(Arc::new(*record))),
             Mutation::PutTool(record) => Plan::Put(Current::Tool(Arc::new(*record))),
             Mutation::PutResource(record) => Plan::Put(Current::Resource(Arc::new(*record))),
@@ -98,13 +112,24 @@ fn each_member_once(mut server: Server) -> Server {
 }
 
 impl Plan {
-    /// The statements, in order.
-    pub fn statements(&self) -> Vec<Statement<'_>> {
+    /// The statements, in order, to be run soon: they may bear the time.
+    pub fn statements(&self, clock: Clock) -> Vec<Statement<'_>> {
         match self {
             Plan::Expect { entity, id, version } => {
                 let sql = format!("SELECT version FROM {} WHERE id = $1", name_of(*entity));
                 let meaning = Meaning::Version { entity: *entity, id, expected: *version };
                 vec![statement(sql, vec![text(id)], meaning)]
+            }
+            Plan::Fence { name, token } => {
+                let mut params = vec![text(name), Value::Integer(*token)];
+                let sql = match clock {
+                    Clock::Database(expression) => fence_sql(expression, " FOR SHARE"),
+                    Clock::Ours => {
+                        params.push(Value::Integer(now()));
+                        fence_sql("$3", "")
+                    }
+                };
+                vec![statement(sql, params, Meaning::Lease { name })]
             }
             Plan::Put(current) => put(current),
             Plan::Delete { entity: Entity::Gateway, id } => delete_gateway(id),
@@ -221,6 +246,9 @@ impl Writer {
             Meaning::Version { entity, id, expected } => {
                 check_version(entity, id, expected, &answer)?;
             }
+            Meaning::Lease { name } if answer.cells.is_empty() => {
+                return Err(StoreError::Fenced { name: name.to_owned() });
+            }
             Meaning::Losers => self.losers.extend(answer.texts()),
             Meaning::Offers(entity) => {
                 for id in answer.texts() {
@@ -233,7 +261,10 @@ impl Writer {
             Meaning::Deleted { entity, id } => {
                 self.tell(Current::Deleted { entity, id: id.to_owned() });
             }
-            Meaning::Record(_) | Meaning::Member { .. } | Meaning::Nothing => {}
+            Meaning::Lease { .. }
+            | Meaning::Record(_)
+            | Meaning::Member { .. }
+            | Meaning::Nothing => {}
         }
         if let Some(current) = statement.told {
             self.tell(current.clone());

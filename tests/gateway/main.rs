@@ -10,6 +10,7 @@ mod cli;
 mod clients;
 mod conformance;
 mod faults;
+mod health;
 mod http;
 mod lifecycle;
 mod protocol;

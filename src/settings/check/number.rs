@@ -60,6 +60,28 @@ impl Check for Size {
     }
 }
 
+/// How often something may happen, at least once, or -1 for any number of times.
+pub struct Threshold {
+    /// The most.
+    pub max: u32,
+}
+
+impl Check for Threshold {
+    type Value = Option<u32>;
+
+    fn read(&self, text: &str) -> Result<Option<u32>, String> {
+        if text == "-1" {
+            return Ok(None);
+        }
+        let count = Count { min: 1, max: self.max as usize }.read(text)?;
+        Ok(u32::try_from(count).ok())
+    }
+
+    fn form(&self) -> String {
+        format!("a whole number from 1 to {}, or -1 for never", self.max)
+    }
+}
+
 /// A TCP port.
 pub struct Port;
 

@@ -4,9 +4,10 @@ use std::{collections::HashSet, time::Duration};
 
 use net::jsonrpc;
 use serde_json::value::RawValue;
+use shards::time::Instant;
 use storage::record::Era;
 
-use super::Handshake;
+use super::{Handshake, plain};
 use crate::{
     catalog::{
         inventory::{Inventory, Listed},
@@ -39,6 +40,8 @@ pub trait Requester {
 pub struct DiscoverLimits {
     /// For the handshake, and for each page.
     pub within: Duration,
+    /// For all pages of all lists together.
+    pub whole_within: Duration,
     /// Pages of one list.
     pub page_count_max: usize,
     /// Entries of one list.
@@ -53,6 +56,7 @@ impl Default for DiscoverLimits {
     fn default() -> DiscoverLimits {
         DiscoverLimits {
             within: Duration::from_secs(120),
+            whole_within: Duration::from_secs(60 * 60),
             page_count_max: 1000,
             item_count_max: 20_000,
             size_max: 64 * 1024 * 1024,
@@ -87,7 +91,9 @@ pub async fn inventory<R: Requester>(
     handshake: Handshake,
     limits: &DiscoverLimits,
 ) -> Result<Inventory, Failure> {
-    let mut reader = Reader { requester, upstream, limits, size: 0, skipped: Vec::new() };
+    let began = Instant::now();
+    let skipped = Vec::new();
+    let mut reader = Reader { requester, upstream, limits, began, size: 0, skipped };
     // Some servers forget to say that they have tools, and hardly any server has none.
     let tools = match reader.list(&TOOLS).await {
         Ok(tools) => reader.usable_tools(tools, handshake.era),
@@ -146,6 +152,7 @@ struct Reader<'a, R> {
     requester: &'a R,
     upstream: &'a str,
     limits: &'a DiscoverLimits,
+    began: Instant,
     /// Bytes of all definitions so far.
     size: usize,
     skipped: Vec<String>,
@@ -197,17 +204,8 @@ impl<R: Requester> Reader<'_, R> {
     }
 
     async fn page(&self, kind: &Kind, params: &[u8]) -> Result<Reply, Refusal> {
-        let outgoing = Outgoing {
-            method: kind.method,
-            params,
-            edits: Vec::new(),
-            meta: None,
-            progress_token: None,
-            name: None,
-            param_headers: Vec::new(),
-            modern: false,
-            within: self.limits.within,
-        };
+        let left = self.limits.whole_within.saturating_sub(self.began.elapsed());
+        let outgoing = plain(kind.method, params, self.limits.within.min(left));
         let known = |failure| Refusal { failure, unknown: false };
         let answer = self.requester.request(&outgoing).await.map_err(known)?;
         let reply = match answer {

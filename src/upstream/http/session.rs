@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     failure::{Failure, UpstreamKind},
-    upstream::{Answer, Event, Outcome, Outgoing, Reply},
+    upstream::{Answer, Event, Outcome, Reply, discover::plain},
 };
 
 /// The revisions that have a handshake.
@@ -131,23 +131,4 @@ pub(in crate::upstream) fn initialize_params() -> String {
         "{{\"protocolVersion\":\"{LEGACY_REVISION}\",\"capabilities\":{{}},\
          \"clientInfo\":{CLIENT_INFO}}}"
     )
-}
-
-/// A request of our own.
-pub(in crate::upstream) fn plain<'a>(
-    method: &'a str,
-    params: &'a [u8],
-    within: std::time::Duration,
-) -> Outgoing<'a> {
-    Outgoing {
-        method,
-        params,
-        edits: Vec::new(),
-        meta: None,
-        progress_token: None,
-        name: None,
-        param_headers: Vec::new(),
-        modern: false,
-        within,
-    }
 }

@@ -13,7 +13,7 @@ use shards::{Driver, Preference, driver, runtime, task, time};
 use storage::record::{Era, Gateway};
 
 use super::*;
-use crate::upstream::{Event, Outcome, Reply};
+use crate::upstream::{Event, Outcome, Reply, discover};
 
 /// Longer than any test takes.
 pub(in crate::upstream) const AGES: Duration = Duration::from_secs(20);
@@ -187,7 +187,7 @@ fn shake_hands(seen: &Seen, to: &mut StdStream, id: &str) -> bool {
 }
 
 pub(in crate::upstream) fn call<'a>(method: &'a str, params: &'a str) -> Outgoing<'a> {
-    session::plain(method, params.as_bytes(), AGES)
+    discover::plain(method, params.as_bytes(), AGES)
 }
 
 pub(in crate::upstream) fn value(reply: &Reply) -> Value {

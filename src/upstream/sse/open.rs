@@ -17,10 +17,11 @@ use crate::{
     failure::{Failure, UpstreamKind},
     upstream::{
         Event, Reply,
+        discover::plain,
         http::{
             Call, answer,
             errand::Errands,
-            session::{initialize_params, plain, revision},
+            session::{initialize_params, revision},
             wire::{Shipment, Wire, target},
         },
     },

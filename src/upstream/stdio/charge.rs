@@ -16,7 +16,7 @@ use shards::{
 };
 
 use super::{
-    HandshakeRequest, StdioLimits, StdioRequest,
+    CheckRequest, Found, HandshakeRequest, StdioLimits, StdioRequest,
     start::{Running, start},
 };
 use crate::{
@@ -99,6 +99,22 @@ impl Charge {
         if !is_starting {
             self.begin();
         }
+    }
+
+    /// Hands a health check to the child if it runs, and tells why not else. Nothing is started.
+    pub(super) fn check(&self, request: CheckRequest) {
+        let CheckRequest { letter, waiting, found, .. } = request;
+        let count = self.death_count.get();
+        let last_death = self.last_death.borrow().clone();
+        let state = match (&*self.state.borrow(), last_death) {
+            (State::Running(running), _) if !running.session.is_over() => {
+                running.session.send(&letter, waiting, running.handshake.era);
+                Found::Running
+            }
+            (State::Idle, Some(failure)) if count > 0 => Found::Dead { count, failure },
+            _ => Found::Asleep,
+        };
+        let _ = found.send(state);
     }
 
     /// Ends the child for good; returns when it is gone.

@@ -9,7 +9,7 @@ use std::{
 use shards::{mailbox, task};
 
 use super::{
-    StdioLimits, StdioMail,
+    CheckRequest, Found, StdioLimits, StdioMail,
     charge::{Charge, Waiter},
 };
 use crate::{
@@ -45,6 +45,7 @@ impl StdioHost {
         match mail {
             StdioMail::Request(request) => self.hand(Waiter::Request(request)),
             StdioMail::Handshake(request) => self.hand(Waiter::Handshake(request)),
+            StdioMail::Check(request) => self.check(*request),
             StdioMail::Retire { upstream_id, done } => {
                 let charge = self.charges.borrow_mut().remove(&upstream_id);
                 task::spawn(async move {
@@ -67,6 +68,17 @@ impl StdioHost {
         let stopping: Vec<_> = charges.into_values().map(retire).collect();
         for stopping in stopping {
             let _ = stopping.join().await;
+        }
+    }
+
+    /// Hands a health check to the upstream's child, if there is one.
+    fn check(&self, request: CheckRequest) {
+        let charge = self.charges.borrow().get(&request.upstream.record.id).cloned();
+        match charge.filter(|charge| charge.serves(&request.upstream)) {
+            Some(charge) => charge.check(request),
+            None => {
+                let _ = request.found.send(Found::Asleep);
+            }
         }
     }
 

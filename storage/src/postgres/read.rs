@@ -130,7 +130,8 @@ pub fn cell(row: &Row, index: usize) -> Result<Value<'_>, String> {
     value.map(|value| value.unwrap_or(Value::Null)).map_err(|error| error.to_string())
 }
 
-fn cell_of<'r, T: tokio_postgres::types::FromSql<'r>>(
+/// A cell of a kind that is known.
+pub fn cell_of<'r, T: tokio_postgres::types::FromSql<'r>>(
     row: &'r Row,
     index: usize,
 ) -> Result<T, StoreError> {

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::lease::CLOCK;
 use super::read;
 use super::session::{Call, Param, Session};
 use crate::change::{Applied, Current, Mutation};
 use crate::error::StoreError;
 use crate::record::{Entity, now};
 use crate::table::Value;
-use crate::write::{Answer, Plan, Refusal, Statement, TOUCH_SERVER, Writer};
+use crate::write::{Answer, Clock, Plan, Refusal, Statement, TOUCH_SERVER, Writer};
 
 /// The channel of the notices that the feed has moved.
 pub(super) const CHANNEL: &str = "ringway_changes";
@@ -63,7 +64,8 @@ pub async fn put_meta(session: &Session, key: &str, value: &str) -> Result<(), S
 
 /// Runs the statements of the plans, all sent before the first answer is read.
 async fn run(session: &Session, plans: &[Plan], writer: &mut Writer) -> Result<(), StoreError> {
-    let statements: Vec<Statement<'_>> = plans.iter().flat_map(Plan::statements).collect();
+    let statements: Vec<Statement<'_>> =
+        plans.iter().flat_map(|plan| plan.statements(Clock::Database(CLOCK))).collect();
     let calls: Vec<Call<'_>> = statements
         .iter()
         .map(|statement| Call {

@@ -8,7 +8,7 @@ use crate::change::{Applied, Mutation};
 use crate::error::StoreError;
 use crate::record::{Entity, now};
 use crate::table::Value;
-use crate::write::{Answer, Plan, Refusal, Statement, TOUCH_SERVER, Writer};
+use crate::write::{Answer, Clock, Plan, Refusal, Statement, TOUCH_SERVER, Writer};
 
 /// Does all of the mutations or none, and keeps the feed to its bound.
 pub fn apply(
@@ -23,7 +23,7 @@ pub fn apply(
     let mut writer = Writer::new(sequence, now());
     for mutation in mutations {
         let plan = Plan::from(mutation);
-        for statement in plan.statements() {
+        for statement in plan.statements(Clock::Ours) {
             writer.settle(&statement, run(&transaction, &statement))?;
         }
     }

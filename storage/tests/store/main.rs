@@ -11,6 +11,7 @@ mod apply;
 mod crash;
 mod feed;
 mod harness;
+mod lease;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod queue;

@@ -46,6 +46,18 @@ pub enum Era {
     Modern,
 }
 
+/// How the upstream treats all requests alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mood {
+    /// As its tools say.
+    #[default]
+    Well,
+    /// It hangs up on everybody.
+    Away,
+    /// It reads requests and never answers those.
+    Silent,
+}
+
 /// One request as the upstream received it.
 #[derive(Debug, Clone)]
 pub struct Seen {
@@ -77,6 +89,7 @@ struct State {
     connection_count: usize,
     closed_count: usize,
     extra_tools: Vec<Value>,
+    mood: Mood,
     ended: bool,
 }
 
@@ -167,6 +180,29 @@ impl Faulty {
         self.shared.state().extra_tools.push(definition);
     }
 
+    /// Treats requests in this way from now on.
+    pub fn be(&self, mood: Mood) {
+        let mut state = self.shared.state();
+        state.mood = mood;
+        if mood == Mood::Away {
+            for stream in state.open.drain(..) {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        }
+    }
+
+    /// How often `method` was asked for.
+    pub fn count(&self, method: &str) -> usize {
+        self.seen().iter().filter(|seen| seen.body["method"] == method).count()
+    }
+
+    /// Waits until `method` was asked for `count` times.
+    pub fn wait_for(&self, method: &str, count: usize) {
+        self.wait(&format!("{method} is asked for {count} times"), |state| {
+            state.seen.iter().filter(|seen| seen.body["method"] == method).count() >= count
+        });
+    }
+
     /// Forgets every session, as an upstream does that was started anew.
     pub fn forget_sessions(&self) {
         self.shared.state().sessions.clear();
@@ -210,9 +246,15 @@ fn serve(stream: TcpStream, connection: usize, shared: &Shared) {
     while let Some(seen) = read_request(&mut reader, connection) {
         let mut state = shared.state();
         state.seen.push(seen.clone());
+        let mood = state.mood;
         drop(state);
         shared.changed.notify_all();
-        if exchange.answer(&seen).is_none() {
+        let answered = match mood {
+            Mood::Well => exchange.answer(&seen),
+            Mood::Away => None,
+            Mood::Silent => exchange.wait_for_the_end(),
+        };
+        if answered.is_none() {
             break;
         }
     }

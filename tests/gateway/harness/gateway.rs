@@ -135,6 +135,8 @@ fn base_settings(data: &Path, port: u16) -> Vec<(String, String)> {
         ("AUTH_ENCRYPTION_SECRET", SECRET.to_owned()),
         ("LOG_LEVEL", "DEBUG".to_owned()),
         ("LOG_FORMAT", "text".to_owned()),
+        // Once a day: tests that count what an upstream receives count no health checks.
+        ("HEALTH_CHECK_INTERVAL", "86400".to_owned()),
     ];
     pairs.map(|(name, value)| (name.to_owned(), value)).to_vec()
 }
