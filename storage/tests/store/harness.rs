@@ -115,7 +115,7 @@ impl Fixture {
     /// Writes as another process does, and does not end until the value is dropped.
     pub fn lock(&self) -> Lock {
         match &self.database {
-            Some((instance, name)) => Lock::of_postgres(instance.psql(name)),
+            Some((instance, name)) => Lock::of_postgres(&mut instance.psql(name)),
             None => {
                 let connection = self.raw();
                 connection.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -143,7 +143,7 @@ pub enum Lock {
 }
 
 impl Lock {
-    fn of_postgres(mut psql: Command) -> Lock {
+    pub fn of_postgres(psql: &mut Command) -> Lock {
         let mut child = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let sql = "BEGIN; SELECT 'held' FROM feed FOR UPDATE;\n";
         child.stdin.as_mut().unwrap().write_all(sql.as_bytes()).unwrap();

@@ -8,10 +8,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod apply;
+mod connection;
 mod crash;
 mod feed;
 mod harness;
 mod lease;
+mod outage;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod queue;

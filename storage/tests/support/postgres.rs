@@ -134,6 +134,8 @@ impl Instance {
         while let Ok(text) = std::fs::read_to_string(self.folder.join("data/postmaster.pid")) {
             let id = text.lines().next().unwrap_or_default().to_owned();
             if !is_there(&id) || is_zombie(&id) {
+                // Nobody may have reaped it, and PostgreSQL would take it for a server that runs.
+                let _ = std::fs::remove_file(self.folder.join("data/postmaster.pid"));
                 break;
             }
             assert!(Instant::now() < deadline, "PostgreSQL does not stop");
