@@ -49,7 +49,9 @@ trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
 /// Connects to the server that `location` leads to, logs in, and makes sure that it serves.
-/// `turn` chooses among the nodes of a cluster. Each step takes at most `within`.
+///
+/// Of the nodes of a cluster the first that serves is taken; `turn` says where to begin, so that
+/// shards spread over them. Each step takes at most `within`.
 ///
 /// # Errors
 ///
@@ -60,25 +62,49 @@ pub(super) async fn open(
     within: Duration,
     messages: Option<Messages>,
 ) -> Result<Opened, String> {
-    let login = login(location);
-    let stream = match &location.place {
-        Place::Server(host) => open_host(host, location.tls.as_ref(), within).await?,
+    match &location.place {
+        Place::Server(host) => open_server(host, location, within, messages).await,
         Place::Unix(path) => {
-            let stream = UnixStream::connect(path, within).await;
+            let stream = UnixStream::connect(path, within).await.and_then(UnixStream::into_poll);
             let stream = stream.map_err(|error| format!("{}: {error}", path.display()))?;
-            Box::new(stream.into_poll().map_err(|error| error.to_string())?)
+            settle(Box::new(stream), location, within, messages).await
         }
         Place::Sentinel { .. } => {
             let host = sentinel::find_primary(location, within).await?;
-            open_host(&host, location.tls.as_ref(), within).await?
+            open_server(&host, location, within, messages).await
         }
         Place::Cluster(hosts) => {
-            // The location was parsed, so there is a host.
-            let host = &hosts[turn % hosts.len()];
-            open_host(host, location.tls.as_ref(), within).await?
+            let mut tried = Vec::new();
+            for offset in 0..hosts.len() {
+                let host = &hosts[turn.wrapping_add(offset) % hosts.len()];
+                match open_server(host, location, within, messages.clone()).await {
+                    Ok(opened) => return Ok(opened),
+                    Err(error) => tried.push(error),
+                }
+            }
+            Err(tried.join("; "))
         }
-    };
-    let opened = greet(stream, &login, within, messages).await?;
+    }
+}
+
+async fn open_server(
+    host: &Host,
+    location: &RedisLocation,
+    within: Duration,
+    messages: Option<Messages>,
+) -> Result<Opened, String> {
+    let stream = open_host(host, location.tls.as_ref(), within).await?;
+    settle(stream, location, within, messages).await.map_err(|error| format!("{host}: {error}"))
+}
+
+/// Logs in over `stream` and makes sure that the server is one to ask.
+async fn settle(
+    stream: Box<dyn Stream>,
+    location: &RedisLocation,
+    within: Duration,
+    messages: Option<Messages>,
+) -> Result<Opened, String> {
+    let opened = greet(stream, &login(location), within, messages).await?;
     check(&opened, &location.place, within).await?;
     Ok(opened)
 }
@@ -256,23 +282,12 @@ pub(super) fn text(value: Value) -> Result<String, String> {
 
 /// Connects once and tells the version of the server.
 pub(super) async fn probe(location: &RedisLocation, within: Duration) -> Result<String, String> {
-    let nodes = if let Place::Cluster(hosts) = &location.place { hosts.len() } else { 1 };
-    let mut tried = Vec::new();
-    for turn in 0..nodes {
-        let opened = match open(location, turn, within, None).await {
-            Ok(opened) => opened,
-            Err(error) => {
-                tried.push(error);
-                continue;
-            }
-        };
-        let mut command = redis::cmd("INFO");
-        command.arg("server");
-        let info = text(ask(&opened, &command, within).await?)?;
-        let version = info.lines().find_map(|line| line.strip_prefix("redis_version:"));
-        return Ok(version.unwrap_or("of an unknown version").trim().to_owned());
-    }
-    Err(tried.join("; "))
+    let opened = open(location, 0, within, None).await?;
+    let mut command = redis::cmd("INFO");
+    command.arg("server");
+    let info = text(ask(&opened, &command, within).await?)?;
+    let version = info.lines().find_map(|line| line.strip_prefix("redis_version:"));
+    Ok(version.unwrap_or("of an unknown version").trim().to_owned())
 }
 
 /// Opens a connection to a sentinel: no RESP3, no database, its own login.
