@@ -1,20 +1,15 @@
 //! Opening a connection: every address is tried, then the server is asked who it is.
 
-use std::{
-    net::{IpAddr, SocketAddr, ToSocketAddrs},
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use redis::{
     AsyncConnectionConfig, Cmd, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, Value,
     aio::MultiplexedConnection,
 };
-use shards::{Pinned, TcpStream, UnixStream, blocking, local::Gate, task, time};
+use shards::{Pinned, TcpStream, UnixStream, local::Gate, task, time};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{sentinel, tls};
+use super::{resolve::resolve, sentinel, tls};
 use crate::shared::{
     fanout::Fanout,
     location::{Host, Place, RedisLocation, TlsTrust},
@@ -130,7 +125,7 @@ async fn open_host(
     trust: Option<&TlsTrust>,
     within: Duration,
 ) -> Result<Box<dyn Stream>, String> {
-    let addresses = resolve(host, within).await?;
+    let addresses = resolve(host, within).await.map_err(|error| format!("{host}: {error}"))?;
     let mut tried = Vec::new();
     let mut left = within;
     for (index, address) in addresses.iter().enumerate() {
@@ -158,22 +153,6 @@ async fn open_address(
     match time::timeout(within, tls::connect(trust, &host.name, stream)).await {
         Ok(shaken) => Ok(Box::new(shaken?)),
         Err(_) => Err(format!("TLS: not done within {within:?}")),
-    }
-}
-
-/// Finds the addresses of a host: a name's off the shard.
-async fn resolve(host: &Host, within: Duration) -> Result<Vec<SocketAddr>, String> {
-    if let Ok(address) = host.name.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, host.port)]);
-    }
-    let pair = (host.name.clone(), host.port);
-    let found = blocking::run(move || pair.to_socket_addrs().map(Iterator::collect::<Vec<_>>));
-    match time::timeout(within, found).await {
-        Err(_) => Err(format!("{host}: the name was not resolved within {within:?}")),
-        Ok(Err(refused)) => Err(format!("{host}: {refused}")),
-        Ok(Ok(Err(error))) => Err(format!("{host}: {error}")),
-        Ok(Ok(Ok(addresses))) if addresses.is_empty() => Err(format!("{host} has no address")),
-        Ok(Ok(Ok(addresses))) => Ok(addresses),
     }
 }
 
