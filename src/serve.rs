@@ -20,15 +20,17 @@ use crate::{
     auth,
     catalog::Catalog,
     settings::Settings,
-    state::{self, Courier, KeeperSeed, Mailboxes, Message, Registry, Shard},
+    state::{self, Courier, KeeperSeed, Mailboxes, Message, Registry, Shard, neighbours::Moved},
     upstream,
 };
 
 mod backend;
 mod front;
+mod neighbourhood;
 
 use backend::Facts;
 use front::Front;
+use neighbourhood::Neighbourhood;
 
 /// Why the gateway did not start: a sentence that names the mend.
 #[derive(Debug)]
@@ -45,6 +47,9 @@ impl std::error::Error for StartError {}
 /// What happens if a bound is leaned on: how often a draining shard looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
+/// How long a stopping node tries to take its leave of the others, who would notice anyway.
+const LEAVE_WITHIN: Duration = Duration::from_millis(500);
+
 /// Everything that shards share before they start: it is cloned into each.
 #[derive(Clone)]
 struct Common {
@@ -53,10 +58,17 @@ struct Common {
     origins: Arc<auth::Gate>,
     acceptor: Option<Acceptor>,
     started_at: i64,
-    driver: Driver,
+    parts: Parts,
+}
+
+/// The parts of it that were made before.
+#[derive(Clone)]
+struct Parts {
     registry: Registry,
+    neighbourhood: Neighbourhood,
     catalog: Arc<Catalog>,
     mailboxes: Mailboxes,
+    driver: Driver,
 }
 
 /// What only one shard gets.
@@ -89,8 +101,16 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
     let poll = settings.storage.change_poll_interval;
     let (keeper, handle) =
         KeeperSeed::new(keeper_store, sealer.clone(), catalog.clone(), mailboxes.clone(), poll);
-    let registry = Registry::new(store.clone(), handle, sealer);
-    let common = common(&settings, registry, catalog, mailboxes.clone(), choice.driver)?;
+    let neighbourhood = Neighbourhood::new(&settings, address, cores.len(), handle.clone())
+        .map_err(|error| fail(&error))?;
+    let parts = Parts {
+        registry: Registry::new(store.clone(), handle, sealer),
+        neighbourhood,
+        catalog: Arc::new(catalog),
+        mailboxes: mailboxes.clone(),
+        driver: choice.driver,
+    };
+    let common = common(&settings, parts)?;
     announce(&settings, address, &cores, &choice);
     let shards = start(common, sockets, receivers, keeper, &cores, choice.driver)?;
     stop_on_signal(mailboxes);
@@ -137,13 +157,7 @@ fn bind(address: SocketAddr, count: usize) -> Result<Vec<BoundSocket>, StartErro
     })
 }
 
-fn common(
-    settings: &Arc<Settings>,
-    registry: Registry,
-    catalog: Catalog,
-    mailboxes: Mailboxes,
-    driver: Driver,
-) -> Result<Common, StartError> {
+fn common(settings: &Arc<Settings>, parts: Parts) -> Result<Common, StartError> {
     let fail = |error: &dyn fmt::Display| StartError(error.to_string());
     let rules = auth::shared_rules(settings).map_err(|error| fail(&error))?;
     let acceptor = settings
@@ -156,10 +170,7 @@ fn common(
         origins: Arc::new(auth::Gate::new(settings)),
         acceptor,
         started_at: storage::record::now(),
-        driver,
-        registry,
-        catalog: Arc::new(catalog),
-        mailboxes,
+        parts,
         settings: settings.clone(),
     })
 }
@@ -205,24 +216,36 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     let grace = common.settings.listen.shutdown_grace;
     let acceptor = common.acceptor.clone();
     let limits = Rc::new(connection_limits(&common.settings));
+    let parts = common.parts;
     let facts = Rc::new(Facts {
         rules: Rules::new(&common.settings),
         started_at: common.started_at,
-        shard_count: common.mailboxes.len(),
-        driver: common.driver,
+        shard_count: parts.mailboxes.len(),
+        driver: parts.driver,
     });
-    let upstreams = upstream::Upstreams::new(&common.settings, Courier::all(&common.mailboxes));
+    let shared = match parts.neighbourhood.join(index) {
+        Ok(shared) => shared,
+        Err(error) => {
+            tracing::error!(shard = index, %error, "cannot join the other nodes");
+            return;
+        }
+    };
+    let upstreams = upstream::Upstreams::new(&common.settings, Courier::all(&parts.mailboxes));
     let shard = Rc::new(Shard::new(
         index,
         common.settings,
         common.rules,
         common.origins,
-        common.registry,
-        common.catalog,
+        parts.registry,
+        parts.catalog,
         upstreams,
+        shared,
     ));
+    let mut house = None;
     let health = own.keeper.map(|keeper| {
-        task::spawn(keeper.grow(Rc::default()).run());
+        let moved = Rc::<Moved>::default();
+        task::spawn(keeper.grow(moved.clone()).run());
+        house = parts.neighbourhood.keep(&shard, moved);
         task::spawn(state::health::run(shard.clone()))
     });
     task::spawn(read_mailbox(shard.clone(), own.mailbox));
@@ -235,6 +258,9 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     if let Some(health) = health {
         let _ = health.join().await;
     }
+    if let Some(house) = house {
+        let _ = time::timeout(LEAVE_WITHIN, house.join()).await;
+    }
 }
 
 fn connection_limits(settings: &Settings) -> server::Limits {
@@ -246,7 +272,7 @@ fn connection_limits(settings: &Settings) -> server::Limits {
             field_size_max: http.field_size_max,
             ..net::http1::HeadLimits::default()
         },
-        first_byte_within: http.head_timeout,
+        first_byte_within: http.first_byte_timeout,
         head_within: http.head_timeout,
         body_within: http.body_timeout,
         idle_within: http.idle_timeout,
@@ -380,6 +406,9 @@ fn announce(settings: &Settings, address: SocketAddr, cores: &[usize], choice: &
     if let Some(why) = &choice.why_not_better {
         tracing::warn!(driver = %choice.driver, why, "a faster ring driver was refused");
         println!("  a faster driver was refused: {why}");
+    }
+    if let Some(line) = neighbourhood::announcement(settings) {
+        println!("  {line}");
     }
     if settings.auth.required {
         let email = &settings.auth.admin_email;

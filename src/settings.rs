@@ -21,7 +21,9 @@ use std::path::Path;
 use raw::{Raw, Reading};
 pub use raw::{SettingError, Source};
 use relations::warn_of_unknown;
-pub use rows::{Auth, Catalog, Health, Http, Listen, Log, Origins, Storage, Upstreams, rows};
+pub use rows::{
+    Auth, Cache, Catalog, Health, Http, Listen, Log, Origins, Storage, Upstreams, rows,
+};
 pub use table::Row;
 pub use values::{LogFormat, MASK, Secret, ShardCount, Switch, TlsFiles};
 
@@ -58,6 +60,8 @@ pub struct Settings {
     pub catalog: Catalog,
     /// What is kept, and where.
     pub storage: Storage,
+    /// What several gateways share for a while.
+    pub cache: Cache,
     /// What is written about it all.
     pub log: Log,
     /// What was set: names and values, secrets masked.
@@ -134,6 +138,7 @@ impl Settings {
         let health = Health::read(reading);
         let catalog = Catalog::read(reading);
         let storage = Storage::read(reading);
+        let cache = Cache::read(reading);
         let log = Log::read(reading);
         Some(Settings {
             shown: std::mem::take(&mut reading.shown),
@@ -145,6 +150,7 @@ impl Settings {
             health: health?,
             catalog: catalog?,
             storage: storage?,
+            cache: cache?,
             log: log?,
         })
     }
@@ -191,11 +197,13 @@ impl Settings {
         self.upstreams.private_networks.is_on(self.is_loopback())
     }
 
-    /// The database's URL without what stands before an `@`, to be shown.
+    /// The database's URL to be shown: without what stands before an `@` and without parameters,
+    /// either of which may hold a password.
     pub fn database_shown(&self) -> String {
         let url = self.database_url();
         match url.expose().split_once("://") {
             Some((scheme, rest)) => {
+                let rest = rest.split('?').next().unwrap_or_default();
                 let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
                 format!("{scheme}://{rest}")
             }

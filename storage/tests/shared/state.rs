@@ -97,7 +97,7 @@ fn a_compare_and_set_changes_only_what_it_expected() {
 fn of_many_who_claim_one_key_one_gets_it() {
     everywhere(|pair| async move {
         let claims = (0..40).map(|index: u8| {
-            let state = if index % 2 == 0 { &pair.one.state } else { &pair.two.state };
+            let state = if index.is_multiple_of(2) { &pair.one.state } else { &pair.two.state };
             async move { state.compare_and_set("claim", None, Some(&[index]), LONG).await }
         });
         let won = join_all(claims).await.into_iter().filter(|claim| *claim == Ok(true)).count();

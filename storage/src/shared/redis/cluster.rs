@@ -21,7 +21,7 @@ use redis::{
 };
 use shards::mailbox::{self, oneshot};
 
-use super::verdict;
+use super::{link::jittered, verdict};
 use crate::shared::{
     SharedOptions, StateError,
     figures::Counters,
@@ -246,7 +246,7 @@ impl Cluster {
             if self.connection.borrow().is_none() {
                 self.connect().await;
             }
-            tokio::time::sleep(self.retry_interval).await;
+            tokio::time::sleep(jittered(self.retry_interval)).await;
         }
     }
 
@@ -277,11 +277,9 @@ impl Cluster {
         let Some(mut connection) = self.connection.borrow().clone() else {
             return Err(self.status.away());
         };
-        self.counters.in_flight.add();
         let answer =
             tokio::time::timeout(self.command_timeout, connection.req_packed_command(command));
         let answer = answer.await;
-        self.counters.in_flight.remove();
         match answer.map(|answer| answer.and_then(Value::extract_error)) {
             Ok(Ok(value)) => {
                 self.timeouts_in_row.set(0);
