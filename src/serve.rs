@@ -47,7 +47,8 @@ impl std::error::Error for StartError {}
 /// What happens if a bound is leaned on: how often a draining shard looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
-/// How long a stopping node tries to take its leave of the others, who would notice anyway.
+/// How long a stopping node tries to give back what it holds and to take its leave of the others,
+/// who would notice anyway.
 const LEAVE_WITHIN: Duration = Duration::from_millis(500);
 
 /// Everything that shards share before they start: it is cloned into each.
@@ -241,13 +242,13 @@ async fn shard_main(index: usize, common: Common, own: Own) {
         upstreams,
         shared,
     ));
-    let mut house = None;
-    let health = own.keeper.map(|keeper| {
+    let mut closing = Vec::new();
+    if let Some(keeper) = own.keeper {
         let moved = Rc::<Moved>::default();
         task::spawn(keeper.grow(moved.clone()).run());
-        house = parts.neighbourhood.keep(&shard, moved);
-        task::spawn(state::health::run(shard.clone()))
-    });
+        closing.push(task::spawn(state::health::run(shard.clone())));
+        closing.extend(parts.neighbourhood.keep(&shard, moved));
+    }
     task::spawn(read_mailbox(shard.clone(), own.mailbox));
     let take = |stream: TcpStream, peer: SocketAddr| {
         accept(&shard, &facts, stream, peer, acceptor.clone(), limits.clone());
@@ -255,11 +256,8 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     let refused = |error| tracing::warn!(%error, "cannot accept; waiting for connections to end");
     listener.accept_until(&shard.draining, take, refused).await;
     drain(&shard, grace).await;
-    if let Some(health) = health {
-        let _ = health.join().await;
-    }
-    if let Some(house) = house {
-        let _ = time::timeout(LEAVE_WITHIN, house.join()).await;
+    for task in closing {
+        let _ = time::timeout(LEAVE_WITHIN, task.join()).await;
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     settings::Settings,
     state::{
         KeeperHandle, Shard,
+        health::LEASE,
         neighbours::{self, Moved},
     },
 };
@@ -70,7 +71,8 @@ impl Neighbourhood {
         task::spawn(neighbours::tell_changes(moved, bus.clone()));
         task::spawn(neighbours::hear_changes(bus, keeper));
         let closing = shard.draining.clone();
-        let release = async |_: &str| true;
+        let registry = shard.registry.clone();
+        let release = async move |dead: &str| registry.release_lease(LEASE, dead).await.is_ok();
         Some(task::spawn(neighbours::keep_house(state, node, heartbeat, closing, release)))
     }
 }

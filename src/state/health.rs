@@ -16,7 +16,7 @@ use shards::{
     task,
     time::{self, Instant},
 };
-use storage::{Mutation, record::new_id};
+use storage::Mutation;
 
 use crate::{
     catalog::{Catalog, Upstream, inventory::Inventory},
@@ -35,7 +35,10 @@ use errand::{Errand, Report};
 use ledger::{Ledger, Tally};
 
 /// The name of the lease.
-const LEASE: &str = "health";
+pub const LEASE: &str = "health";
+
+/// How long the database may take to answer about the lease: a shard that ends waits for it.
+const HOLD_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long giving the lease back may take: if it fails, another waits for its end.
 const RELEASE_WITHIN: Duration = Duration::from_secs(1);
@@ -46,6 +49,8 @@ const REST_MAX: Duration = Duration::from_secs(1);
 /// What the checks obey.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
+    /// Who we are to the others: the node's id, so that they can release what a dead one held.
+    pub holder: String,
     /// How often each upstream is checked.
     pub interval: Duration,
     /// How many checks in a row must fail.
@@ -78,8 +83,8 @@ pub(crate) trait World: 'static {
     fn release(&self, holder: &str) -> impl Future<Output = Result<(), Failure>>;
     /// Writes, and has every shard serve it.
     fn apply(&self, mutations: Vec<Mutation>) -> impl Future<Output = Result<(), Failure>>;
-    /// Has every shard serve what others wrote.
-    fn catch_up(&self) -> impl Future<Output = Result<(), Failure>>;
+    /// Looks for what others wrote.
+    fn catch_up(&self) -> impl Future<Output = ()>;
 }
 
 /// Checks the upstreams until the shard drains; returns when the lease is given back. Does nothing
@@ -88,7 +93,8 @@ pub async fn run(shard: Rc<Shard>) {
     let settings::Health { interval, threshold, concurrency, lease, .. } = shard.settings.health;
     let Some(threshold) = threshold else { return };
     let separator = shard.settings.catalog.separator;
-    let options = Options { interval, threshold, concurrency, lease, separator };
+    let holder = shard.shared.bus.node_id().to_owned();
+    let options = Options { holder, interval, threshold, concurrency, lease, separator };
     let stopping = shard.draining.clone();
     Checker::new(Rc::new(shard), options, stopping).run().await;
 }
@@ -112,8 +118,6 @@ pub(crate) struct Checker<W> {
     world: Rc<W>,
     options: Options,
     stopping: Rc<Gate>,
-    /// Who we are to the others: another in each run.
-    holder: String,
     opened: Instant,
     renewal: Instant,
     reign: Option<Reign>,
@@ -129,7 +133,6 @@ impl<W: World> Checker<W> {
         Checker {
             world,
             stopping,
-            holder: new_id(),
             opened: now,
             renewal: now,
             reign: None,
@@ -156,7 +159,7 @@ impl<W: World> Checker<W> {
             let _ = time::timeout(self.rest(), self.desk.bell.wait()).await;
         }
         if self.reign.is_some() {
-            let _ = time::timeout(RELEASE_WITHIN, self.world.release(&self.holder)).await;
+            let _ = time::timeout(RELEASE_WITHIN, self.world.release(&self.options.holder)).await;
         }
     }
 
@@ -166,8 +169,8 @@ impl<W: World> Checker<W> {
         let third = self.options.lease / 3;
         let asked = Instant::now();
         self.renewal = asked + third;
-        let hold = self.world.hold(&self.holder, self.options.lease);
-        match time::timeout(third, hold).await {
+        let hold = self.world.hold(&self.options.holder, self.options.lease);
+        match time::timeout(third.min(HOLD_WITHIN), hold).await {
             Ok(Ok(Some(token))) => {
                 if self.reign.as_ref().is_none_or(|reign| reign.token != token) {
                     self.abdicate();
@@ -176,8 +179,9 @@ impl<W: World> Checker<W> {
                 self.reign = Some(Reign { token, until: asked + self.options.lease });
             }
             Ok(Ok(None)) => self.lose("another process has it"),
-            Ok(Err(failure)) => tracing::warn!(%failure, "the lease on health checks stands open"),
-            Err(_) => tracing::warn!("the database does not answer about the lease in time"),
+            // The lease holds for a while yet; whether the database is away is told by the keeper.
+            Ok(Err(failure)) => tracing::debug!(%failure, "cannot ask for the lease"),
+            Err(_) => tracing::debug!("no answer about the lease in time"),
         }
     }
 
@@ -293,7 +297,7 @@ impl World for Rc<Shard> {
         self.registry.apply(mutations).await.map(|_| ())
     }
 
-    async fn catch_up(&self) -> Result<(), Failure> {
-        self.registry.catch_up().await
+    async fn catch_up(&self) {
+        self.registry.hint();
     }
 }

@@ -31,13 +31,9 @@ impl Registry {
         Ok(applied)
     }
 
-    /// Has every shard serve what is stored now, by whomever it was written.
-    ///
-    /// # Errors
-    ///
-    /// As [`KeeperHandle::publish`].
-    pub async fn catch_up(&self) -> Result<(), Failure> {
-        self.keeper.publish().await
+    /// Has the change feed read now: somebody else seems to have written. Does not wait for it.
+    pub fn hint(&self) {
+        self.keeper.hint(None);
     }
 
     /// Takes or renews a lease (see [`Store::hold_lease`]).

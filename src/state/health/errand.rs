@@ -150,9 +150,7 @@ impl<W: World> Errand<W> {
             }
             Err(Failure::Storage(StoreError::VersionMismatch { .. })) => {
                 // Somebody was faster, perhaps on another machine: look at what they wrote.
-                if let Err(failure) = self.world.catch_up().await {
-                    tracing::debug!(%failure, "cannot read what others wrote");
-                }
+                self.world.catch_up().await;
                 Written::Refused
             }
             Err(failure) => {

@@ -142,3 +142,6 @@ fn judge_pulse(pulse: Pulse) -> Health {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

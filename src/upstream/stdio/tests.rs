@@ -613,3 +613,60 @@ fn relays_a_result_byte_by_byte() {
         world.host.stop().await;
     });
 }
+
+fn check<'a>(method: &'a str, within: Duration) -> Outgoing<'a> {
+    crate::upstream::discover::plain(method, b"{}", within)
+}
+
+#[test]
+fn a_health_check_asks_a_child_that_runs_and_starts_none() {
+    on_each_driver(|| async {
+        let world = World::new("modern", limits());
+        let leg = world.leg();
+        let asked = check("server/discover", Duration::from_secs(20));
+        assert!(matches!(leg.check(&asked).await, Pulse::Asleep));
+        assert_eq!(world.count("start"), 0);
+        leg.handshake(Duration::from_secs(20)).await.unwrap();
+        assert!(matches!(leg.check(&asked).await, Pulse::Answered));
+        assert_eq!((world.count("start"), world.count("server/discover")), (1, 2));
+        world.host.stop().await;
+    });
+}
+
+#[test]
+fn a_health_check_tells_of_a_child_that_runs_and_says_nothing() {
+    on_each_driver(|| async {
+        let world = World::new("legacy", limits());
+        let leg = world.leg();
+        leg.handshake(Duration::from_secs(20)).await.unwrap();
+        // This server knows no ping.
+        let pulse = leg.check(&check("ping", Duration::from_millis(200))).await;
+        let Pulse::Silent(Failure::Upstream(failure)) = pulse else { panic!("{pulse:?}") };
+        assert!(matches!(failure.kind, UpstreamKind::Timeout(_)), "{failure:?}");
+        world.host.stop().await;
+    });
+}
+
+#[test]
+fn a_health_check_tells_how_often_a_child_died_in_a_row() {
+    on_each_driver(|| async {
+        let world = World::new("legacy", limits());
+        let leg = world.leg();
+        let asked = check("ping", Duration::from_secs(20));
+        for deaths in 1..=3 {
+            failure(&leg, r#"{"name":"crash"}"#).await;
+            let started = Instant::now();
+            let told = loop {
+                match leg.check(&asked).await {
+                    Pulse::Died { count, failure } => break (count, failure.detail),
+                    // Its burial takes a moment.
+                    pulse => assert!(started.elapsed() < Duration::from_secs(10), "{pulse:?}"),
+                }
+                time::sleep(Duration::from_millis(2)).await;
+            };
+            assert_eq!(told.0, deaths);
+            assert!(told.1.contains("luck"), "{}", told.1);
+        }
+        world.host.stop().await;
+    });
+}

@@ -9,7 +9,7 @@ use storage::shared::{Beat, NodeInfo, Nodes, State};
 use crate::harness::{eventually, everywhere};
 
 /// Three of them must outlast a pause of a busy machine.
-const HEARTBEAT: Duration = Duration::from_millis(150);
+const HEARTBEAT: Duration = Duration::from_millis(250);
 
 fn node(id: &str) -> NodeInfo {
     let address = format!("{id}.example:4444");

@@ -55,8 +55,8 @@ pub(super) struct Link {
 /// A connection that is in use.
 struct Live {
     opened: Opened,
-    /// Whether anything was sent since the last check.
-    is_used: Cell<bool>,
+    /// Whether the server has answered anything since the last check.
+    has_answered: Cell<bool>,
     timeouts_in_row: Cell<u32>,
 }
 
@@ -123,12 +123,12 @@ impl Link {
         };
         let _place = self.enter(command)?;
         self.options.counters.commands.add();
-        live.is_used.set(true);
         let mut connection: MultiplexedConnection = live.opened.connection.clone();
         let within = self.options.command_timeout;
         let answer = time::timeout(within, connection.send_packed_command(command)).await;
         match answer.map(|answer| answer.and_then(Value::extract_error)) {
             Ok(Ok(value)) => {
+                live.has_answered.set(true);
                 live.timeouts_in_row.set(0);
                 Ok(value)
             }
@@ -251,12 +251,12 @@ impl Link {
     /// Asks the server whether it is still the one to ask. One answer that does not come is enough
     /// to leave it: subscribers would wait in vain.
     async fn check(&self, live: &Rc<Live>) -> Result<(), String> {
-        let was_used = live.is_used.replace(false);
+        let has_answered = live.has_answered.replace(false);
         let is_plain = matches!(
             self.location.place,
             crate::shared::Place::Server(_) | crate::shared::Place::Unix(_)
         );
-        if is_plain && was_used && live.timeouts_in_row.get() == 0 {
+        if is_plain && has_answered && live.timeouts_in_row.get() == 0 {
             return Ok(());
         }
         let within = self.options.command_timeout;
@@ -349,7 +349,7 @@ impl Link {
             Messages { fanout: self.fanout.clone(), prefix: self.options.prefix.clone() };
         let within = self.options.command_timeout;
         let opened = connect::open(&self.location, turn, within, Some(messages)).await?;
-        Ok(Rc::new(Live { opened, is_used: Cell::new(false), timeouts_in_row: Cell::new(0) }))
+        Ok(Rc::new(Live { opened, has_answered: Cell::new(false), timeouts_in_row: Cell::new(0) }))
     }
 
     /// Closes the breaker.
