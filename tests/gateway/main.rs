@@ -21,4 +21,5 @@ mod relay;
 mod secrets;
 mod servers;
 mod smuggling;
+mod stand_ins;
 mod stdio;
