@@ -17,12 +17,13 @@ const PROGRAM: &str = "redis-server";
 /// How long anything that surely comes is waited for.
 pub const SURELY: Duration = Duration::from_secs(30);
 
-/// A running server; killed when dropped, also by a panic.
+/// A running server; killed when dropped, also by a panic, and when the test program is killed.
 pub struct Server {
     pub folder: tempfile::TempDir,
     pub port: u16,
     arguments: Vec<String>,
     child: Child,
+    watchdog: Child,
 }
 
 impl Server {
@@ -61,8 +62,8 @@ impl Server {
         let mut all = vec![file.to_str().unwrap().to_owned()];
         all.extend(["--port".to_owned(), port.to_string(), "--dir".to_owned(), dir.clone()]);
         all.extend(arguments.iter().map(|argument| argument.replace("{dir}", &dir)));
-        let child = run(&all);
-        let mut server = Server { folder, port, arguments: all, child };
+        let (child, watchdog) = run(&all);
+        let mut server = Server { folder, port, arguments: all, child, watchdog };
         server.wait()?;
         Ok(server)
     }
@@ -88,13 +89,16 @@ impl Server {
 
     /// Kills the server and waits for its end.
     pub fn kill(&mut self) {
+        // First, lest it kill another process that is given the same number.
+        let _ = self.watchdog.kill();
+        let _ = self.watchdog.wait();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
     /// Starts a server that was killed once more, on the same port.
     pub fn restart(&mut self) {
-        self.child = run(&self.arguments);
+        (self.child, self.watchdog) = run(&self.arguments);
         self.wait().unwrap_or_else(|reason| panic!("{reason}"));
     }
 
@@ -141,12 +145,19 @@ fn with_usual<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     usual.iter().chain(arguments).copied().collect()
 }
 
-fn run(arguments: &[String]) -> Child {
+/// Starts a server, and a watchdog that kills it when this program ends in whatever way.
+fn run(arguments: &[String]) -> (Child, Child) {
     let spawned =
         Command::new(PROGRAM).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    spawned.unwrap_or_else(|error| {
+    let child = spawned.unwrap_or_else(|error| {
         panic!("{PROGRAM}: {error}; `make test` installs it, or apt-get install {PROGRAM}")
-    })
+    });
+    let watchdog = Command::new("sh")
+        .args(["-c", r#"cat >/dev/null; kill -KILL "$1""#, "sh", &child.id().to_string()])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    (child, watchdog)
 }
 
 /// Asks a server by Redis' inline protocol.
