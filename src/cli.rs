@@ -21,6 +21,7 @@ pub mod client;
 pub mod gateways;
 pub mod migrate;
 mod print;
+pub mod redis_ready;
 pub mod settings_page;
 pub mod token;
 pub mod tools;
@@ -41,6 +42,8 @@ enum Command {
     Serve(ListenArgs),
     /// Bring the database up to date, or check whether it is.
     Migrate(migrate::MigrateArgs),
+    /// Wait until Redis serves.
+    RedisReady(redis_ready::RedisReadyArgs),
     /// Make a token, or show what is in one.
     Token(token::TokenArgs),
     /// List every setting.
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         None => serve(&arguments.listen),
         Some(Command::Serve(listen)) => serve(&listen),
         Some(Command::Migrate(args)) => with_settings(|settings| migrate::run(&args, settings)),
+        Some(Command::RedisReady(args)) => redis_ready(&args),
         Some(Command::Token(args)) => {
             with_settings(|settings| token::run(&args, settings, &mut stdout(), &mut stderr()))
         }
@@ -96,7 +100,11 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         Command::Remove(args) => gateways::remove(&args, settings, &mut out),
         Command::Tools(args) => tools::run(&args, settings, &mut out),
         Command::Call(args) => call::run(&args, settings, &mut out),
-        Command::Serve(_) | Command::Migrate(_) | Command::Token(_) | Command::Settings(_) => {
+        Command::Serve(_)
+        | Command::Migrate(_)
+        | Command::RedisReady(_)
+        | Command::Token(_)
+        | Command::Settings(_) => {
             unreachable!("these were done already")
         }
     };
@@ -123,6 +131,15 @@ fn with_settings<E: fmt::Display>(
 ) -> Result<(), ExitCode> {
     let loaded = settings::load(&[]).map_err(say)?;
     act(&loaded.settings).map_err(say)
+}
+
+/// Needs none of the gateway's settings, and has exit codes of its own.
+fn redis_ready(args: &redis_ready::RedisReadyArgs) -> Result<(), ExitCode> {
+    redis_ready::run(args, &mut stderr()).map_err(|error| {
+        let code = error.exit_code();
+        say(error);
+        code
+    })
 }
 
 /// Says on the standard error what went wrong; the exit code is 1.

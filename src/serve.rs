@@ -13,22 +13,24 @@ use shards::{
     Driver, Listener, TcpStream, cores, driver, mailbox, process, runtime, signal, task, tcp,
     tcp::BoundSocket, time, watch,
 };
-use storage::{Store, StoreOptions, seal::Sealer};
+use storage::{Store, seal::Sealer};
 
 use crate::{
     admin::Rules,
     auth,
     catalog::Catalog,
     settings::Settings,
-    state::{self, Courier, KeeperSeed, Mailboxes, Message, Registry, Shard},
+    state::{self, Courier, KeeperSeed, Mailboxes, Message, Registry, Shard, neighbours::Moved},
     upstream,
 };
 
 mod backend;
 mod front;
+mod neighbourhood;
 
 use backend::Facts;
 use front::Front;
+use neighbourhood::Neighbourhood;
 
 /// Why the gateway did not start: a sentence that names the mend.
 #[derive(Debug)]
@@ -45,6 +47,10 @@ impl std::error::Error for StartError {}
 /// What happens if a bound is leaned on: how often a draining shard looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
+/// How long a stopping node tries to give back what it holds and to take its leave of the others,
+/// who would notice anyway.
+const LEAVE_WITHIN: Duration = Duration::from_millis(500);
+
 /// Everything that shards share before they start: it is cloned into each.
 #[derive(Clone)]
 struct Common {
@@ -53,10 +59,17 @@ struct Common {
     origins: Arc<auth::Gate>,
     acceptor: Option<Acceptor>,
     started_at: i64,
-    driver: Driver,
+    parts: Parts,
+}
+
+/// The parts of it that were made before.
+#[derive(Clone)]
+struct Parts {
     registry: Registry,
+    neighbourhood: Neighbourhood,
     catalog: Arc<Catalog>,
     mailboxes: Mailboxes,
+    driver: Driver,
 }
 
 /// What only one shard gets.
@@ -76,12 +89,12 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
     process::raise_file_limit();
     let settings = Arc::new(settings);
     let fail = |error: &dyn fmt::Display| StartError(error.to_string());
-    let (store, sealer) = open_store(&settings)?;
+    let cores = chosen_cores(&settings);
+    let (store, sealer) = open_store(&settings, cores.len())?;
     let catalog = runtime::block_on(Driver::Epoll, load(store.clone(), sealer.clone()))
         .map_err(|error| fail(&error))?
         .map_err(|error| fail(&error))?;
     let choice = driver::choose(settings.listen.ring_driver).map_err(|error| fail(&error))?;
-    let cores = chosen_cores(&settings);
     let sockets = bind(settings.address(), cores.len())?;
     let address = sockets[0].local_addr();
     let (mailboxes, receivers) = state::mailboxes(cores.len());
@@ -89,8 +102,16 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
     let poll = settings.storage.change_poll_interval;
     let (keeper, handle) =
         KeeperSeed::new(keeper_store, sealer.clone(), catalog.clone(), mailboxes.clone(), poll);
-    let registry = Registry::new(store.clone(), handle, sealer);
-    let common = common(&settings, registry, catalog, mailboxes.clone(), choice.driver)?;
+    let neighbourhood = Neighbourhood::new(&settings, address, cores.len(), handle.clone())
+        .map_err(|error| fail(&error))?;
+    let parts = Parts {
+        registry: Registry::new(store.clone(), handle, sealer),
+        neighbourhood,
+        catalog: Arc::new(catalog),
+        mailboxes: mailboxes.clone(),
+        driver: choice.driver,
+    };
+    let common = common(&settings, parts)?;
     announce(&settings, address, &cores, &choice);
     let shards = start(common, sockets, receivers, keeper, &cores, choice.driver)?;
     stop_on_signal(mailboxes);
@@ -100,13 +121,11 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
     Ok(())
 }
 
-fn open_store(settings: &Settings) -> Result<(Store, Arc<Sealer>), StartError> {
+fn open_store(settings: &Settings, shard_count: usize) -> Result<(Store, Arc<Sealer>), StartError> {
     let fail = |error: &dyn fmt::Display| StartError(error.to_string());
     auth::secret::make_folder(&settings.storage.data_dir).map_err(|error| fail(&error))?;
     let secret = auth::secret::encryption(settings).map_err(|error| fail(&error))?;
-    let location = storage::Location::parse(settings.database_url().expose());
-    let mut options = StoreOptions::new(location.map_err(|error| fail(&error))?);
-    options.migrate_on_start = settings.storage.migrate_on_start;
+    let options = settings.store_options(shard_count).map_err(|error| fail(&error))?;
     let (store, report) = Store::open(&options).map_err(|error| fail(&error))?;
     if !report.applied.is_empty() {
         tracing::info!(from = report.from, to = report.to, "migrated the database");
@@ -137,13 +156,7 @@ fn bind(address: SocketAddr, count: usize) -> Result<Vec<BoundSocket>, StartErro
     })
 }
 
-fn common(
-    settings: &Arc<Settings>,
-    registry: Registry,
-    catalog: Catalog,
-    mailboxes: Mailboxes,
-    driver: Driver,
-) -> Result<Common, StartError> {
+fn common(settings: &Arc<Settings>, parts: Parts) -> Result<Common, StartError> {
     let fail = |error: &dyn fmt::Display| StartError(error.to_string());
     let rules = auth::shared_rules(settings).map_err(|error| fail(&error))?;
     let acceptor = settings
@@ -156,10 +169,7 @@ fn common(
         origins: Arc::new(auth::Gate::new(settings)),
         acceptor,
         started_at: storage::record::now(),
-        driver,
-        registry,
-        catalog: Arc::new(catalog),
-        mailboxes,
+        parts,
         settings: settings.clone(),
     })
 }
@@ -205,26 +215,39 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     let grace = common.settings.listen.shutdown_grace;
     let acceptor = common.acceptor.clone();
     let limits = Rc::new(connection_limits(&common.settings));
+    let parts = common.parts;
     let facts = Rc::new(Facts {
         rules: Rules::new(&common.settings),
         started_at: common.started_at,
-        shard_count: common.mailboxes.len(),
-        driver: common.driver,
+        shard_count: parts.mailboxes.len(),
+        driver: parts.driver,
     });
-    let upstreams = upstream::Upstreams::new(&common.settings, Courier::all(&common.mailboxes));
+    let shared = match parts.neighbourhood.join(index) {
+        Ok(shared) => shared,
+        Err(error) => {
+            tracing::error!(shard = index, %error, "cannot join the other nodes");
+            return;
+        }
+    };
+    let upstreams = upstream::Upstreams::new(&common.settings, Courier::all(&parts.mailboxes));
     let shard = Rc::new(Shard::new(
         index,
         common.settings,
         common.rules,
         common.origins,
-        common.registry,
-        common.catalog,
+        parts.registry,
+        parts.catalog,
         upstreams,
+        shared,
     ));
-    let health = own.keeper.map(|keeper| {
-        task::spawn(keeper.grow(Rc::default()).run());
-        task::spawn(state::health::run(shard.clone()))
-    });
+    let mut closing = Vec::new();
+    if let Some(keeper) = own.keeper {
+        let moved = Rc::<Moved>::default();
+        task::spawn(keeper.grow(moved.clone()).run());
+        task::spawn(shard.registry.clone().hear_notices());
+        closing.push(task::spawn(state::health::run(shard.clone())));
+        closing.extend(parts.neighbourhood.keep(&shard, moved));
+    }
     task::spawn(read_mailbox(shard.clone(), own.mailbox));
     let take = |stream: TcpStream, peer: SocketAddr| {
         accept(&shard, &facts, stream, peer, acceptor.clone(), limits.clone());
@@ -232,8 +255,8 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     let refused = |error| tracing::warn!(%error, "cannot accept; waiting for connections to end");
     listener.accept_until(&shard.draining, take, refused).await;
     drain(&shard, grace).await;
-    if let Some(health) = health {
-        let _ = health.join().await;
+    for task in closing {
+        let _ = time::timeout(LEAVE_WITHIN, task.join()).await;
     }
 }
 
@@ -246,7 +269,7 @@ fn connection_limits(settings: &Settings) -> server::Limits {
             field_size_max: http.field_size_max,
             ..net::http1::HeadLimits::default()
         },
-        first_byte_within: http.head_timeout,
+        first_byte_within: http.first_byte_timeout,
         head_within: http.head_timeout,
         body_within: http.body_timeout,
         idle_within: http.idle_timeout,
@@ -380,6 +403,9 @@ fn announce(settings: &Settings, address: SocketAddr, cores: &[usize], choice: &
     if let Some(why) = &choice.why_not_better {
         tracing::warn!(driver = %choice.driver, why, "a faster ring driver was refused");
         println!("  a faster driver was refused: {why}");
+    }
+    if let Some(line) = neighbourhood::announcement(settings) {
+        println!("  {line}");
     }
     if settings.auth.required {
         let email = &settings.auth.admin_email;

@@ -17,11 +17,16 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
+
+use storage::{Location, StoreError, StoreOptions};
 
 use raw::{Raw, Reading};
 pub use raw::{SettingError, Source};
 use relations::warn_of_unknown;
-pub use rows::{Auth, Catalog, Health, Http, Listen, Log, Origins, Storage, Upstreams, rows};
+pub use rows::{
+    Auth, Cache, Catalog, Health, Http, Listen, Log, Origins, Storage, Upstreams, rows,
+};
 pub use table::Row;
 pub use values::{LogFormat, MASK, Secret, ShardCount, Switch, TlsFiles};
 
@@ -58,6 +63,8 @@ pub struct Settings {
     pub catalog: Catalog,
     /// What is kept, and where.
     pub storage: Storage,
+    /// What several gateways share for a while.
+    pub cache: Cache,
     /// What is written about it all.
     pub log: Log,
     /// What was set: names and values, secrets masked.
@@ -134,6 +141,7 @@ impl Settings {
         let health = Health::read(reading);
         let catalog = Catalog::read(reading);
         let storage = Storage::read(reading);
+        let cache = Cache::read(reading);
         let log = Log::read(reading);
         Some(Settings {
             shown: std::mem::take(&mut reading.shown),
@@ -145,6 +153,7 @@ impl Settings {
             health: health?,
             catalog: catalog?,
             storage: storage?,
+            cache: cache?,
             log: log?,
         })
     }
@@ -191,15 +200,14 @@ impl Settings {
         self.upstreams.private_networks.is_on(self.is_loopback())
     }
 
-    /// The database's URL without what stands before an `@`, to be shown.
-    pub fn database_shown(&self) -> String {
-        let url = self.database_url();
-        match url.expose().split_once("://") {
-            Some((scheme, rest)) => {
-                let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
-                format!("{scheme}://{rest}")
+    /// What kind of database it is and where, to be shown: without user and password.
+    pub fn database_shown(&self) -> (&'static str, String) {
+        match Location::parse(self.database_url().expose()) {
+            Ok(location @ Location::Postgres(_)) => {
+                ("postgresql", format!("postgresql://{location}"))
             }
-            None => MASK.to_owned(),
+            Ok(location) => ("sqlite", format!("sqlite:///{location}")),
+            Err(_) => ("unknown", MASK.to_owned()),
         }
     }
 
@@ -208,6 +216,38 @@ impl Settings {
         self.storage.database_url.clone().unwrap_or_else(|| {
             let path = self.storage.data_dir.join("ringway.db");
             Secret::new(format!("sqlite:///{}", path.display()))
+        })
+    }
+    /// How to open the database from a process of `shard_count` shards.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::InvalidUrl`] or [`StoreError::UnsupportedDatabase`]; not for settings that
+    /// were read, which were checked.
+    pub fn store_options(&self, shard_count: usize) -> Result<StoreOptions, StoreError> {
+        let Storage {
+            migrate_on_start,
+            pool_size,
+            pool_overflow,
+            pool_timeout,
+            pool_recycle,
+            connect_timeout,
+            statement_timeout,
+            ..
+        } = self.storage;
+        let location = Location::parse(self.database_url().expose())?;
+        Ok(StoreOptions {
+            migrate_on_start,
+            pool_size,
+            pool_overflow,
+            shard_count,
+            pool_timeout,
+            pool_recycle,
+            connect_timeout,
+            statement_timeout,
+            retry_count_max: self.storage.retry_count_max.try_into().unwrap_or(u32::MAX),
+            retry_interval: Duration::from_millis(self.storage.retry_interval_ms as u64),
+            ..StoreOptions::new(location)
         })
     }
 }

@@ -11,6 +11,8 @@ use shards::{
     mailbox::{self, SendError, oneshot},
 };
 
+use storage::shared::Shared;
+
 use crate::{
     auth::{Gate as OriginGate, Rules, Verifier},
     catalog::Catalog,
@@ -25,6 +27,7 @@ use crate::{
 
 pub mod health;
 mod keeper;
+pub mod neighbours;
 mod options;
 mod registry;
 
@@ -50,6 +53,8 @@ pub struct Shard {
     pub upstreams: Upstreams,
     /// The way to the store.
     pub registry: Registry,
+    /// What is shared with other nodes for a while.
+    pub shared: Shared,
     /// Open once the shard ends.
     pub draining: Rc<Gate>,
     /// Requests that are being answered.
@@ -107,6 +112,7 @@ pub fn mailboxes(count: usize) -> (Mailboxes, Vec<mailbox::Receiver<Message>>) {
 
 impl Shard {
     /// Puts a shard together.
+    #[allow(clippy::too_many_arguments, reason = "each is a part of its own, put together here")]
     pub fn new(
         index: usize,
         settings: Arc<Settings>,
@@ -115,6 +121,7 @@ impl Shard {
         registry: Registry,
         catalog: Arc<Catalog>,
         upstreams: Upstreams,
+        shared: Shared,
     ) -> Shard {
         Shard {
             index,
@@ -125,6 +132,7 @@ impl Shard {
             pages: Pages::default(),
             upstreams,
             registry,
+            shared,
             draining: Rc::default(),
             request_count: Cell::new(0),
             connection_count: Cell::new(0),

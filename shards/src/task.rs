@@ -33,6 +33,7 @@ where
 
 thread_local! {
     static RUNNING: Cell<bool> = const { Cell::new(false) };
+    static GENERATION: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Runs `future` beside what runs already, if this thread's shard still runs; returns whether it
@@ -52,9 +53,16 @@ pub fn is_running() -> bool {
     RUNNING.with(Cell::get)
 }
 
+/// Returns a number that differs for each shard that this thread ran one after the other. What a
+/// thread keeps of a shard that has ended, such as its connections, is of no use to the next.
+pub fn generation() -> u64 {
+    GENERATION.with(Cell::get)
+}
+
 /// Runs a shard's main future, and notes when it has ended.
 pub(crate) async fn main<F: Future>(future: F) -> F::Output {
     RUNNING.with(|running| running.set(true));
+    GENERATION.with(|generation| generation.set(generation.get() + 1));
     let _ended = Ended;
     future.await
 }

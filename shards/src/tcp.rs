@@ -267,6 +267,16 @@ impl TcpStream {
         self.inner.peer_addr()
     }
 
+    /// Has the kernel ask a peer that was silent for `idle` for a sign of life, every `interval`,
+    /// and end the connection after `count` questions without an answer.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel answered.
+    pub fn keep_alive(&self, idle: Duration, interval: Duration, count: u32) -> io::Result<()> {
+        self.inner.set_tcp_keepalive(Some(idle), Some(interval), Some(count))
+    }
+
     /// Waits until there is something to read (or the end), holding no buffer. Dropping the future
     /// loses nothing.
     ///

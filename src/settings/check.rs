@@ -7,8 +7,8 @@ mod word;
 
 pub use number::{Count, Minutes, Port, Seconds, Shards, Size, Threshold};
 pub use place::{Address, Hosts, OneOrigin, OriginList};
-pub use text::{DatabaseUrl, FilePath, Hidden, Level, RootPath, Text};
-pub use word::{ALGORITHM, AutoFlag, Flag, LOG_FORMAT, RING_DRIVER, SEPARATOR};
+pub use text::{DatabaseUrl, FilePath, Hidden, Level, RedisUrl, RootPath, Text};
+pub use word::{ALGORITHM, AutoFlag, CACHE_TYPE, Flag, LOG_FORMAT, RING_DRIVER, SEPARATOR};
 
 /// Reads the text of one setting.
 pub trait Check {

@@ -11,7 +11,8 @@ use jsonwebtoken::Algorithm;
 use super::authority::{Allowed, HostRule, Origin};
 use super::check::{
     self, Address, AutoFlag, Count, DatabaseUrl, FilePath, Flag, Hidden, Hosts, Level, Minutes,
-    OneOrigin, Optional, OriginList, Port, RootPath, Seconds, Shards, Size, Text, Threshold,
+    OneOrigin, Optional, OriginList, Port, RedisUrl, RootPath, Seconds, Shards, Size, Text,
+    Threshold,
 };
 use super::table::table;
 use super::values::{LogFormat, Secret, ShardCount, Switch};
@@ -236,15 +237,16 @@ table! {
         /// The folder of the embedded database and of the secrets that were made; created with
         /// access for its owner alone.
         data_dir: PathBuf, "RINGWAY_DATA_DIR", [], "./ringway-data", FilePath;
-        /// The database, as `sqlite:////var/lib/ringway/ringway.db`. Unset: `ringway.db` in the
-        /// data folder.
+        /// The database, as `sqlite:////var/lib/ringway/ringway.db` or
+        /// `postgresql://user:password@host:5432/name?sslmode=verify-full`. Unset: `ringway.db` in
+        /// the data folder. Behind PgBouncer in transaction mode add `pooler=transaction`.
         database_url: Option<Secret>, "DATABASE_URL", [], "", Optional(DatabaseUrl);
         /// Whether missing migrations run at start. If not, run `ringway migrate` before.
         migrate_on_start: bool, "MIGRATE_ON_START", [], "true", Flag;
         /// The most connections of this process to PostgreSQL, divided over its shards; each has
         /// at least one.
         pool_size: usize, "DB_POOL_SIZE", [], "20", Count { min: 1, max: 10_000 };
-        /// How many more may be opened while all of those are in use; they are closed when idle.
+        /// How many more may be opened for a while when all of those are in use, divided likewise.
         pool_overflow: usize, "DB_MAX_OVERFLOW", [], "10", Count { min: 0, max: 10_000 };
         /// How long a request may wait for a connection; then it is answered 503.
         pool_timeout: Duration, "DB_POOL_TIMEOUT", [], "30", Seconds { min_ms: 10, max: DAY };
@@ -269,6 +271,41 @@ table! {
         /// Whether `/ready` answers 503 while the database is away. Without, a load balancer goes
         /// on sending lists and calls, which need no database.
         ready_requires_database: bool, "READY_REQUIRES_DATABASE", [], "true", Flag;
+    }
+
+    /// What several gateways share for a while, and how one tells the others of a change.
+    Cache "Shared state" {
+        /// Where shared state is kept. `memory`: in this process. `redis`: in Redis, so that
+        /// several gateways on one database are one gateway. `database` and `none` are accepted
+        /// for manifests made for ContextForge, and mean `memory`.
+        cache_type: ::storage::shared::CacheType, "CACHE_TYPE", [], "memory", check::CACHE_TYPE;
+        /// Where Redis is, as `redis://user:password@host:6379/0`; also `rediss://`, `unix://`,
+        /// `redis+sentinel://host,host/service` and `redis://host,host?cluster=true`. Unset:
+        /// `redis://localhost:6379/0`.
+        redis_url: Option<Secret>, "REDIS_URL", [], "", Optional(RedisUrl);
+        /// What every key and channel in Redis begins with.
+        prefix: String, "CACHE_PREFIX", [], "mcpgw:", Text;
+        /// How often Redis is tried at start before the gateway goes on without and says so; the
+        /// attempts go on.
+        retry_count_max: usize, "REDIS_MAX_RETRIES", [], "3", Count { min: 1, max: 10_000 };
+        /// The pause between two attempts to reach Redis, in milliseconds.
+        retry_interval_ms: usize, "REDIS_RETRY_INTERVAL_MS", [], "2000",
+            Count { min: 10, max: 600_000 };
+        /// How long a command to Redis, or connecting, may take.
+        command_timeout: Duration, "REDIS_COMMAND_TIMEOUT", [], "1",
+            Seconds { min_ms: 10, max: 60 };
+        /// The most commands of a shard that wait for Redis; one more fails at once.
+        queue_count_max: usize, "REDIS_MAX_IN_FLIGHT", [], "1024", Count { min: 1, max: 65_536 };
+        /// The most keys that are kept in memory.
+        entry_count_max: usize, "MEMORY_STATE_MAX_ENTRIES", [], "100000",
+            Count { min: 16, max: 100_000_000 };
+        /// The most bytes that are kept in memory.
+        size_max: usize, "MEMORY_STATE_MAX_BYTES", [], "67108864",
+            Size { min: 65_536, max: 64 << 30 };
+        /// How often this process says that it lives; after three times that without a sign, the
+        /// others release what it held.
+        node_heartbeat: Duration, "NODE_HEARTBEAT_INTERVAL", [], "2",
+            Seconds { min_ms: 100, max: 600 };
     }
 
     /// What is written about it all, to the standard error.

@@ -16,7 +16,7 @@ use shards::{
     task,
     time::{self, Instant},
 };
-use storage::{Mutation, record::new_id};
+use storage::Mutation;
 
 use crate::{
     catalog::{Catalog, Upstream, inventory::Inventory},
@@ -35,7 +35,7 @@ use errand::{Errand, Report};
 use ledger::{Ledger, Tally};
 
 /// The name of the lease.
-const LEASE: &str = "health";
+pub const LEASE: &str = "health";
 
 /// How long the database may take to answer about the lease: a shard that ends waits for it.
 const HOLD_WITHIN: Duration = Duration::from_secs(2);
@@ -49,6 +49,8 @@ const REST_MAX: Duration = Duration::from_secs(1);
 /// What the checks obey.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
+    /// Who we are to the others: the node's id, so that they can release what a dead one held.
+    pub holder: String,
     /// How often each upstream is checked.
     pub interval: Duration,
     /// How many checks in a row must fail.
@@ -91,7 +93,8 @@ pub async fn run(shard: Rc<Shard>) {
     let settings::Health { interval, threshold, concurrency, lease, .. } = shard.settings.health;
     let Some(threshold) = threshold else { return };
     let separator = shard.settings.catalog.separator;
-    let options = Options { interval, threshold, concurrency, lease, separator };
+    let holder = shard.shared.bus.node_id().to_owned();
+    let options = Options { holder, interval, threshold, concurrency, lease, separator };
     let stopping = shard.draining.clone();
     Checker::new(Rc::new(shard), options, stopping).run().await;
 }
@@ -115,8 +118,6 @@ pub(crate) struct Checker<W> {
     world: Rc<W>,
     options: Options,
     stopping: Rc<Gate>,
-    /// Who we are to the others: another in each run.
-    holder: String,
     opened: Instant,
     renewal: Instant,
     reign: Option<Reign>,
@@ -132,7 +133,6 @@ impl<W: World> Checker<W> {
         Checker {
             world,
             stopping,
-            holder: new_id(),
             opened: now,
             renewal: now,
             reign: None,
@@ -159,7 +159,7 @@ impl<W: World> Checker<W> {
             let _ = time::timeout(self.rest(), self.desk.bell.wait()).await;
         }
         if self.reign.is_some() {
-            let _ = time::timeout(RELEASE_WITHIN, self.world.release(&self.holder)).await;
+            let _ = time::timeout(RELEASE_WITHIN, self.world.release(&self.options.holder)).await;
         }
     }
 
@@ -169,7 +169,7 @@ impl<W: World> Checker<W> {
         let third = self.options.lease / 3;
         let asked = Instant::now();
         self.renewal = asked + third;
-        let hold = self.world.hold(&self.holder, self.options.lease);
+        let hold = self.world.hold(&self.options.holder, self.options.lease);
         match time::timeout(third.min(HOLD_WITHIN), hold).await {
             Ok(Ok(Some(token))) => {
                 if self.reign.as_ref().is_none_or(|reign| reign.token != token) {

@@ -9,7 +9,6 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use shards::{
     blocking,
-    local::Bell,
     mailbox::{self, oneshot},
     time::{self, Instant},
 };
@@ -19,7 +18,7 @@ use crate::{
     catalog::Catalog,
     failure::Failure,
     limits,
-    state::{Mailboxes, Message},
+    state::{Mailboxes, Message, neighbours::Moved},
 };
 
 /// How long a shard may take to put a catalog in place before writers are answered without it.
@@ -31,6 +30,11 @@ const FEED_WITHIN: Duration = Duration::from_secs(2);
 /// Changes that are read from the feed at once: what a shard can apply without being missed.
 const CHANGE_COUNT: usize = 250;
 
+/// The failure of a feed that was not read in time.
+fn late() -> StoreError {
+    StoreError::Away { reason: format!("the change feed was not read within {FEED_WITHIN:?}") }
+}
+
 /// The way to the keeper, usable from any shard.
 #[derive(Clone)]
 pub struct KeeperHandle(mailbox::Sender<Errand>);
@@ -39,8 +43,8 @@ pub struct KeeperHandle(mailbox::Sender<Errand>);
 enum Errand {
     /// This was committed here; whoever did waits until every shard has it.
     Committed(Applied, oneshot::Sender<()>),
-    /// The feed may have moved.
-    Hint,
+    /// The feed may have moved, to here if that is known.
+    Hint(Option<i64>),
 }
 
 /// The keeper.
@@ -52,8 +56,8 @@ pub struct Keeper {
     errands: mailbox::Receiver<Errand>,
     /// How often the feed is read without a reason.
     poll: Duration,
-    /// Rung when this process moved the feed, for whoever tells the other nodes.
-    moved: Rc<Bell>,
+    /// Where this process moved the feed to, for whoever tells the other nodes.
+    moved: Rc<Moved>,
     /// Not every shard has the catalog yet.
     behind: bool,
     /// What the database's last failure was, while it is away.
@@ -83,10 +87,10 @@ impl KeeperHandle {
         receiver.await.map_err(|_| Failure::Busy("The gateway is stopping".to_owned()))
     }
 
-    /// Says that the feed may have moved. When the keeper has more than enough to do it is not
+    /// Says that the feed may have moved, to `sequence` if that is known. When the keeper has more than enough to do it is not
     /// told: it will look anyway.
-    pub fn hint(&self) {
-        let _ = self.0.send(Errand::Hint);
+    pub fn hint(&self, sequence: Option<i64>) {
+        let _ = self.0.send(Errand::Hint(sequence));
     }
 }
 
@@ -104,9 +108,9 @@ impl KeeperSeed {
         (KeeperSeed { store, sealer, catalog, shards, errands, poll }, KeeperHandle(sender))
     }
 
-    /// Makes the keeper on the shard that it runs on. `moved` rings when this process moved the
-    /// feed.
-    pub fn grow(self, moved: Rc<Bell>) -> Keeper {
+    /// Makes the keeper on the shard that it runs on. What this process moves the
+    /// feed to goes to `moved`.
+    pub fn grow(self, moved: Rc<Moved>) -> Keeper {
         let KeeperSeed { store, sealer, catalog, shards, errands, poll } = self;
         let (behind, trouble) = (false, None);
         Keeper { store, sealer, catalog, shards, errands, poll, moved, behind, trouble }
@@ -134,22 +138,28 @@ impl Keeper {
     async fn serve(&mut self, first: Errand) {
         let mut applied = Vec::new();
         let mut waiting = Vec::new();
+        let mut is_stale = false;
         let mut next = Some(first);
         while let Some(errand) = next {
-            if let Errand::Committed(outcome, writer) = errand {
-                applied.push(outcome);
-                waiting.push(writer);
+            match errand {
+                Errand::Committed(outcome, writer) => {
+                    applied.push(outcome);
+                    waiting.push(writer);
+                }
+                // What is in the catalog already is no news: mostly our own change, told back.
+                Errand::Hint(told) => {
+                    is_stale |= told.is_none_or(|told| told > self.catalog.sequence);
+                }
             }
             next = self.errands.try_next();
         }
-        let is_whole = self.take(applied);
-        if !waiting.is_empty() && is_whole {
-            self.hand_out().await;
-        } else {
+        if !self.take(applied) || is_stale {
             self.look().await;
+        } else if self.behind {
+            self.hand_out().await;
         }
         if !waiting.is_empty() {
-            self.moved.ring();
+            self.moved.note(self.catalog.sequence);
         }
         for writer in waiting {
             let _ = writer.send(());
@@ -189,9 +199,8 @@ impl Keeper {
     async fn catch_up(&mut self) -> Result<(), StoreError> {
         loop {
             let read = self.store.changes_since(self.catalog.sequence, CHANGE_COUNT);
-            let doing = "reading the change feed";
             let read = time::timeout(FEED_WITHIN, read).await;
-            match read.map_err(|_| StoreError::Locked { doing })?? {
+            match read.map_err(|_| late())?? {
                 Feed::Changes(changes) => {
                     self.behind |= changes.sequence != self.catalog.sequence;
                     self.catalog.apply(changes.items, &self.sealer);

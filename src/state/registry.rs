@@ -33,7 +33,7 @@ impl Registry {
 
     /// Has the change feed read now: somebody else seems to have written. Does not wait for it.
     pub fn hint(&self) {
-        self.keeper.hint();
+        self.keeper.hint(None);
     }
 
     /// Takes or renews a lease (see [`Store::hold_lease`]).
@@ -57,6 +57,15 @@ impl Registry {
     /// The store's.
     pub async fn release_lease(&self, name: &str, holder: &str) -> Result<(), Failure> {
         Ok(self.store.release_lease(name, holder).await?)
+    }
+
+    /// Gives the keeper a hint at each notice of the database, for ever.
+    pub async fn hear_notices(self) {
+        let mut notices = self.store.notices();
+        loop {
+            notices.next().await;
+            self.keeper.hint(None);
+        }
     }
 
     /// Seals and opens credentials.

@@ -1,5 +1,7 @@
 //! How a store fails: whose fault, and the facts.
 
+use std::time::Duration;
+
 use crate::record::Entity;
 
 /// Where the cause lies, and so who can mend it.
@@ -60,6 +62,30 @@ pub enum StoreError {
     Locked {
         /// What was being done.
         doing: &'static str,
+    },
+    /// All connections were in use for longer than the wait: answer 503. Nothing was written.
+    Exhausted {
+        /// How many connections the shard may have.
+        connection_count_max: usize,
+        /// How long the request waited.
+        waited: Duration,
+    },
+    /// The database cannot be reached, or broke off: answer 503. Nothing was written.
+    Away {
+        /// What the system or the database said.
+        reason: String,
+    },
+    /// A statement took longer than it may. Nothing was written.
+    TimedOut {
+        /// What was being done.
+        doing: &'static str,
+        /// How long it may take.
+        within: Duration,
+    },
+    /// The database did not say whether it committed; the write may or may not have happened.
+    Uncertain {
+        /// What the system or the database said instead.
+        reason: String,
     },
     /// The store was closed. Nothing was written.
     Closed,
@@ -147,6 +173,10 @@ impl StoreError {
             | StoreError::MigrationChanged { .. } => Side::Ourselves,
             StoreError::Busy { .. }
             | StoreError::Locked { .. }
+            | StoreError::Exhausted { .. }
+            | StoreError::Away { .. }
+            | StoreError::TimedOut { .. }
+            | StoreError::Uncertain { .. }
             | StoreError::Fenced { .. }
             | StoreError::Closed
             | StoreError::Open { .. }
@@ -158,7 +188,14 @@ impl StoreError {
 
     /// Whether the same request may succeed a little later, unchanged.
     pub fn is_transient(&self) -> bool {
-        matches!(self, StoreError::Busy { .. } | StoreError::Locked { .. })
+        matches!(
+            self,
+            StoreError::Busy { .. }
+                | StoreError::Locked { .. }
+                | StoreError::Exhausted { .. }
+                | StoreError::Away { .. }
+                | StoreError::TimedOut { .. }
+        )
     }
 }
 
@@ -182,6 +219,20 @@ impl std::fmt::Display for StoreError {
             StoreError::Locked { doing } => {
                 write!(out, "another process held the database too long while {doing}")
             }
+            StoreError::Exhausted { connection_count_max, waited } => write!(
+                out,
+                "the database is busy: all {connection_count_max} connections of this shard were \
+                 in use for {waited:?}"
+            ),
+            StoreError::Away { reason } => write!(out, "the database is away: {reason}"),
+            StoreError::TimedOut { doing, within } => {
+                write!(out, "the database took longer than {within:?} while {doing}")
+            }
+            StoreError::Uncertain { reason } => write!(
+                out,
+                "the database did not say whether it kept the change: {reason}; look before \
+                 repeating it"
+            ),
             StoreError::Closed => out.write_str("the store is closed"),
             StoreError::Interrupted => out.write_str("the request broke off inside the store"),
             _ => self.explain(out),
@@ -196,8 +247,8 @@ impl StoreError {
             StoreError::InvalidUrl { reason } => write!(out, "DATABASE_URL {reason}"),
             StoreError::UnsupportedDatabase { scheme } => write!(
                 out,
-                "DATABASE_URL names the database {scheme:?}; this build supports sqlite, as in \
-                 sqlite:///./mcp.db or sqlite:////var/lib/ringway/mcp.db"
+                "DATABASE_URL names the database {scheme:?}; this build supports sqlite and \
+                 postgresql, as in sqlite:///./mcp.db or postgresql://user:password@host/name"
             ),
             StoreError::Open { location, reason } => {
                 write!(out, "the database {location} could not be opened: {reason}")
@@ -205,7 +256,7 @@ impl StoreError {
             StoreError::DatabaseForeign { location, table } => write!(
                 out,
                 "the database {location} was made by another program (it has a table {table:?} \
-                 and none of ours): name another file in DATABASE_URL"
+                 and none of ours): name another file or database in DATABASE_URL"
             ),
             StoreError::DatabaseNewer { found, known } => write!(
                 out,

@@ -1,6 +1,11 @@
 //! Where the database is: `DATABASE_URL`, SQLAlchemy's way of writing it, to a checked value.
 
+mod postgres;
+
 use std::path::{Path, PathBuf};
+
+pub use postgres::PostgresUrl;
+pub(crate) use postgres::{Encryption, Host};
 
 use crate::error::StoreError;
 
@@ -11,6 +16,8 @@ pub enum Location {
     SqliteFile(PathBuf),
     /// SQLite in memory: gone with the store, for tests.
     SqliteMemory,
+    /// PostgreSQL.
+    Postgres(Box<PostgresUrl>),
 }
 
 impl Location {
@@ -19,6 +26,12 @@ impl Location {
     /// `sqlite:///name.db` and `sqlite:///./name.db` are relative to the working directory,
     /// `sqlite:////var/name.db` is absolute, `sqlite://` and `sqlite:///:memory:` are in memory.
     /// A driver (`sqlite+aiosqlite:`) and query parameters are Python's business and are ignored.
+    ///
+    /// `postgresql://user:password@host:port/name` (or `postgres://`, with any driver) takes the
+    /// parameters `host` (also the folder of a Unix socket), `port`, `user`, `password`, `dbname`,
+    /// `sslmode`, `sslrootcert`, `application_name`, `options`, `connect_timeout` in seconds,
+    /// `statement_timeout` in milliseconds, and `pooler=transaction` (or `pgbouncer=true`) for a
+    /// pooler that gives each transaction another connection.
     ///
     /// # Errors
     ///
@@ -30,9 +43,16 @@ impl Location {
             return Err(invalid("has no scheme: write it as sqlite:///./mcp.db"));
         };
         let scheme = scheme.split('+').next().unwrap_or_default().to_ascii_lowercase();
-        if scheme != "sqlite" {
-            return Err(StoreError::UnsupportedDatabase { scheme });
+        match scheme.as_str() {
+            "sqlite" => Location::parse_sqlite(rest),
+            "postgresql" | "postgres" => {
+                PostgresUrl::parse(rest).map(|url| Location::Postgres(Box::new(url)))
+            }
+            _ => Err(StoreError::UnsupportedDatabase { scheme }),
         }
+    }
+
+    fn parse_sqlite(rest: &str) -> Result<Location, StoreError> {
         let rest = rest.split('?').next().unwrap_or_default();
         if rest.is_empty() {
             return Ok(Location::SqliteMemory);
@@ -48,11 +68,11 @@ impl Location {
         }
     }
 
-    /// The file, if there is one.
+    /// The file, if it is one.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Location::SqliteFile(path) => Some(path),
-            Location::SqliteMemory => None,
+            Location::SqliteMemory | Location::Postgres(_) => None,
         }
     }
 }
@@ -62,6 +82,7 @@ impl std::fmt::Display for Location {
         match self {
             Location::SqliteFile(path) => write!(out, "{}", path.display()),
             Location::SqliteMemory => out.write_str("in memory"),
+            Location::Postgres(url) => url.fmt(out),
         }
     }
 }
@@ -108,9 +129,9 @@ mod tests {
 
     #[test]
     fn another_database_is_named_without_its_password() {
-        let error = Location::parse("postgresql+psycopg://me:hunter2@db/mcp").unwrap_err();
-        assert_eq!(error, StoreError::UnsupportedDatabase { scheme: "postgresql".to_owned() });
-        assert!(error.to_string().contains("this build supports sqlite"));
+        let error = Location::parse("mariadb+pymysql://me:hunter2@db/mcp").unwrap_err();
+        assert_eq!(error, StoreError::UnsupportedDatabase { scheme: "mariadb".to_owned() });
+        assert!(error.to_string().contains("this build supports sqlite and postgresql"));
         assert!(!error.to_string().contains("hunter2"));
     }
 

@@ -6,6 +6,7 @@ use crate::change::{Applied, Feed, Mutation, Snapshot};
 use crate::error::StoreError;
 use crate::location::Location;
 use crate::migrate::MigrationReport;
+use crate::postgres::{self, Notices};
 use crate::sqlite;
 
 /// How many requests may wait for the database before the next is refused.
@@ -23,7 +24,23 @@ pub const CHANGE_COUNT_MAX: i64 = 100_000;
 /// How long a request waits while another process writes.
 pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// How to open a store.
+/// How many connections a process keeps to PostgreSQL. Reads happen at start and on change, and
+/// writers wait for each other anyway: more would only wait at the server instead of here.
+pub const POOL_SIZE: usize = 10;
+
+/// How long a request waits for a connection.
+pub const POOL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How old a connection may grow, so that a load balancer's or a server's new place is found.
+pub const POOL_RECYCLE: Duration = Duration::from_secs(3600);
+
+/// How long a statement may take. A full registry is read in less than a second.
+pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long opening a connection may take, the login included.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How to open a store. All from `pool_size` on is for PostgreSQL only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreOptions {
     /// Where the database is.
@@ -36,6 +53,25 @@ pub struct StoreOptions {
     pub change_count_max: i64,
     /// How long a request waits while another process writes.
     pub lock_wait_max: Duration,
+    /// How many connections the process keeps, divided over the shards; each has at least one.
+    /// Notices have one more, and so have requests from outside the shards.
+    pub pool_size: usize,
+    /// How many more the process may open for a while, divided over the shards.
+    pub pool_overflow: usize,
+    /// How many shards share the pool; at least 1.
+    pub shard_count: usize,
+    /// How long a request waits for a connection.
+    pub pool_timeout: Duration,
+    /// How old a connection may grow.
+    pub pool_recycle: Duration,
+    /// How long a statement may take; the address may name another.
+    pub statement_timeout: Duration,
+    /// How long opening a connection may take; the address may name another.
+    pub connect_timeout: Duration,
+    /// How often the start tries again while the database is away.
+    pub retry_count_max: u32,
+    /// How long the start waits between two tries; at least a second.
+    pub retry_interval: Duration,
 }
 
 impl StoreOptions {
@@ -47,14 +83,46 @@ impl StoreOptions {
             queue_count_max: QUEUE_COUNT_MAX,
             change_count_max: CHANGE_COUNT_MAX,
             lock_wait_max: LOCK_WAIT_MAX,
+            pool_size: POOL_SIZE,
+            pool_overflow: 0,
+            shard_count: 1,
+            pool_timeout: POOL_TIMEOUT,
+            pool_recycle: POOL_RECYCLE,
+            statement_timeout: STATEMENT_TIMEOUT,
+            connect_timeout: CONNECT_TIMEOUT,
+            retry_count_max: 0,
+            retry_interval: Duration::from_secs(2),
         }
     }
 }
 
+/// How the connections to the database are used. All zero on SQLite, which has one of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PoolFigures {
+    /// Connections that are open now.
+    pub open_count: usize,
+    /// Connections that a request uses now.
+    pub in_use_count: usize,
+    /// Requests that wait for a connection now.
+    pub waiting_count: usize,
+    /// Connections that were opened so far.
+    pub opened_total: u64,
+    /// Connections that could not be opened so far.
+    pub failed_total: u64,
+    /// Statements that were run so far.
+    pub query_total: u64,
+    /// Statements that failed so far, those that were refused for good reason included.
+    pub error_total: u64,
+    /// How long statements took so far, from the first byte sent to the last read; those sent
+    /// together count once.
+    pub query_time_total: Duration,
+}
+
 /// A handle on the durable store; clones share it, and any thread may hold one.
 ///
-/// Requests are answered one after the other in the order they came. Dropping the future of a
-/// request does not undo it. When the last handle goes the database is closed, after what still
+/// SQLite answers requests one after the other in the order they came; on PostgreSQL each shard
+/// has connections of its own, and a request runs on the shard that asks (from a thread that is no
+/// shard, on one of the store's). Dropping the future of a request does not undo it. When the last handle goes the database is closed, after what still
 /// waits; [`Store::close`] does so at once and says when it is done.
 #[derive(Clone)]
 pub struct Store {
@@ -65,6 +133,7 @@ pub struct Store {
 #[derive(Clone)]
 enum Backend {
     Sqlite(sqlite::Sqlite),
+    Postgres(postgres::Postgres),
 }
 
 impl Store {
@@ -78,19 +147,31 @@ impl Store {
     /// [`StoreError::DatabaseNewer`] if it is not for this program, and
     /// [`StoreError::MigrationsPending`] if it needs migrations that may not run now.
     pub fn open(options: &StoreOptions) -> Result<(Store, MigrationReport), StoreError> {
-        let (sqlite, report) = sqlite::Sqlite::open(options)?;
-        Ok((Store { backend: Backend::Sqlite(sqlite) }, report))
+        let (backend, report) = match &options.location {
+            Location::Postgres(url) => {
+                let (postgres, report) = postgres::Postgres::open(options, url)?;
+                (Backend::Postgres(postgres), report)
+            }
+            Location::SqliteFile(_) | Location::SqliteMemory => {
+                let (sqlite, report) = sqlite::Sqlite::open(options)?;
+                (Backend::Sqlite(sqlite), report)
+            }
+        };
+        Ok((Store { backend }, report))
     }
 
     /// Reads everything, at one point of the change feed.
     ///
     /// # Errors
     ///
-    /// As every request: [`StoreError::Busy`] and [`StoreError::Locked`] (answer 503),
-    /// [`StoreError::Closed`], [`StoreError::Database`], [`StoreError::Corrupt`].
+    /// As every request: [`StoreError::Busy`], [`StoreError::Locked`], [`StoreError::Exhausted`],
+    /// [`StoreError::Away`] and [`StoreError::TimedOut`] (answer 503, nothing was written),
+    /// [`StoreError::Closed`], [`StoreError::Database`], [`StoreError::Corrupt`]. A write may also
+    /// end with [`StoreError::Uncertain`] or [`StoreError::Interrupted`]: it may have happened.
     pub async fn load(&self) -> Result<Snapshot, StoreError> {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.load().await,
+            Backend::Postgres(postgres) => postgres.load().await,
         }
     }
 
@@ -107,6 +188,7 @@ impl Store {
     pub async fn apply(&self, mutations: Vec<Mutation>) -> Result<Applied, StoreError> {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.apply(mutations).await,
+            Backend::Postgres(postgres) => postgres.apply(mutations).await,
         }
     }
 
@@ -118,6 +200,7 @@ impl Store {
     pub async fn changes_since(&self, sequence: i64, limit: usize) -> Result<Feed, StoreError> {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.changes_since(sequence, limit).await,
+            Backend::Postgres(postgres) => postgres.changes_since(sequence, limit).await,
         }
     }
 
@@ -129,6 +212,7 @@ impl Store {
     pub async fn get_meta(&self, key: &str) -> Result<Option<String>, StoreError> {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.get_meta(key).await,
+            Backend::Postgres(postgres) => postgres.get_meta(key).await,
         }
     }
 
@@ -140,6 +224,7 @@ impl Store {
     pub async fn put_meta(&self, key: &str, value: &str) -> Result<(), StoreError> {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.put_meta(key, value).await,
+            Backend::Postgres(postgres) => postgres.put_meta(key, value).await,
         }
     }
 
@@ -164,6 +249,7 @@ impl Store {
         assert!(!holder.is_empty(), "an empty holder stands for a lease that was released");
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.hold_lease(name, holder, ttl).await,
+            Backend::Postgres(postgres) => postgres.hold_lease(name, holder, ttl).await,
         }
     }
 
@@ -177,6 +263,7 @@ impl Store {
     pub async fn release_lease(&self, name: &str, holder: &str) -> Result<(), StoreError> {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.release_lease(name, holder).await,
+            Backend::Postgres(postgres) => postgres.release_lease(name, holder).await,
         }
     }
 
@@ -188,6 +275,24 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.ping().await,
+            Backend::Postgres(postgres) => postgres.ping().await,
+        }
+    }
+
+    /// Tells when another process may have changed something (see [`Notices`]); on PostgreSQL over
+    /// a connection of its own, which the calling shard drives.
+    pub fn notices(&self) -> Notices {
+        match &self.backend {
+            Backend::Sqlite(_) => Notices::none(),
+            Backend::Postgres(postgres) => postgres.notices(),
+        }
+    }
+
+    /// How the connections to the database are used.
+    pub fn figures(&self) -> PoolFigures {
+        match &self.backend {
+            Backend::Sqlite(_) => PoolFigures::default(),
+            Backend::Postgres(postgres) => postgres.figures(),
         }
     }
 
@@ -198,6 +303,7 @@ impl Store {
     pub async fn close(&self) {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.close().await,
+            Backend::Postgres(postgres) => postgres.close().await,
         }
     }
 }
@@ -206,6 +312,7 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.backend {
             Backend::Sqlite(sqlite) => write!(out, "Store({sqlite:?})"),
+            Backend::Postgres(postgres) => write!(out, "Store({postgres:?})"),
         }
     }
 }
@@ -216,7 +323,10 @@ impl std::fmt::Debug for Store {
 ///
 /// As [`Store::open`].
 pub fn migrate(options: &StoreOptions) -> Result<MigrationReport, StoreError> {
-    sqlite::migrate(options)
+    match &options.location {
+        Location::Postgres(url) => postgres::migrate(options, url),
+        Location::SqliteFile(_) | Location::SqliteMemory => sqlite::migrate(options),
+    }
 }
 
 /// Names the migrations that the database still needs, in order. Makes and changes nothing.
@@ -225,5 +335,21 @@ pub fn migrate(options: &StoreOptions) -> Result<MigrationReport, StoreError> {
 ///
 /// As [`Store::open`].
 pub fn pending(options: &StoreOptions) -> Result<Vec<&'static str>, StoreError> {
-    sqlite::pending(options)
+    match &options.location {
+        Location::Postgres(url) => postgres::pending(options, url),
+        Location::SqliteFile(_) | Location::SqliteMemory => sqlite::pending(options),
+    }
+}
+
+/// Sees that the database answers, whatever tables it has. SQLite always does: its file is made
+/// when it is opened. Tries again as [`Store::open`] does.
+///
+/// # Errors
+///
+/// [`StoreError::Open`] with what the system or the database said last.
+pub fn is_ready(options: &StoreOptions) -> Result<(), StoreError> {
+    match &options.location {
+        Location::Postgres(url) => postgres::is_ready(options, url),
+        Location::SqliteFile(_) | Location::SqliteMemory => Ok(()),
+    }
 }

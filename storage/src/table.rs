@@ -239,6 +239,8 @@ pub(crate) struct Membership {
     pub entity: Entity,
     /// The list in the record.
     pub list: fn(&mut Server) -> &mut Vec<String>,
+    /// The list in the record, to read.
+    pub members: fn(&Server) -> &[String],
 }
 
 /// Every list of ids that a virtual server keeps in a table of its own.
@@ -247,21 +249,25 @@ pub(crate) const MEMBERSHIPS: [Membership; 4] = [
         table: "server_tools",
         entity: Entity::Tool,
         list: |server| &mut server.associated_tools,
+        members: |server| &server.associated_tools,
     },
     Membership {
         table: "server_resources",
         entity: Entity::Resource,
         list: |server| &mut server.associated_resources,
+        members: |server| &server.associated_resources,
     },
     Membership {
         table: "server_prompts",
         entity: Entity::Prompt,
         list: |server| &mut server.associated_prompts,
+        members: |server| &server.associated_prompts,
     },
     Membership {
         table: "server_gateways",
         entity: Entity::Gateway,
         list: |server| &mut server.associated_gateways,
+        members: |server| &server.associated_gateways,
     },
 ];
 

@@ -60,7 +60,29 @@ impl Check for DatabaseUrl {
     }
 
     fn form(&self) -> String {
-        "a URL that begins with `sqlite:///`".to_owned()
+        "a URL that begins with `sqlite:///` or `postgresql://`".to_owned()
+    }
+
+    fn is_secret(&self) -> bool {
+        true
+    }
+}
+
+/// The URL of Redis, which may hold a password.
+pub struct RedisUrl;
+
+impl Check for RedisUrl {
+    type Value = Secret;
+
+    fn read(&self, text: &str) -> Result<Secret, String> {
+        match storage::shared::RedisLocation::parse(text) {
+            Ok(_) => Ok(Secret::new(text)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn form(&self) -> String {
+        "a URL, as `redis://localhost:6379/0`".to_owned()
     }
 
     fn is_secret(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use jsonwebtoken::Algorithm;
 use shards::Preference;
+use storage::shared::CacheType;
 
 use super::Check;
 use crate::settings::values::{LogFormat, Switch};
@@ -67,6 +68,14 @@ impl<T: Copy> Check for Word<T> {
 /// The words of `RING_DRIVER`.
 pub const RING_DRIVER: Word<Preference> =
     Word(&[("auto", Preference::Auto), ("uring", Preference::Uring), ("epoll", Preference::Epoll)]);
+
+/// The words of `CACHE_TYPE`.
+pub const CACHE_TYPE: Word<CacheType> = Word(&[
+    ("memory", CacheType::Memory),
+    ("redis", CacheType::Redis),
+    ("database", CacheType::Database),
+    ("none", CacheType::None),
+]);
 
 /// The words of `LOG_FORMAT`.
 pub const LOG_FORMAT: Word<LogFormat> =

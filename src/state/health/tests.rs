@@ -46,6 +46,7 @@ fn store() -> Store {
 
 fn options() -> Options {
     Options {
+        holder: storage::record::new_id(),
         interval: Duration::from_millis(10),
         threshold: 3,
         concurrency: 4,

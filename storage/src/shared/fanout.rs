@@ -31,7 +31,8 @@ pub enum BusItem {
     Lost,
 }
 
-/// A subscription to one topic. It ends when it is dropped.
+/// A subscription to one topic. It ends when it is dropped; nothing comes any more when the last
+/// [`Shared`](super::Shared) of its shard has gone.
 pub struct Subscription {
     queue: mailbox::Receiver<Option<Arc<[u8]>>>,
     inbox: Arc<Inbox>,

@@ -5,8 +5,9 @@
 //! first releases what it left. A claim expires too, so that the leftovers of a node whose
 //! releaser died are released by the next.
 
-use std::time::Duration;
+use std::{cell::RefCell, convert::Infallible, pin::pin, time::Duration};
 
+use futures_util::future::{Either, join, select};
 use serde_json::{Value, json};
 use shards::{local::Gate, time};
 
@@ -42,13 +43,16 @@ pub struct NodeInfo {
 pub enum Beat {
     /// The node was known: all is well.
     Alive,
-    /// The node was not known: this was its first heartbeat, or it was taken for dead and released
-    /// meanwhile. In the second case what it holds (leases, inboxes) is no longer its own.
+    /// The node was not known and is now: this was its first heartbeat, or the first after it had
+    /// been [`Beat::Expelled`].
     Joined,
+    /// The node was taken for dead and is being released. It must hold nothing any more (leases,
+    /// inboxes, sessions that it owns); it joins again when the claim on it has expired.
+    Expelled,
 }
 
-/// A dead node that this process has to release: it alone, until the claim expires after
-/// three heartbeats' time ([`Nodes::forget`] it before that).
+/// A dead node that this process has to release: it alone, until the claim expires three heartbeats
+/// after it was made or renewed ([`Nodes::forget`] it before that; [`Nodes::keep`] does all this).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "nobody else releases the leftovers until the claim expires"]
 pub struct Released {
@@ -80,10 +84,16 @@ impl Nodes {
 
     /// Says that this node lives. Call it every heartbeat; [`Nodes::keep`] does.
     ///
+    /// A node that was frozen learns that it was taken for dead from its next beat, so for up to a
+    /// heartbeat it may act on what is no longer its own: what must have one holder needs a fence.
+    ///
     /// # Errors
     ///
     /// [`StateError`]; the node is taken for dead if that lasts for three heartbeats.
     pub async fn beat(&self) -> Result<Beat, StateError> {
+        if self.state.get(&claim_key(&self.own.id)).await?.is_some() {
+            return Ok(Beat::Expelled);
+        }
         // The heartbeat comes first: a node that is in the index without one would be dead.
         self.state.set(&beat_key(&self.own.id), b"1", self.ttl()).await?;
         let value = self.own.encode();
@@ -157,30 +167,60 @@ impl Nodes {
         self.state.delete(&beat_key(&self.own.id)).await.map(|_| ())
     }
 
-    /// Beats, and releases the dead, until `closing` opens; then leaves. `joined` is called when
-    /// this node was not known (at first, and whenever it had been taken for dead); `release` is
-    /// awaited for each dead node and returns whether nothing of it is left. Errors are given to
-    /// `failed`.
+    /// Beats, and releases the dead, until `closing` opens; then leaves.
+    ///
+    /// `changed` is called when this node joins and when it is expelled. `release` is awaited for
+    /// each dead node, while the claim on it is renewed and this node goes on beating; it returns
+    /// whether nothing of the dead node is left. Errors are given to `failed`, at most two for each
+    /// heartbeat.
     pub async fn keep(
         &self,
         closing: &Gate,
-        mut joined: impl FnMut(),
-        mut release: impl AsyncFnMut(&str) -> bool,
-        mut failed: impl FnMut(StateError),
+        changed: impl FnMut(Beat),
+        release: impl AsyncFnMut(&str) -> bool,
+        failed: impl FnMut(StateError),
     ) {
+        let failed = RefCell::new(failed);
+        let fail = |error| (failed.borrow_mut())(error);
+        let beating = self.keep_beating(closing, changed, &fail);
+        join(beating, self.keep_releasing(closing, release, &fail)).await;
+        if let Err(error) = self.leave().await {
+            fail(error);
+        }
+    }
+
+    async fn keep_beating(
+        &self,
+        closing: &Gate,
+        mut changed: impl FnMut(Beat),
+        fail: &impl Fn(StateError),
+    ) {
+        let mut is_expelled = false;
         while !closing.is_open() {
             match self.beat().await {
-                Ok(Beat::Joined) => joined(),
-                Ok(Beat::Alive) => {}
-                Err(error) => failed(error),
-            }
-            if let Err(error) = self.release_dead(&mut release).await {
-                failed(error);
+                Ok(beat) => {
+                    if beat == Beat::Joined || (beat == Beat::Expelled && !is_expelled) {
+                        changed(beat);
+                    }
+                    is_expelled = beat == Beat::Expelled;
+                }
+                Err(error) => fail(error),
             }
             let _ = time::timeout(self.heartbeat, closing.passed()).await;
         }
-        if let Err(error) = self.leave().await {
-            failed(error);
+    }
+
+    async fn keep_releasing(
+        &self,
+        closing: &Gate,
+        mut release: impl AsyncFnMut(&str) -> bool,
+        fail: &impl Fn(StateError),
+    ) {
+        while !closing.is_open() {
+            if let Err(error) = self.release_dead(&mut release).await {
+                fail(error);
+            }
+            let _ = time::timeout(self.heartbeat, closing.passed()).await;
         }
     }
 
@@ -189,11 +229,33 @@ impl Nodes {
         release: &mut impl AsyncFnMut(&str) -> bool,
     ) -> Result<(), StateError> {
         for dead in self.claim_dead().await? {
-            if release(&dead.node_id).await {
+            if self.release_one(&dead.node_id, release).await {
                 self.forget(dead).await?;
             }
         }
         Ok(())
+    }
+
+    async fn release_one(
+        &self,
+        node_id: &str,
+        release: &mut impl AsyncFnMut(&str) -> bool,
+    ) -> bool {
+        let releasing = pin!(release(node_id));
+        match select(releasing, pin!(self.hold_claim(node_id))).await {
+            Either::Left((is_done, _)) => is_done,
+            Either::Right((never, _)) => match never {},
+        }
+    }
+
+    /// Renews a claim for as long as it is polled.
+    async fn hold_claim(&self, node_id: &str) -> Infallible {
+        let key = claim_key(node_id);
+        loop {
+            time::sleep(self.heartbeat).await;
+            // If it cannot be renewed it expires, and another node releases what is left.
+            let _ = self.state.touch(&key, self.ttl()).await;
+        }
     }
 }
 

@@ -233,7 +233,10 @@ impl Redis {
     async fn ask<T: FromRedisValue>(&self, key: &str, command: Cmd) -> Result<T, StateError> {
         let value = match &self.cluster {
             None => self.link.call(&command, key).await?,
-            Some(cluster) => cluster.call(command, key).await?,
+            Some(cluster) => {
+                let _place = self.link.enter(&command)?;
+                cluster.call(command, key).await?
+            }
         };
         read(value)
     }

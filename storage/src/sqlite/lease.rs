@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::failed;
 use crate::error::StoreError;
-use crate::lease::{RELEASE_SQL, fence_sql, hold_sql, microseconds};
+use crate::lease::{RELEASE_SQL, hold_sql, microseconds};
 use crate::record::now;
 
 /// Takes or renews a lease; the token if that came to pass.
@@ -36,17 +36,4 @@ pub fn hold(
 pub fn release(connection: &mut Connection, name: &str, holder: &str) -> Result<(), StoreError> {
     let released = connection.execute(RELEASE_SQL, [name, holder]);
     released.map(|_| ()).map_err(failed("releasing a lease"))
-}
-
-/// Stops a transaction unless the lease still has this token and has not expired.
-///
-/// The transaction is the only writer, so the lease cannot change before it commits.
-pub fn fence(transaction: &Transaction<'_>, name: String, token: i64) -> Result<(), StoreError> {
-    let found: Option<i64> = transaction
-        .prepare_cached(&fence_sql("$3", ""))
-        .and_then(|mut statement| {
-            statement.query_row((&name, token, now()), |row| row.get(0)).optional()
-        })
-        .map_err(failed("proving a lease"))?;
-    found.map(|_| ()).ok_or(StoreError::Fenced { name })
 }

@@ -1,10 +1,12 @@
 //! Ways in: users and passwords, TLS, Unix sockets, databases.
 
+use std::process::Command;
+
 use shards::{Driver, runtime};
 use storage::shared::{CacheType, RedisLocation, Shared, StateError, probe};
 
 use crate::{
-    harness::{LONG, drivers, message, next, on_shard, options, started},
+    harness::{LONG, drivers, message, next, on_shard, options, patient_options, started},
     server::{SURELY, Server, free_port},
 };
 
@@ -12,7 +14,7 @@ use crate::{
 fn works_through(url: &str) {
     for driver in drivers() {
         println!("{driver}");
-        let options = options(url);
+        let options = patient_options(url);
         on_shard(driver, move || async move {
             let shared = started(&options, 0).await;
             shared.state.set("k", b"v", LONG).await.unwrap();
@@ -26,7 +28,7 @@ fn works_through(url: &str) {
 
 /// Why `url` cannot be used.
 fn refusal(url: &str) -> String {
-    let options = options(url);
+    let options = patient_options(url);
     let probing = async move { probe(&options).await.unwrap_err().to_string() };
     runtime::block_on(Driver::Epoll, probing).unwrap()
 }
@@ -56,7 +58,7 @@ fn a_topic_or_key_that_the_access_list_forbids_is_refused_and_the_rest_works() {
         Server::with(&["--user default on nopass ~mcpgw:* resetchannels &mcpgw:news +@all"]);
     let url = server.url();
     for driver in drivers() {
-        let options = options(&url);
+        let options = patient_options(&url);
         on_shard(driver, move || async move {
             let shared = started(&options, 0).await;
             let refused = shared.bus.subscribe("secret").await.map(drop).unwrap_err();
@@ -92,30 +94,61 @@ fn a_unix_socket_is_a_way_in() {
     assert!(error.contains("/nowhere/redis.sock"), "{error}");
 }
 
+/// A certificate for `localhost` and 127.0.0.1 that is its own CA, in files of a folder.
+struct Certificate {
+    folder: tempfile::TempDir,
+}
+
+impl Certificate {
+    fn new(names: &[&str]) -> Certificate {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let issued = rcgen::generate_simple_self_signed(names).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("cert.pem"), issued.cert.pem()).unwrap();
+        std::fs::write(folder.path().join("key.pem"), issued.signing_key.serialize_pem()).unwrap();
+        Certificate { folder }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Starts a server that speaks TLS on `port`.
+    fn serve(&self, port: u16, arguments: &[&str]) -> Server {
+        let (port, certificate) = (port.to_string(), self.path("cert.pem"));
+        let key = self.path("key.pem");
+        let tls = ["--tls-port", &port, "--tls-cert-file", &certificate, "--tls-key-file", &key];
+        let trust = ["--tls-ca-cert-file", &certificate, "--tls-auth-clients", "no"];
+        Server::with(&[&tls[..], &trust, arguments].concat())
+    }
+}
+
+#[test]
+fn a_cluster_is_reached_by_tls_and_with_a_password() {
+    let certificate = Certificate::new(&["localhost", "127.0.0.1"]);
+    let (port, bus) = (free_port(), free_port().to_string());
+    let config = "{dir}/nodes.conf";
+    let cluster = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--tls-cluster", "yes"];
+    let rest = ["--cluster-config-file", config, "--requirepass", "hunter2"];
+    let server = certificate.serve(port, &[&cluster[..], &rest].concat());
+    let added = Command::new("redis-cli")
+        .args(["-p", &server.port.to_string(), "-a", "hunter2"])
+        .args(["CLUSTER", "ADDSLOTSRANGE", "0", "16383"])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&added.stdout), "OK\n");
+    let ca = certificate.path("cert.pem");
+    works_through(&format!("rediss://:hunter2@127.0.0.1:{port}?cluster=true&ssl_ca_certs={ca}"));
+    let error = refusal(&format!("rediss://127.0.0.1:{port}?cluster=true&ssl_ca_certs={ca}"));
+    assert!(error.contains("is away"), "{error}");
+}
+
 #[test]
 fn tls_trusts_the_named_ca_and_nobody_else() {
-    let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: String| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    let certificate = file("cert.pem", issued.cert.pem());
-    let key = file("key.pem", issued.signing_key.serialize_pem());
-    let port = free_port().to_string();
-    let _server = Server::with(&[
-        "--tls-port",
-        &port,
-        "--tls-cert-file",
-        &certificate,
-        "--tls-key-file",
-        &key,
-        "--tls-ca-cert-file",
-        &certificate,
-        "--tls-auth-clients",
-        "no",
-    ]);
+    let issued = Certificate::new(&["localhost"]);
+    let certificate = issued.path("cert.pem");
+    let port = free_port();
+    let _server = issued.serve(port, &[]);
     works_through(&format!("rediss://localhost:{port}/0?ssl_ca_certs={certificate}"));
     let error = refusal(&format!("rediss://localhost:{port}/0"));
     assert!(error.contains("TLS"), "the system's roots do not know it: {error}");
@@ -137,7 +170,7 @@ fn every_address_of_a_name_is_tried() {
 #[test]
 fn a_probe_tells_the_version_of_the_server() {
     let server = Server::start();
-    let options = options(&server.url());
+    let options = patient_options(&server.url());
     let version = runtime::block_on(Driver::Epoll, async move { probe(&options).await });
     let version = version.unwrap().unwrap();
     assert!(version.split('.').next().unwrap().parse::<u32>().unwrap() >= 6, "{version}");

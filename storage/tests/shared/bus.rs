@@ -3,7 +3,7 @@
 use storage::shared::{BusItem, Reach};
 
 use crate::harness::{
-    Pair, drivers, eventually, everywhere, message, next, on_shard, options, started,
+    Pair, drivers, eventually, everywhere, message, next, on_shard, patient_options, started,
 };
 use crate::server::Server;
 
@@ -84,7 +84,7 @@ fn a_subscriber_that_is_behind_is_told_that_it_lost_some() {
 #[test]
 fn a_shard_asks_the_server_for_a_topic_once_however_many_subscribe() {
     let server = Server::start();
-    let options = options(&server.url());
+    let options = patient_options(&server.url());
     on_shard(drivers()[0], move || async move {
         let shared = started(&options, 0).await;
         let mut first = shared.bus.subscribe("news").await.unwrap();

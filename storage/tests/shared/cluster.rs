@@ -103,6 +103,41 @@ fn keys_are_spread_over_the_cluster_and_survive_a_killed_primary() {
     });
 }
 
+#[test]
+fn a_key_of_a_slot_that_is_moving_is_followed_to_its_new_node() {
+    let cluster = Cluster::start();
+    let options = options(&cluster.url());
+    on_shard(*drivers().last().unwrap(), move || async move {
+        let shared = started(&options, 0).await;
+        let slot = number(&cluster.0[0].ask("CLUSTER KEYSLOT mcpgw:moving"));
+        // redis-cli divides the slots evenly, in the order of the nodes.
+        let source = &cluster.0[(slot * 3 / 16384) as usize];
+        let target = &cluster.0[((slot * 3 / 16384 + 1) % 3) as usize];
+        let id = |node: &Server| node.ask("CLUSTER MYID").lines().nth(1).unwrap().to_owned();
+        let importing = format!("CLUSTER SETSLOT {slot} IMPORTING {}", id(source));
+        assert_eq!(target.ask(&importing), "+OK\r\n");
+        let migrating = format!("CLUSTER SETSLOT {slot} MIGRATING {}", id(target));
+        assert_eq!(source.ask(&migrating), "+OK\r\n");
+        // The source has no such key, so it sends us to the target.
+        let state = &shared.state;
+        assert!(state.compare_and_set("moving", None, Some(b"v"), LONG).await.unwrap());
+        assert!(!state.compare_and_set("moving", None, Some(b"w"), LONG).await.unwrap());
+        assert_eq!(state.get("moving").await, Ok(Some(b"v".to_vec())));
+        for node in [target, source] {
+            let done = format!("CLUSTER SETSLOT {slot} NODE {}", id(target));
+            assert_eq!(node.ask(&done), "+OK\r\n");
+        }
+        // Now it has moved: the client learns the new place.
+        assert_eq!(state.get("moving").await, Ok(Some(b"v".to_vec())));
+        assert!(shared.is_up());
+    });
+}
+
+/// Reads an integer of the protocol.
+fn number(answer: &str) -> u32 {
+    answer.trim_start_matches(':').trim_end().parse().unwrap()
+}
+
 async fn wait_replicated(replicas: &[u16]) {
     eventually("the replicas follow", async || {
         replicas

@@ -41,7 +41,7 @@ pub fn everywhere<F: Future<Output = ()> + 'static>(body: fn(Pair) -> F) {
     let server = Server::start();
     for driver in drivers() {
         println!("Redis on {driver}");
-        let options = options(&server.url());
+        let options = patient_options(&server.url());
         on_shard(driver, move || async move { body(redis_pair(options).await).await });
         assert_eq!(server.ask("FLUSHALL"), "+OK\r\n");
     }
@@ -60,10 +60,17 @@ pub fn with_server<F: Future<Output = ()> + 'static>(
     }
 }
 
+/// Options for a server that is well: a busy machine is not taken for an outage.
+pub fn patient_options(url: &str) -> SharedOptions {
+    let mut options = options(url);
+    options.command_timeout = Duration::from_secs(10);
+    options
+}
+
 /// Options with short times, so that tests of outages do not last long.
 pub fn options(url: &str) -> SharedOptions {
     let mut options = SharedOptions::redis(RedisLocation::parse(url).unwrap());
-    options.command_timeout = Duration::from_millis(500);
+    options.command_timeout = Duration::from_millis(700);
     options.retry_interval = Duration::from_millis(100);
     options.ping_interval = Duration::from_millis(100);
     options

@@ -58,7 +58,7 @@ fn a_server_that_was_killed_and_started_again_is_used_again() {
 #[test]
 fn a_frozen_server_costs_a_few_timeouts_and_then_nothing() {
     with_server(&[], |server, mut options| async move {
-        options.command_timeout = Duration::from_millis(100);
+        options.command_timeout = Duration::from_millis(300);
         // Only the commands find it out.
         options.ping_interval = LONG;
         let shared = started(&options, 0).await;
@@ -142,4 +142,59 @@ fn a_server_whose_memory_is_full_says_so_and_still_answers_reads() {
         assert!(shared.is_up());
         drop(server);
     });
+}
+
+/// Whoever reads anew at each loss misses nothing, however often connections break.
+#[test]
+fn a_follower_that_checks_at_each_loss_misses_nothing() {
+    with_server(&[], |server, options| async move {
+        let shared = started(&options, 0).await;
+        let mut other = options.clone();
+        other.node_id = "b".repeat(32);
+        let follower = started(&other, 1).await;
+        let mut news = follower.bus.subscribe("news").await.unwrap();
+        let mut seen = 0;
+        let mut lost_count = 0;
+        for number in 1..=200_i64 {
+            if number % 20 == 0 {
+                server.ask("CLIENT KILL TYPE pubsub");
+            }
+            if number % 50 == 0 {
+                server.ask("CLIENT KILL TYPE normal");
+            }
+            let text = number.to_string();
+            eventually("it is written", async || {
+                shared.state.set("n", text.as_bytes(), LONG).await.is_ok()
+                    && shared.bus.publish("news", text.as_bytes()).await.is_ok()
+            })
+            .await;
+            while let Some(item) = news.try_next() {
+                seen = take(&follower, item, seen, &mut lost_count).await;
+            }
+        }
+        while seen < 200 {
+            let item = next(&mut news).await;
+            seen = take(&follower, item, seen, &mut lost_count).await;
+        }
+        assert!(lost_count >= 1, "the connections did break");
+    });
+}
+
+/// What the follower knows after an item: what it says, or what is found at a check.
+async fn take(follower: &Shared, item: BusItem, seen: i64, lost_count: &mut u32) -> i64 {
+    let BusItem::Message(bytes) = item else {
+        *lost_count += 1;
+        let mut found = None;
+        eventually("it is read", async || {
+            found = follower.state.get("n").await.ok().flatten();
+            found.is_some()
+        })
+        .await;
+        return number(&found.unwrap()).max(seen);
+    };
+    number(&bytes).max(seen)
+}
+
+fn number(bytes: &[u8]) -> i64 {
+    std::str::from_utf8(bytes).unwrap().parse().unwrap()
 }

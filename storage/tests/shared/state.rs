@@ -10,11 +10,14 @@ use storage::shared::{
 };
 
 use crate::{
-    harness::{LONG, Pair, drivers, eventually, everywhere, on_shard, options, started},
+    harness::{LONG, Pair, drivers, eventually, everywhere, on_shard, patient_options, started},
     server::Server,
 };
 
 const SHORT: Duration = Duration::from_millis(30);
+
+/// Long enough for the next command, on a busy machine too.
+const MIDDLE: Duration = Duration::from_millis(800);
 
 fn text(value: Option<Vec<u8>>) -> Option<String> {
     value.map(|value| String::from_utf8(value).unwrap())
@@ -67,9 +70,9 @@ fn values_end_at_their_time_whatever_they_are() {
 fn a_touch_lengthens_the_time_and_an_increment_does_not() {
     everywhere(|pair| async move {
         let state = pair.one.state;
-        state.set("touched", b"v", SHORT).await.unwrap();
+        state.set("touched", b"v", MIDDLE).await.unwrap();
         assert_eq!(state.touch("touched", LONG).await, Ok(true));
-        state.increment("window", 1, SHORT).await.unwrap();
+        state.increment("window", 1, MIDDLE).await.unwrap();
         state.increment("window", 1, LONG).await.unwrap();
         eventually("the window ends", async || state.get("window").await == Ok(None)).await;
         assert_eq!(state.get("touched").await, Ok(Some(b"v".to_vec())));
@@ -97,7 +100,7 @@ fn a_compare_and_set_changes_only_what_it_expected() {
 fn of_many_who_claim_one_key_one_gets_it() {
     everywhere(|pair| async move {
         let claims = (0..40).map(|index: u8| {
-            let state = if index % 2 == 0 { &pair.one.state } else { &pair.two.state };
+            let state = if index.is_multiple_of(2) { &pair.one.state } else { &pair.two.state };
             async move { state.compare_and_set("claim", None, Some(&[index]), LONG).await }
         });
         let won = join_all(claims).await.into_iter().filter(|claim| *claim == Ok(true)).count();
@@ -256,7 +259,7 @@ fn every_answer_is_the_same_in_memory_and_on_redis() {
     assert!(memory.iter().any(|line| line.contains("WrongKind")), "the kinds are told apart");
     let server = Server::start();
     for driver in drivers() {
-        let options = options(&server.url());
+        let options = patient_options(&server.url());
         let redis =
             on_shard(
                 driver,
@@ -269,7 +272,7 @@ fn every_answer_is_the_same_in_memory_and_on_redis() {
 #[test]
 fn the_prefix_stands_before_every_key_and_topic() {
     let server = Server::start();
-    let mut options = options(&server.url());
+    let mut options = patient_options(&server.url());
     options.prefix = "mine:".to_owned();
     on_shard(drivers()[0], move || async move {
         let shared = started(&options, 0).await;
@@ -286,7 +289,7 @@ fn the_prefix_stands_before_every_key_and_topic() {
 fn many_commands_at_once_share_one_connection() {
     let server = Server::start();
     for driver in drivers() {
-        let options = options(&server.url());
+        let options = patient_options(&server.url());
         on_shard(driver, move || async move {
             let shared = started(&options, 0).await;
             let state = &shared.state;
@@ -309,7 +312,7 @@ fn many_commands_at_once_share_one_connection() {
 fn the_connection_closes_with_the_last_handle() {
     let server = Server::start();
     for driver in drivers() {
-        let options = options(&server.url());
+        let options = patient_options(&server.url());
         let ask = server.port;
         on_shard(driver, move || async move {
             let Pair { one, two, options } =

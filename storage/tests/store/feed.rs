@@ -11,9 +11,9 @@ fn lost(store: &Store, since: i64) -> Option<(i64, i64)> {
     }
 }
 
-#[test]
-fn pages_give_the_changes_in_order_and_say_when_more_follow() {
-    let store = Fixture::new().open();
+fn pages_give_the_changes_in_order_and_say_when_more_follow(backend: Backend) {
+    let fixture = Fixture::on(backend);
+    let store = fixture.open();
     apply(&store, registry()).unwrap();
     let first = changes(&store, 0, 3);
     assert_eq!(words(&first.items), ["gateway a", "gateway b", "tool a1"]);
@@ -25,9 +25,9 @@ fn pages_give_the_changes_in_order_and_say_when_more_follow() {
     assert_eq!((none.items.len(), none.sequence, none.more), (0, 8, false));
 }
 
-#[test]
-fn a_record_changed_often_is_told_once_as_it_stands() {
-    let store = Fixture::new().open();
+fn a_record_changed_often_is_told_once_as_it_stands(backend: Backend) {
+    let fixture = Fixture::on(backend);
+    let store = fixture.open();
     for name in ["one", "two", "three"] {
         let mut renamed = gateway("a");
         renamed.name = name.to_owned();
@@ -43,9 +43,8 @@ fn a_record_changed_often_is_told_once_as_it_stands() {
     assert_eq!(words(&changes(&store, 3, 1).items), ["-gateway b"]);
 }
 
-#[test]
-fn transactions_of_many_threads_never_mix_and_never_leave_a_gap() {
-    let fixture = Fixture::new();
+fn transactions_of_many_threads_never_mix_and_never_leave_a_gap(backend: Backend) {
+    let fixture = Fixture::on(backend);
     let stores = [fixture.open(), fixture.open()];
     std::thread::scope(|scope| {
         for (writer, store) in stores.iter().cycle().take(4).enumerate() {
@@ -71,9 +70,8 @@ fn transactions_of_many_threads_never_mix_and_never_leave_a_gap() {
     assert_eq!(changes(&stores[1], 0, 1_000), told);
 }
 
-#[test]
-fn the_feed_keeps_to_its_bound_and_says_what_it_lost() {
-    let mut fixture = Fixture::new();
+fn the_feed_keeps_to_its_bound_and_says_what_it_lost(backend: Backend) {
+    let mut fixture = Fixture::on(backend);
     fixture.options.change_count_max = 5;
     let store = fixture.open();
     for index in 0..12 {
@@ -82,9 +80,7 @@ fn the_feed_keeps_to_its_bound_and_says_what_it_lost() {
     assert_eq!(lost(&store, 6), Some((7, 12)));
     assert_eq!(lost(&store, 0), Some((7, 12)));
     assert_eq!(changes(&store, 7, 100).items.len(), 5);
-    let rows: i64 =
-        fixture.raw().query_row("SELECT COUNT(*) FROM changes", [], |row| row.get(0)).unwrap();
-    assert_eq!(rows, 5);
+    assert_eq!(fixture.count("SELECT COUNT(*) FROM changes"), 5);
 
     // Reopened with a larger bound, it does not claim to know what was lost before.
     block_on(store.close());
@@ -95,9 +91,8 @@ fn the_feed_keeps_to_its_bound_and_says_what_it_lost() {
     assert_eq!(changes(&store, 7, 100).items.len(), 6);
 }
 
-#[test]
-fn one_transaction_larger_than_the_bound_is_written_whole() {
-    let mut fixture = Fixture::new();
+fn one_transaction_larger_than_the_bound_is_written_whole(backend: Backend) {
+    let mut fixture = Fixture::on(backend);
     fixture.options.change_count_max = 3;
     let store = fixture.open();
     let applied = apply(&store, registry()).unwrap();
@@ -107,9 +102,18 @@ fn one_transaction_larger_than_the_bound_is_written_whole() {
 }
 
 /// A backup put in place of the database: its feed ends before what the reader has seen.
-#[test]
-fn a_point_beyond_the_end_means_that_everything_must_be_loaded() {
-    let store = Fixture::new().open();
+fn a_point_beyond_the_end_means_that_everything_must_be_loaded(backend: Backend) {
+    let fixture = Fixture::on(backend);
+    let store = fixture.open();
     apply(&store, registry()).unwrap();
     assert_eq!(lost(&store, 9), Some((0, 8)));
+}
+
+on_every_backend! {
+    pages_give_the_changes_in_order_and_say_when_more_follow,
+    a_record_changed_often_is_told_once_as_it_stands,
+    transactions_of_many_threads_never_mix_and_never_leave_a_gap,
+    the_feed_keeps_to_its_bound_and_says_what_it_lost,
+    one_transaction_larger_than_the_bound_is_written_whole,
+    a_point_beyond_the_end_means_that_everything_must_be_loaded,
 }

@@ -21,9 +21,8 @@ fn fenced() -> StoreError {
     StoreError::Fenced { name: "work".to_owned() }
 }
 
-#[test]
-fn a_lease_has_one_holder_who_renews_it_under_the_same_token() {
-    let fixture = Fixture::new();
+fn a_lease_has_one_holder_who_renews_it_under_the_same_token(backend: Backend) {
+    let fixture = Fixture::on(backend);
     let (one, two) = (fixture.open(), fixture.open());
     let token = hold(&one, "one", LONG).unwrap();
     assert_eq!(hold(&two, "two", LONG), None);
@@ -33,9 +32,8 @@ fn a_lease_has_one_holder_who_renews_it_under_the_same_token() {
     assert!(block_on(two.hold_lease("play", "two", LONG)).unwrap().is_some());
 }
 
-#[test]
-fn an_expired_lease_is_free_and_the_token_grows_by_one_at_each_change() {
-    let fixture = Fixture::new();
+fn an_expired_lease_is_free_and_the_token_grows_by_one_at_each_change(backend: Backend) {
+    let fixture = Fixture::on(backend);
     let store = fixture.open();
     let token = hold(&store, "one", Duration::ZERO).unwrap();
     assert_eq!(hold(&store, "two", Duration::ZERO), Some(token + 1));
@@ -43,16 +41,15 @@ fn an_expired_lease_is_free_and_the_token_grows_by_one_at_each_change() {
     assert_eq!(hold(&store, "two", LONG), None);
 }
 
-#[test]
-fn a_holder_who_renews_late_keeps_the_token_if_nobody_was_faster() {
-    let store = Fixture::new().open();
+fn a_holder_who_renews_late_keeps_the_token_if_nobody_was_faster(backend: Backend) {
+    let fixture = Fixture::on(backend);
+    let store = fixture.open();
     let token = hold(&store, "one", Duration::ZERO).unwrap();
     assert_eq!(hold(&store, "one", LONG), Some(token));
 }
 
-#[test]
-fn a_released_lease_is_free_at_once_and_only_its_holder_releases_it() {
-    let fixture = Fixture::new();
+fn a_released_lease_is_free_at_once_and_only_its_holder_releases_it(backend: Backend) {
+    let fixture = Fixture::on(backend);
     let store = fixture.open();
     let token = hold(&store, "one", LONG).unwrap();
     block_on(store.release_lease("work", "two")).unwrap();
@@ -65,9 +62,8 @@ fn a_released_lease_is_free_at_once_and_only_its_holder_releases_it() {
     block_on(store.release_lease("never taken", "two")).unwrap();
 }
 
-#[test]
-fn the_token_outlives_the_process() {
-    let fixture = Fixture::new();
+fn the_token_outlives_the_process(backend: Backend) {
+    let fixture = Fixture::on(backend);
     let store = fixture.open();
     let token = hold(&store, "one", LONG).unwrap();
     block_on(store.close());
@@ -77,9 +73,8 @@ fn the_token_outlives_the_process() {
     assert_eq!(hold(&store, "two", LONG), Some(token + 1));
 }
 
-#[test]
-fn of_many_who_ask_at_once_one_gets_the_lease() {
-    let fixture = Fixture::new();
+fn of_many_who_ask_at_once_one_gets_the_lease(backend: Backend) {
+    let fixture = Fixture::on(backend);
     let stores: Vec<Store> = (0..4).map(|_| fixture.open()).collect();
     let barrier = std::sync::Barrier::new(stores.len());
     let tokens: Vec<Option<i64>> = std::thread::scope(|scope| {
@@ -98,26 +93,25 @@ fn of_many_who_ask_at_once_one_gets_the_lease() {
     assert_eq!(tokens.iter().flatten().count(), 1, "{tokens:?}");
 }
 
-#[test]
-fn a_write_under_a_lease_that_is_held_happens() {
-    let store = Fixture::new().open();
+fn a_write_under_a_lease_that_is_held_happens(backend: Backend) {
+    let fixture = Fixture::on(backend);
+    let store = fixture.open();
     let token = hold(&store, "one", LONG).unwrap();
     let applied = apply(&store, vec![fence(token), put_gateway(gateway("a"))]).unwrap();
     assert_eq!(words(&applied.changes), ["gateway a"], "a fence is no change");
 }
 
-#[test]
-fn a_write_under_a_lease_that_expired_does_not_happen_though_nobody_took_it() {
-    let store = Fixture::new().open();
+fn a_write_under_a_lease_that_expired_does_not_happen_though_nobody_took_it(backend: Backend) {
+    let fixture = Fixture::on(backend);
+    let store = fixture.open();
     let token = hold(&store, "one", Duration::ZERO).unwrap();
     let refused = apply(&store, vec![fence(token), put_gateway(gateway("a"))]);
     assert_eq!(refused, Err(fenced()));
     assert!(block_on(store.load()).unwrap().gateways.is_empty());
 }
 
-#[test]
-fn a_write_under_a_lease_that_another_took_does_not_happen_and_the_others_does() {
-    let fixture = Fixture::new();
+fn a_write_under_a_lease_that_another_took_does_not_happen_and_the_others_does(backend: Backend) {
+    let fixture = Fixture::on(backend);
     let (one, two) = (fixture.open(), fixture.open());
     let old = hold(&one, "one", Duration::ZERO).unwrap();
     let new = hold(&two, "two", LONG).unwrap();
@@ -141,17 +135,29 @@ fn a_fence_that_fails_is_the_storages_and_not_worth_another_try() {
 }
 
 /// The tables of the first version have no leases.
-#[test]
-fn a_database_of_the_first_version_keeps_its_data_and_gains_leases() {
-    let fixture = Fixture::new();
+fn a_database_of_the_first_version_keeps_its_data_and_gains_leases(backend: Backend) {
+    let fixture = Fixture::on(backend);
     let store = fixture.open();
     apply(&store, registry()).unwrap();
     let before = block_on(store.load()).unwrap();
     block_on(store.close());
     let undo = "DROP TABLE leases; DELETE FROM ringway_migrations WHERE version >= 2";
-    fixture.raw().execute_batch(undo).unwrap();
+    fixture.run(undo);
     let (store, report) = Store::open(&fixture.options).unwrap();
     assert_eq!((report.from, report.applied[0]), (1, "V0002__leases"));
     assert_eq!(block_on(store.load()).unwrap(), before);
     assert_eq!(hold(&store, "one", LONG), Some(1));
+}
+
+on_every_backend! {
+    a_lease_has_one_holder_who_renews_it_under_the_same_token,
+    an_expired_lease_is_free_and_the_token_grows_by_one_at_each_change,
+    a_holder_who_renews_late_keeps_the_token_if_nobody_was_faster,
+    a_released_lease_is_free_at_once_and_only_its_holder_releases_it,
+    the_token_outlives_the_process,
+    of_many_who_ask_at_once_one_gets_the_lease,
+    a_write_under_a_lease_that_is_held_happens,
+    a_write_under_a_lease_that_expired_does_not_happen_though_nobody_took_it,
+    a_write_under_a_lease_that_another_took_does_not_happen_and_the_others_does,
+    a_database_of_the_first_version_keeps_its_data_and_gains_leases,
 }

@@ -11,7 +11,7 @@ use crate::harness::*;
 
 #[test]
 fn a_full_queue_refuses_at_once_and_serves_again_when_it_moves() {
-    let mut fixture = Fixture::new();
+    let mut fixture = Fixture::on(Backend::Sqlite);
     fixture.options.queue_count_max = 2;
     fixture.options.lock_wait_max = Duration::from_secs(60);
     let store = fixture.open();
@@ -40,24 +40,21 @@ fn a_full_queue_refuses_at_once_and_serves_again_when_it_moves() {
     block_on(store.ping()).unwrap();
 }
 
-#[test]
-fn a_lock_held_too_long_is_told_and_nothing_is_written() {
-    let mut fixture = Fixture::new();
+fn a_lock_held_too_long_is_told_and_nothing_is_written(backend: Backend) {
+    let mut fixture = Fixture::on(backend);
     fixture.options.lock_wait_max = Duration::from_millis(20);
     let store = fixture.open();
-    let other = fixture.raw();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let other = fixture.lock();
     let error = apply(&store, registry()).unwrap_err();
     assert!(matches!(error, StoreError::Locked { .. }), "{error}");
     // Reads go on meanwhile.
     assert_eq!(block_on(store.load()).unwrap().sequence, 0);
-    other.execute_batch("ROLLBACK").unwrap();
+    drop(other);
     apply(&store, registry()).unwrap();
 }
 
-#[test]
-fn closing_waits_for_what_is_queued_and_refuses_what_follows() {
-    let fixture = Fixture::new();
+fn closing_waits_for_what_is_queued_and_refuses_what_follows(backend: Backend) {
+    let fixture = Fixture::on(backend);
     let store = fixture.open();
     let clone = store.clone();
     let mut queued = pin!(clone.apply(registry()));
@@ -67,26 +64,27 @@ fn closing_waits_for_what_is_queued_and_refuses_what_follows() {
     assert_eq!(apply(&clone, registry()), Err(StoreError::Closed));
     assert_eq!(block_on(store.load()), Err(StoreError::Closed));
     block_on(clone.close());
-    // The log was folded into the file.
+    // On SQLite, the log was folded into the file.
     assert!(!fixture.path().with_extension("db-wal").exists());
     assert_eq!(block_on(fixture.open().load()).unwrap().sequence, 8);
 }
 
 /// The caller hung up; what it asked for may be on its way to other pods already.
-#[test]
-fn a_write_whose_caller_went_away_is_done_all_the_same() {
-    let store = Fixture::new().open();
+fn a_write_whose_caller_went_away_is_done_all_the_same(backend: Backend) {
+    let fixture = Fixture::on(backend);
+    let store = fixture.open();
     {
         let mut forsaken = pin!(store.apply(registry()));
         assert!(forsaken.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     }
-    assert_eq!(block_on(store.load()).unwrap().sequence, 8);
+    block_on(store.close());
+    assert_eq!(block_on(fixture.open().load()).unwrap().sequence, 8);
 }
 
-#[test]
-fn a_handle_goes_to_any_thread() {
+fn a_handle_goes_to_any_thread(backend: Backend) {
     fn travels<T: Clone + Send + Sync + 'static>(_: &T) {}
-    let store = Fixture::new().open();
+    let fixture = Fixture::on(backend);
+    let store = fixture.open();
     travels(&store);
     let answers: Vec<_> = (0..8)
         .map(|_| {
@@ -97,7 +95,7 @@ fn a_handle_goes_to_any_thread() {
     for answer in answers {
         assert_eq!(answer.join().unwrap(), Ok(0));
     }
-    assert!(format!("{store:?}").starts_with("Store(SQLite, "));
+    assert!(format!("{store:?}").contains(&fixture.options.location.to_string()));
 }
 
 #[test]
@@ -109,4 +107,11 @@ fn a_store_in_memory_works_and_is_its_own() {
     apply(&one, registry()).unwrap();
     assert_eq!(block_on(one.load()).unwrap().tools.len(), 3);
     assert_eq!(block_on(other.load()).unwrap().tools.len(), 0);
+}
+
+on_every_backend! {
+    a_lock_held_too_long_is_told_and_nothing_is_written,
+    closing_waits_for_what_is_queued_and_refuses_what_follows,
+    a_write_whose_caller_went_away_is_done_all_the_same,
+    a_handle_goes_to_any_thread,
 }

@@ -182,9 +182,8 @@ fn puts() -> Vec<Mutation> {
 
 /// Every field holds a value that is neither its default nor another field's, so that a column
 /// forgotten or swapped shows.
-#[test]
-fn every_field_comes_back_by_all_three_ways_after_reopening() {
-    let fixture = Fixture::new();
+fn every_field_comes_back_by_all_three_ways_after_reopening(backend: Backend) {
+    let fixture = Fixture::on(backend);
     let store = fixture.open();
     let applied = apply(&store, puts()).unwrap();
     block_on(store.close());
@@ -208,9 +207,9 @@ fn every_field_comes_back_by_all_three_ways_after_reopening() {
 }
 
 /// The second put goes the way of `ON CONFLICT DO UPDATE`, column by column.
-#[test]
-fn a_second_put_replaces_every_field() {
-    let store = Fixture::new().open();
+fn a_second_put_replaces_every_field(backend: Backend) {
+    let fixture = Fixture::on(backend);
+    let store = fixture.open();
     let bare = vec![
         put_gateway(Gateway { id: "g".to_owned(), ..Gateway::default() }),
         put_tool(Tool { id: "t".to_owned(), ..Tool::default() }),
@@ -223,13 +222,13 @@ fn a_second_put_replaces_every_field() {
     assert_eq!(block_on(store.load()).unwrap(), expected(10));
 }
 
-#[test]
-fn a_definition_keeps_its_spaces_order_escapes_and_numbers() {
+fn a_definition_keeps_its_spaces_order_escapes_and_numbers(backend: Backend) {
     let definition = concat!(
         "{ \"name\":\"x\",\r\n\t\"z\" : 1.0e+2, \"a\":12345678901234567890.10,",
         " \"u\":\"\\u00e9\\ud83e\\udd80\\u0000\", \"u\":null ,\"é\": \"\u{2028}\" }"
     );
-    let store = Fixture::new().open();
+    let fixture = Fixture::on(backend);
+    let store = fixture.open();
     let mut kept = tool("t", "g");
     kept.definition = definition.to_owned();
     apply(&store, vec![put_gateway(gateway("g")), put_tool(kept)]).unwrap();
@@ -237,9 +236,9 @@ fn a_definition_keeps_its_spaces_order_escapes_and_numbers() {
     assert_eq!(snapshot.tools[0].definition.as_bytes(), definition.as_bytes());
 }
 
-#[test]
-fn no_passthrough_list_and_an_empty_one_stay_two_things() {
-    let store = Fixture::new().open();
+fn no_passthrough_list_and_an_empty_one_stay_two_things(backend: Backend) {
+    let fixture = Fixture::on(backend);
+    let store = fixture.open();
     let mut none = gateway("a");
     none.passthrough_headers = None;
     let mut empty = gateway("b");
@@ -251,9 +250,9 @@ fn no_passthrough_list_and_an_empty_one_stay_two_things() {
     assert_eq!(*gateways[1], empty);
 }
 
-#[test]
-fn a_server_keeps_the_order_of_its_choices_and_each_once() {
-    let store = Fixture::new().open();
+fn a_server_keeps_the_order_of_its_choices_and_each_once(backend: Backend) {
+    let fixture = Fixture::on(backend);
+    let store = fixture.open();
     apply(&store, registry()).unwrap();
     let mut chosen = server("s");
     let ids = ["a2", "b1", "a2", "a1", "b1"];
@@ -267,9 +266,8 @@ fn a_server_keeps_the_order_of_its_choices_and_each_once() {
 
 /// The largest registry that is promised, in one transaction, and back. The bounds are ten times
 /// what a slow machine needs in a debug build: they catch work that grows with the square.
-#[test]
-fn twenty_thousand_tools_go_in_at_once_and_come_back() {
-    let fixture = Fixture::new();
+fn twenty_thousand_tools_go_in_at_once_and_come_back(backend: Backend) {
+    let fixture = Fixture::on(backend);
     let store = fixture.open();
     let mut mutations = vec![put_gateway(gateway("g"))];
     for index in 0..20_000 {
@@ -293,4 +291,13 @@ fn twenty_thousand_tools_go_in_at_once_and_come_back() {
     let deleted = begin.elapsed();
     println!("20,000 tools: written in {written:?}, loaded in {loaded:?}, deleted in {deleted:?}");
     assert!(written.as_secs() < 30 && loaded.as_secs() < 10 && deleted.as_secs() < 30);
+}
+
+on_every_backend! {
+    every_field_comes_back_by_all_three_ways_after_reopening,
+    a_second_put_replaces_every_field,
+    a_definition_keeps_its_spaces_order_escapes_and_numbers,
+    no_passthrough_list_and_an_empty_one_stay_two_things,
+    a_server_keeps_the_order_of_its_choices_and_each_once,
+    twenty_thousand_tools_go_in_at_once_and_come_back,
 }

@@ -11,11 +11,14 @@ fn migration_count() -> i64 {
     pending(&StoreOptions::new(Location::SqliteMemory)).unwrap().len() as i64
 }
 
-#[test]
-fn a_first_start_migrates_and_a_second_finds_nothing_to_do() {
-    let fixture = Fixture::new();
+fn a_first_start_migrates_and_a_second_finds_nothing_to_do(backend: Backend) {
+    let fixture = Fixture::on(backend);
     assert_eq!(pending(&fixture.options).unwrap()[0], "V0001__initial");
-    assert!(!fixture.path().exists(), "asking makes nothing");
+    let is_made = match backend {
+        Backend::Sqlite => fixture.path().exists(),
+        Backend::Postgres(_) => fixture.table_count() > 0,
+    };
+    assert!(!is_made, "asking makes nothing");
     let (_store, report) = Store::open(&fixture.options).unwrap();
     assert_eq!((report.from, report.to), (0, migration_count()));
     assert_eq!(report.applied[0], "V0001__initial");
@@ -25,9 +28,8 @@ fn a_first_start_migrates_and_a_second_finds_nothing_to_do() {
     assert!(pending(&fixture.options).unwrap().is_empty());
 }
 
-#[test]
-fn without_migrating_at_start_it_says_which_command_to_run() {
-    let mut fixture = Fixture::new();
+fn without_migrating_at_start_it_says_which_command_to_run(backend: Backend) {
+    let mut fixture = Fixture::on(backend);
     fixture.options.migrate_on_start = false;
     let error = Store::open(&fixture.options).unwrap_err();
     assert!(matches!(error, StoreError::MigrationsPending { .. }));
@@ -39,7 +41,7 @@ fn without_migrating_at_start_it_says_which_command_to_run() {
 
 #[test]
 fn the_files_are_for_their_owner_only() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::on(Backend::Sqlite);
     let store = fixture.open();
     apply(&store, registry()).unwrap();
     let mut count = 0;
@@ -52,61 +54,55 @@ fn the_files_are_for_their_owner_only() {
     assert!(count >= 2, "the database and its log");
 }
 
-#[test]
-fn a_database_of_a_newer_program_is_refused_and_left_alone() {
-    let fixture = Fixture::new();
+fn a_database_of_a_newer_program_is_refused_and_left_alone(backend: Backend) {
+    let fixture = Fixture::on(backend);
     block_on(fixture.open().close());
     let newer = migration_count() + 1;
-    let sql = "INSERT INTO ringway_migrations VALUES ($1, 'V9999__later', 'abc', 0)";
-    fixture.raw().execute(sql, [newer]).unwrap();
+    fixture
+        .run(&format!("INSERT INTO ringway_migrations VALUES ({newer}, 'V9999__later', 'abc', 0)"));
     let expected = StoreError::DatabaseNewer { found: newer, known: migration_count() };
     assert_eq!(Store::open(&fixture.options).unwrap_err(), expected);
     assert_eq!(migrate(&fixture.options).unwrap_err(), expected);
     assert_eq!(pending(&fixture.options).unwrap_err(), expected);
 }
 
-#[test]
-fn a_migration_that_is_not_the_one_that_ran_is_refused() {
-    let fixture = Fixture::new();
+fn a_migration_that_is_not_the_one_that_ran_is_refused(backend: Backend) {
+    let fixture = Fixture::on(backend);
     block_on(fixture.open().close());
-    fixture.raw().execute("UPDATE ringway_migrations SET checksum = 'x'", []).unwrap();
+    fixture.run("UPDATE ringway_migrations SET checksum = 'x'");
     let error = Store::open(&fixture.options).unwrap_err();
     assert_eq!(error, StoreError::MigrationChanged { name: "V0001__initial".to_owned() });
 }
 
 /// `DATABASE_URL=sqlite:///./mcp.db` is also where ContextForge keeps its own.
-#[test]
-fn a_database_of_another_program_is_refused_and_left_alone() {
-    let fixture = Fixture::new();
-    fixture.raw().execute_batch("CREATE TABLE gateways (id TEXT)").unwrap();
+fn a_database_of_another_program_is_refused_and_left_alone(backend: Backend) {
+    let fixture = Fixture::on(backend);
+    fixture.run("CREATE TABLE gateways (id TEXT)");
     let error = Store::open(&fixture.options).unwrap_err();
     assert!(matches!(&error, StoreError::DatabaseForeign { table, .. } if table == "gateways"));
     assert!(error.to_string().contains("name another file"), "{error}");
-    let sql = "SELECT COUNT(*) FROM sqlite_master";
-    let count: i64 = fixture.raw().query_row(sql, [], |row| row.get(0)).unwrap();
-    assert_eq!(count, 1);
+    assert_eq!(fixture.table_count(), 1);
 }
 
 #[test]
 fn what_cannot_be_opened_says_where_and_why() {
-    let mut fixture = Fixture::new();
+    let mut fixture = Fixture::on(Backend::Sqlite);
     let missing = fixture.path().parent().unwrap().join("no/such/mcp.db");
     fixture.options.location = Location::SqliteFile(missing.clone());
     let error = Store::open(&fixture.options).unwrap_err().to_string();
     assert!(error.contains(missing.to_str().unwrap()) && error.contains("No such file"), "{error}");
 
-    let fixture = Fixture::new();
+    let fixture = Fixture::on(Backend::Sqlite);
     std::fs::write(fixture.path(), "this is a letter, not a database; ".repeat(100)).unwrap();
     let error = Store::open(&fixture.options).unwrap_err();
     assert!(error.to_string().contains("not a database"), "{error}");
 }
 
-#[test]
-fn a_cell_that_something_else_wrote_is_named() {
-    let fixture = Fixture::new();
+fn a_cell_that_something_else_wrote_is_named(backend: Backend) {
+    let fixture = Fixture::on(backend);
     let store = fixture.open();
     apply(&store, registry()).unwrap();
-    fixture.raw().execute("UPDATE gateways SET transport = 'PIGEON'", []).unwrap();
+    fixture.run("UPDATE gateways SET transport = 'PIGEON'");
     let error = block_on(store.load()).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -116,9 +112,8 @@ fn a_cell_that_something_else_wrote_is_named() {
     block_on(store.ping()).unwrap();
 }
 
-#[test]
-fn of_many_threads_that_start_at_once_one_migrates() {
-    let fixture = Fixture::new();
+fn of_many_threads_that_start_at_once_one_migrates(backend: Backend) {
+    let fixture = Fixture::on(backend);
     let barrier = std::sync::Barrier::new(8);
     let applied: usize = std::thread::scope(|scope| {
         let start = || {
@@ -131,9 +126,8 @@ fn of_many_threads_that_start_at_once_one_migrates() {
     assert_eq!(applied as i64, migration_count());
 }
 
-#[test]
-fn of_twenty_processes_that_start_at_once_one_migrates_and_all_come_up() {
-    let fixture = Fixture::new();
+fn of_twenty_processes_that_start_at_once_one_migrates_and_all_come_up(backend: Backend) {
+    let fixture = Fixture::on(backend);
     let children: Vec<_> =
         (0..20).map(|_| start_child("start::opens_and_tells_what_it_migrated", &fixture)).collect();
     let mut migrated = 0;
@@ -155,4 +149,15 @@ fn opens_and_tells_what_it_migrated() {
         println!("migrated {name}");
     }
     block_on(store.load()).unwrap();
+}
+
+on_every_backend! {
+    a_first_start_migrates_and_a_second_finds_nothing_to_do,
+    without_migrating_at_start_it_says_which_command_to_run,
+    a_database_of_a_newer_program_is_refused_and_left_alone,
+    a_migration_that_is_not_the_one_that_ran_is_refused,
+    a_cell_that_something_else_wrote_is_named,
+    of_many_threads_that_start_at_once_one_migrates,
+    of_twenty_processes_that_start_at_once_one_migrates_and_all_come_up,
+    a_database_of_another_program_is_refused_and_left_alone,
 }

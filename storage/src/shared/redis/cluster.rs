@@ -13,23 +13,28 @@ use std::{
 };
 
 use redis::{
-    Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, RedisError,
-    TlsCertificates, Value,
+    Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisConnectionInfo,
+    RedisError, RedisResult, ServerErrorKind, TlsCertificates, Value,
     aio::ConnectionLike,
     cluster::{ClusterClient as Client, ClusterClientBuilder},
     cluster_async::ClusterConnection,
+    cluster_routing::SingleNodeRoutingInfo,
 };
 use shards::mailbox::{self, oneshot};
 
-use super::verdict;
+use super::{link::jittered, verdict};
 use crate::shared::{
     SharedOptions, StateError,
     figures::Counters,
     location::{Host, Place, RedisLocation, TlsTrust},
 };
 
-/// Attempts of the library for one command; the command's timeout ends them in any case.
-const RETRY_COUNT_MAX: u32 = 8;
+/// How often a command that was surely not executed is sent again, with a pause that doubles: 310
+/// ms in all, time to learn where a slot has moved to. A longer outage is for the caller.
+const RETRY_COUNT_MAX: u32 = 5;
+
+/// The first of these pauses.
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// The client of the process, made when the first shard asks for it.
 #[derive(Default)]
@@ -170,7 +175,8 @@ fn build(options: &SharedOptions, location: &RedisLocation) -> Result<Client, St
     let nodes: Result<Vec<ConnectionInfo>, RedisError> =
         hosts.iter().map(|host| node(host, location)).collect();
     let mut builder = ClusterClientBuilder::new(nodes.map_err(|error| error.to_string())?)
-        .retries(RETRY_COUNT_MAX)
+        // The library would also repeat what may have been executed: increments would count twice.
+        .retries(0)
         .connection_timeout(options.command_timeout)
         .response_timeout(options.command_timeout)
         .overall_response_timeout(Some(options.command_timeout));
@@ -246,7 +252,7 @@ impl Cluster {
             if self.connection.borrow().is_none() {
                 self.connect().await;
             }
-            tokio::time::sleep(self.retry_interval).await;
+            tokio::time::sleep(jittered(self.retry_interval)).await;
         }
     }
 
@@ -277,12 +283,9 @@ impl Cluster {
         let Some(mut connection) = self.connection.borrow().clone() else {
             return Err(self.status.away());
         };
-        self.counters.in_flight.add();
-        let answer =
-            tokio::time::timeout(self.command_timeout, connection.req_packed_command(command));
-        let answer = answer.await;
-        self.counters.in_flight.remove();
-        match answer.map(|answer| answer.and_then(Value::extract_error)) {
+        let answer = settle(&mut connection, command);
+        let answer = tokio::time::timeout(self.command_timeout, answer).await;
+        match answer {
             Ok(Ok(value)) => {
                 self.timeouts_in_row.set(0);
                 Ok(value)
@@ -322,5 +325,60 @@ impl Cluster {
             self.counters.links_up.remove();
             self.status.set_away(reason);
         }
+    }
+}
+
+/// Sends a command, again if it was surely not executed, until it is answered.
+async fn settle(connection: &mut ClusterConnection, command: &Cmd) -> RedisResult<Value> {
+    let mut pause = RETRY_PAUSE;
+    for _ in 0..RETRY_COUNT_MAX {
+        let answer = connection.req_packed_command(command).await;
+        let answer = match answer.and_then(Value::extract_error) {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Ask) => {
+                follow(connection, command, &error).await
+            }
+            answer => answer,
+        };
+        match answer {
+            Err(error) if is_unexecuted(&error) => tokio::time::sleep(pause).await,
+            settled => return settled,
+        }
+        pause *= 2;
+    }
+    connection.req_packed_command(command).await.and_then(Value::extract_error)
+}
+
+/// Sends a command to the node that its slot is moving to.
+async fn follow(
+    connection: &mut ClusterConnection,
+    command: &Cmd,
+    redirect: &RedisError,
+) -> RedisResult<Value> {
+    let Some((address, _)) = redirect.redirect_node() else { return Err(redirect.clone()) };
+    let Some((host, port)) = address.rsplit_once(':') else { return Err(redirect.clone()) };
+    let Ok(port) = port.parse() else { return Err(redirect.clone()) };
+    // In one write, since the permission is for the next command of the connection.
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("ASKING").ignore().add_command(command.clone());
+    let node = SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port };
+    let mut answers = connection.route_pipeline(pipeline, 1, 1, node).await?;
+    answers.pop().map_or_else(|| Err(redirect.clone()), Value::extract_error)
+}
+
+/// Whether a command that ended so was surely not executed, and may be later or elsewhere.
+fn is_unexecuted(error: &RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::ClusterConnectionNotFound => true,
+        ErrorKind::Server(kind) => matches!(
+            kind,
+            ServerErrorKind::Moved
+                | ServerErrorKind::Ask
+                | ServerErrorKind::TryAgain
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::ReadOnly
+                | ServerErrorKind::BusyLoading
+        ),
+        _ => error.is_connection_refusal(),
     }
 }

@@ -1,7 +1,7 @@
 //! Opening a connection: every address is tried, then the server is asked who it is.
 
 use std::{
-    net::{SocketAddr, ToSocketAddrs},
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -135,8 +135,11 @@ async fn open_address(
     }
 }
 
-/// Finds the addresses of a host, off the shard.
+/// Finds the addresses of a host: a name's off the shard.
 async fn resolve(host: &Host, within: Duration) -> Result<Vec<SocketAddr>, String> {
+    if let Ok(address) = host.name.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, host.port)]);
+    }
     let pair = (host.name.clone(), host.port);
     let found = blocking::run(move || pair.to_socket_addrs().map(Iterator::collect::<Vec<_>>));
     match time::timeout(within, found).await {

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, RedisError, Value, aio::MultiplexedConnection};
+use redis::{Arg, Cmd, RedisError, Value, aio::MultiplexedConnection};
 use shards::{
     local::Gate,
     mailbox::{self, oneshot},
@@ -31,6 +31,10 @@ use super::{
 };
 use crate::shared::{SharedOptions, StateError, fanout::Fanout, location::RedisLocation};
 
+/// Bytes of commands that may be in flight on a shard: a frozen server must not make us keep a
+/// thousand of the largest values.
+const IN_FLIGHT_SIZE_MAX: usize = 32 << 20;
+
 /// A shard's way to its server, until [`Link::close`].
 pub(super) struct Link {
     options: SharedOptions,
@@ -43,6 +47,7 @@ pub(super) struct Link {
     /// Topics that the server forbids, and what it said.
     refused: RefCell<Vec<(String, String)>>,
     in_flight: Cell<usize>,
+    in_flight_size: Cell<usize>,
     why_away: RefCell<String>,
     closing: Gate,
 }
@@ -50,8 +55,8 @@ pub(super) struct Link {
 /// A connection that is in use.
 struct Live {
     opened: Opened,
-    /// Whether anything was sent since the last check.
-    is_used: Cell<bool>,
+    /// Whether the server has answered anything since the last check.
+    has_answered: Cell<bool>,
     timeouts_in_row: Cell<u32>,
 }
 
@@ -84,6 +89,7 @@ impl Link {
             active: RefCell::default(),
             refused: RefCell::default(),
             in_flight: Cell::new(0),
+            in_flight_size: Cell::new(0),
             why_away: RefCell::new("not connected yet".to_owned()),
             closing: Gate::default(),
         });
@@ -115,14 +121,14 @@ impl Link {
             self.options.counters.refused_away.add();
             return Err(self.away());
         };
-        let _place = self.enter()?;
+        let _place = self.enter(command)?;
         self.options.counters.commands.add();
-        live.is_used.set(true);
         let mut connection: MultiplexedConnection = live.opened.connection.clone();
         let within = self.options.command_timeout;
         let answer = time::timeout(within, connection.send_packed_command(command)).await;
         match answer.map(|answer| answer.and_then(Value::extract_error)) {
             Ok(Ok(value)) => {
+                live.has_answered.set(true);
                 live.timeouts_in_row.set(0);
                 Ok(value)
             }
@@ -131,16 +137,27 @@ impl Link {
         }
     }
 
-    /// Takes a place among the commands in flight.
-    fn enter(&self) -> Result<Place<'_>, StateError> {
+    /// Takes a place among the commands in flight, for as long as the place is held.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Busy`] if as many commands, or their bytes, are in flight as may be.
+    pub fn enter(&self, command: &Cmd) -> Result<Place<'_>, StateError> {
+        let size = command.args_iter().map(|argument| match argument {
+            Arg::Simple(bytes) => bytes.len(),
+            _ => 0,
+        });
+        let size: usize = size.sum();
         let count_max = self.options.queue_count_max;
-        if self.in_flight.get() >= count_max {
+        let (count, sizes) = (self.in_flight.get(), self.in_flight_size.get());
+        if count >= count_max || (count > 0 && sizes + size > IN_FLIGHT_SIZE_MAX) {
             self.options.counters.refused_busy.add();
             return Err(StateError::Busy { count_max });
         }
-        self.in_flight.set(self.in_flight.get() + 1);
+        self.in_flight.set(count + 1);
+        self.in_flight_size.set(sizes + size);
         self.options.counters.in_flight.add();
-        Ok(Place(self))
+        Ok(Place { link: self, size })
     }
 
     fn failed(&self, live: &Rc<Live>, error: &RedisError, key: &str) -> StateError {
@@ -234,12 +251,12 @@ impl Link {
     /// Asks the server whether it is still the one to ask. One answer that does not come is enough
     /// to leave it: subscribers would wait in vain.
     async fn check(&self, live: &Rc<Live>) -> Result<(), String> {
-        let was_used = live.is_used.replace(false);
+        let has_answered = live.has_answered.replace(false);
         let is_plain = matches!(
             self.location.place,
             crate::shared::Place::Server(_) | crate::shared::Place::Unix(_)
         );
-        if is_plain && was_used && live.timeouts_in_row.get() == 0 {
+        if is_plain && has_answered && live.timeouts_in_row.get() == 0 {
             return Ok(());
         }
         let within = self.options.command_timeout;
@@ -332,7 +349,7 @@ impl Link {
             Messages { fanout: self.fanout.clone(), prefix: self.options.prefix.clone() };
         let within = self.options.command_timeout;
         let opened = connect::open(&self.location, turn, within, Some(messages)).await?;
-        Ok(Rc::new(Live { opened, is_used: Cell::new(false), timeouts_in_row: Cell::new(0) }))
+        Ok(Rc::new(Live { opened, has_answered: Cell::new(false), timeouts_in_row: Cell::new(0) }))
     }
 
     /// Closes the breaker.
@@ -348,12 +365,16 @@ impl Link {
 }
 
 /// A command's place among those in flight.
-struct Place<'a>(&'a Link);
+pub(super) struct Place<'a> {
+    link: &'a Link,
+    size: usize,
+}
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get() - 1);
-        self.0.options.counters.in_flight.remove();
+        self.link.in_flight.set(self.link.in_flight.get() - 1);
+        self.link.in_flight_size.set(self.link.in_flight_size.get() - self.size);
+        self.link.options.counters.in_flight.remove();
     }
 }
 
@@ -393,7 +414,7 @@ async fn keep(link: Rc<Link>, mut changed: mailbox::Receiver<()>) {
 }
 
 /// Adds up to a quarter, so that the shards of many nodes do not come all at once.
-fn jittered(interval: Duration) -> Duration {
+pub(super) fn jittered(interval: Duration) -> Duration {
     let chance = RandomState::new().build_hasher().finish() % 256;
     // Below 256, so it fits.
     interval + interval * chance as u32 / 1024

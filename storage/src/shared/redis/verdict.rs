@@ -19,6 +19,9 @@ pub(super) fn judge(error: &RedisError, key: &str) -> Verdict {
     {
         return verdict;
     }
+    if error.kind() == ErrorKind::ClusterConnectionNotFound {
+        return away(error.to_string(), true);
+    }
     if error.is_io_error() || error.is_connection_dropped() || error.is_unrecoverable_error() {
         return Verdict { error: StateError::Interrupted, replace: true };
     }

@@ -1,0 +1,84 @@
+//! Listening for notices that the feed has moved, on a connection of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use shards::{mailbox, time};
+
+use super::connect::{self, Hints};
+use super::hub::{Hub, PAUSE_MAX, PAUSE_MIN};
+use super::write::CHANNEL;
+
+/// How often a silent connection is asked for a sign of life, and whether anybody still listens.
+const CHECK: Duration = Duration::from_secs(15);
+
+/// Hints that the feed may have moved: ask [`crate::Store::changes_since`] when one comes.
+///
+/// A hint may be one too many; none is promised, so ask now and then without one. After each
+/// interruption one comes when the way is open again, for what may have been missed.
+pub struct Notices(Option<mailbox::Receiver<()>>);
+
+impl Notices {
+    /// Notices that never come.
+    pub(crate) fn none() -> Notices {
+        Notices(None)
+    }
+
+    /// Notices, and where to send them.
+    pub(super) fn channel() -> (Hints, Notices) {
+        // One that waits says as much as many.
+        let (sender, receiver) = mailbox::channel(1);
+        (sender, Notices(Some(receiver)))
+    }
+
+    /// Waits for the next hint; for ever where none can come: on SQLite, behind a pooler, and when
+    /// the store is closed. Dropping the future loses nothing.
+    pub async fn next(&mut self) {
+        if let Some(receiver) = &mut self.0
+            && receiver.next().await.is_some()
+        {
+            return;
+        }
+        self.0 = None;
+        std::future::pending().await
+    }
+}
+
+/// Listens until the store is closed or nobody wants the hints any more.
+pub(super) async fn listen(hub: Arc<Hub>, hints: Hints) {
+    let closing = hub.closing();
+    let listening = std::pin::pin!(listen_on(&hub, &hints));
+    match select(closing, listening).await {
+        Either::Left(_) | Either::Right(_) => {}
+    }
+}
+
+async fn listen_on(hub: &Arc<Hub>, hints: &Hints) {
+    let mut pause = PAUSE_MIN;
+    while !hints.is_closed() {
+        if listen_once(hub, hints).await {
+            pause = PAUSE_MIN;
+        }
+        time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Listens on one connection to its end; returns whether it came to listening.
+async fn listen_once(hub: &Arc<Hub>, hints: &Hints) -> bool {
+    let Ok(link) = connect::open(hub, Some(hints.clone())).await else { return false };
+    let sql = format!("LISTEN {CHANNEL}");
+    if link.session.batch("listening for changes", &sql).await.is_err() {
+        return false;
+    }
+    // What changed before is not told of.
+    let _ = hints.send(());
+    while !hints.is_closed() {
+        let is_over = time::timeout(CHECK, link.ended()).await.is_ok();
+        if is_over || !link.session.answers().await {
+            break;
+        }
+    }
+    true
+}
