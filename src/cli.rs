@@ -18,6 +18,7 @@ pub mod add;
 mod arguments;
 pub mod call;
 pub mod client;
+pub mod db_ready;
 pub mod gateways;
 pub mod migrate;
 mod print;
@@ -42,6 +43,8 @@ enum Command {
     Serve(ListenArgs),
     /// Bring the database up to date, or check whether it is.
     Migrate(migrate::MigrateArgs),
+    /// Wait until the database serves.
+    DbReady(db_ready::DbReadyArgs),
     /// Wait until Redis serves.
     RedisReady(redis_ready::RedisReadyArgs),
     /// Make a token, or show what is in one.
@@ -80,6 +83,7 @@ pub fn main() -> ExitCode {
         None => serve(&arguments.listen),
         Some(Command::Serve(listen)) => serve(&listen),
         Some(Command::Migrate(args)) => with_settings(|settings| migrate::run(&args, settings)),
+        Some(Command::DbReady(args)) => db_ready(&args),
         Some(Command::RedisReady(args)) => redis_ready(&args),
         Some(Command::Token(args)) => {
             with_settings(|settings| token::run(&args, settings, &mut stdout(), &mut stderr()))
@@ -102,6 +106,7 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         Command::Call(args) => call::run(&args, settings, &mut out),
         Command::Serve(_)
         | Command::Migrate(_)
+        | Command::DbReady(_)
         | Command::RedisReady(_)
         | Command::Token(_)
         | Command::Settings(_) => {
@@ -134,6 +139,15 @@ fn with_settings<E: fmt::Display>(
 }
 
 /// Needs none of the gateway's settings, and has exit codes of its own.
+fn db_ready(args: &db_ready::DbReadyArgs) -> Result<(), ExitCode> {
+    db_ready::run(args, &mut stderr()).map_err(|error| {
+        let code = error.exit_code();
+        say(error);
+        code
+    })
+}
+
+/// As [`db_ready`].
 fn redis_ready(args: &redis_ready::RedisReadyArgs) -> Result<(), ExitCode> {
     redis_ready::run(args, &mut stderr()).map_err(|error| {
         let code = error.exit_code();
