@@ -1,6 +1,14 @@
 //! Tasks of a shard, each behind its own panic guard: a panic ends that task and no other.
 
-use std::{any::Any, cell::Cell, future::Future, panic::AssertUnwindSafe};
+use std::{
+    any::Any,
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    future::{Future, poll_fn},
+    panic::AssertUnwindSafe,
+    pin::pin,
+    task::{Poll, Waker},
+};
 
 use futures_util::FutureExt;
 
@@ -59,12 +67,92 @@ pub fn generation() -> u64 {
     GENERATION.with(Cell::get)
 }
 
-/// Runs a shard's main future, and notes when it has ended.
+/// Runs a shard's main future, notes when it has ended, and has every task of it let go of what
+/// other threads could wake it by.
 pub(crate) async fn main<F: Future>(future: F) -> F::Output {
     RUNNING.with(|running| running.set(true));
+    ENDING.with(|ending| ending.set(false));
     GENERATION.with(|generation| generation.set(generation.get() + 1));
     let _ended = Ended;
-    future.await
+    let output = future.await;
+    ENDING.with(|ending| ending.set(true));
+    WAITING.with_borrow(|waiting| waiting.values().for_each(Waker::wake_by_ref));
+    for _ in 0..TURN_COUNT_MAX {
+        if WAITING.with_borrow(HashMap::is_empty) {
+            break;
+        }
+        yield_now().await;
+    }
+    output
+}
+
+/// Turns that the tasks of a shard that ends get to let go; one is enough for each.
+const TURN_COUNT_MAX: usize = 100;
+
+thread_local! {
+    static ENDING: Cell<bool> = const { Cell::new(false) };
+    /// The tasks that wait for another thread, by the number of their wait.
+    static WAITING: RefCell<HashMap<u64, Waker>> = RefCell::default();
+    static WAIT_COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+async fn yield_now() {
+    let mut is_first = true;
+    poll_fn(|context| {
+        if !std::mem::take(&mut is_first) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Waits for `future`, which another thread wakes; when the shard ends, drops it and waits for
+/// ever. Without this the other thread would meet the waker of a task that nobody runs any more,
+/// and drop that task, on its own thread and while it holds whatever it woke by.
+pub(crate) async fn while_running<F: Future>(future: F) -> F::Output {
+    let outcome = {
+        let mut future = pin!(future);
+        let wait = Wait::new();
+        poll_fn(|context| {
+            if ENDING.with(Cell::get) {
+                return Poll::Ready(None);
+            }
+            let outcome = future.as_mut().poll(context).map(Some);
+            if outcome.is_pending() {
+                wait.note(context.waker());
+            }
+            outcome
+        })
+        .await
+    };
+    match outcome {
+        Some(output) => output,
+        None => std::future::pending().await,
+    }
+}
+
+/// One wait in [`WAITING`], gone from there when it is dropped.
+struct Wait(u64);
+
+impl Wait {
+    fn new() -> Wait {
+        Wait(WAIT_COUNT.with(|count| count.replace(count.get() + 1)))
+    }
+
+    fn note(&self, waker: &Waker) {
+        WAITING.with_borrow_mut(|waiting| {
+            waiting.entry(self.0).or_insert_with(|| waker.clone()).clone_from(waker);
+        });
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        // The thread may be ending itself, and its table be gone.
+        let _ = WAITING.try_with(|waiting| waiting.borrow_mut().remove(&self.0));
+    }
 }
 
 struct Ended;
