@@ -1,8 +1,26 @@
 //! Tasks of a shard, each behind its own panic guard: a panic ends that task and no other.
 
-use std::{any::Any, cell::Cell, future::Future, panic::AssertUnwindSafe};
+use std::{
+    any::Any,
+    cell::{Cell, RefCell},
+    future::{Future, poll_fn},
+    panic::AssertUnwindSafe,
+    rc::Rc,
+    task::Poll,
+    time::Duration,
+};
 
 use futures_util::FutureExt;
+
+use crate::{local::Gate, time};
+
+/// How many turns the tasks of a shard that ends still have: one to see the end, one for what that
+/// wakes, and as many again.
+const LAST_TURN_COUNT: usize = 4;
+
+/// How long a shard that ends still waits for its ring to take what those turns queued: without, a
+/// socket that was let go would stay open until the process ends.
+const LAST_WAIT: Duration = Duration::from_millis(1);
 
 /// A task that ended in a panic; the message as far as it was text.
 #[derive(Debug, Clone)]
@@ -34,6 +52,7 @@ where
 thread_local! {
     static RUNNING: Cell<bool> = const { Cell::new(false) };
     static GENERATION: Cell<u64> = const { Cell::new(0) };
+    static ENDING: RefCell<Rc<Gate>> = RefCell::default();
 }
 
 /// Runs `future` beside what runs already, if this thread's shard still runs; returns whether it
@@ -59,12 +78,41 @@ pub fn generation() -> u64 {
     GENERATION.with(Cell::get)
 }
 
+/// Waits until this thread's shard ends. Tasks that still run then are never polled nor dropped
+/// again: what holds something that others wait for, or a connection that must be closed, waits
+/// for this too and lets go. It has a few turns for that and no time.
+pub async fn ending() {
+    let gate = ENDING.with(|ending| ending.borrow().clone());
+    gate.passed().await;
+}
+
 /// Runs a shard's main future, and notes when it has ended.
 pub(crate) async fn main<F: Future>(future: F) -> F::Output {
     RUNNING.with(|running| running.set(true));
     GENERATION.with(|generation| generation.set(generation.get() + 1));
+    let gate = Rc::<Gate>::default();
+    ENDING.with(|ending| ending.replace(gate.clone()));
     let _ended = Ended;
-    future.await
+    let output = future.await;
+    gate.open();
+    for _ in 0..LAST_TURN_COUNT {
+        pass_turn().await;
+    }
+    time::sleep(LAST_WAIT).await;
+    output
+}
+
+/// Lets every other task that is ready have its turn.
+async fn pass_turn() {
+    let mut has_passed = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut has_passed, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 struct Ended;
@@ -99,6 +147,23 @@ impl Panicked {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_task_that_waits_for_the_end_of_its_shard_lets_go_at_it() {
+        for driver in [crate::Driver::Epoll, crate::Driver::Epoll] {
+            let held = Rc::new(());
+            let theirs = held.clone();
+            let work = async move {
+                spawn(async move {
+                    ending().await;
+                    drop(theirs);
+                });
+                pass_turn().await;
+            };
+            crate::runtime::block_on(driver, work).expect("epoll is always there");
+            assert_eq!(Rc::strong_count(&held), 1);
+        }
+    }
 
     /// An idle connection costs about its task, so a second copy in it would double the cost.
     #[test]

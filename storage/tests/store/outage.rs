@@ -257,3 +257,34 @@ fn a_closed_store_leaves_no_connection_behind() {
         ) == 0
     });
 }
+
+/// What the shard had under way is never answered; nobody must wait for it.
+#[test]
+fn a_shard_that_ends_in_the_middle_of_a_request_keeps_nobody_from_closing_the_store() {
+    let fixture = Fixture::on(Backend::Postgres(Version::V18));
+    let ring = shards::driver::choose(shards::Preference::Auto).unwrap().driver;
+    for driver in [ring, shards::Driver::Epoll] {
+        let mut options = options(&fixture.url());
+        (options.lock_wait_max, options.statement_timeout) = (NEVER * 6, NEVER * 6);
+        let (store, _) = Store::open(&options).unwrap();
+        let other = fixture.lock();
+        let sender = store.clone();
+        let shard = std::thread::spawn(move || {
+            let work = async move {
+                let waiting = sender.clone();
+                shards::task::spawn(async move { waiting.apply(registry()).await });
+                while sender.figures().in_use_count == 0 {
+                    shards::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            shards::runtime::block_on(driver, work).unwrap();
+        });
+        shard.join().unwrap();
+        in_time(|| block_on(store.close()));
+        drop(other);
+        // The server was let go of as well: nothing holds the feed.
+        drop(in_time(|| fixture.lock()));
+        let (store, _) = Store::open(&options).unwrap();
+        assert_eq!(block_on(store.load()).unwrap().sequence, 0, "what was not answered: {driver}");
+    }
+}
