@@ -35,7 +35,7 @@ use crate::catalog::{Catalog, Upstream};
 use crate::failure::Failure;
 use crate::settings::Settings;
 
-pub use probes::{About, DatabaseAbout};
+pub use probes::{About, DatabaseAbout, RedisAbout};
 use routes::Route;
 
 /// A request to the REST API.

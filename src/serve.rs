@@ -13,7 +13,7 @@ use shards::{
     Driver, Listener, TcpStream, cores, driver, mailbox, process, runtime, signal, task, tcp,
     tcp::BoundSocket, time, watch,
 };
-use storage::{Store, StoreOptions, seal::Sealer};
+use storage::{Store, seal::Sealer};
 
 use crate::{
     admin::Rules,
@@ -89,12 +89,12 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
     process::raise_file_limit();
     let settings = Arc::new(settings);
     let fail = |error: &dyn fmt::Display| StartError(error.to_string());
-    let (store, sealer) = open_store(&settings)?;
+    let cores = chosen_cores(&settings);
+    let (store, sealer) = open_store(&settings, cores.len())?;
     let catalog = runtime::block_on(Driver::Epoll, load(store.clone(), sealer.clone()))
         .map_err(|error| fail(&error))?
         .map_err(|error| fail(&error))?;
     let choice = driver::choose(settings.listen.ring_driver).map_err(|error| fail(&error))?;
-    let cores = chosen_cores(&settings);
     let sockets = bind(settings.address(), cores.len())?;
     let address = sockets[0].local_addr();
     let (mailboxes, receivers) = state::mailboxes(cores.len());
@@ -121,13 +121,11 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
     Ok(())
 }
 
-fn open_store(settings: &Settings) -> Result<(Store, Arc<Sealer>), StartError> {
+fn open_store(settings: &Settings, shard_count: usize) -> Result<(Store, Arc<Sealer>), StartError> {
     let fail = |error: &dyn fmt::Display| StartError(error.to_string());
     auth::secret::make_folder(&settings.storage.data_dir).map_err(|error| fail(&error))?;
     let secret = auth::secret::encryption(settings).map_err(|error| fail(&error))?;
-    let location = storage::Location::parse(settings.database_url().expose());
-    let mut options = StoreOptions::new(location.map_err(|error| fail(&error))?);
-    options.migrate_on_start = settings.storage.migrate_on_start;
+    let options = settings.store_options(shard_count).map_err(|error| fail(&error))?;
     let (store, report) = Store::open(&options).map_err(|error| fail(&error))?;
     if !report.applied.is_empty() {
         tracing::info!(from = report.from, to = report.to, "migrated the database");
@@ -246,6 +244,7 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     if let Some(keeper) = own.keeper {
         let moved = Rc::<Moved>::default();
         task::spawn(keeper.grow(moved.clone()).run());
+        task::spawn(shard.registry.clone().hear_notices());
         closing.push(task::spawn(state::health::run(shard.clone())));
         closing.extend(parts.neighbourhood.keep(&shard, moved));
     }

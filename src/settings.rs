@@ -17,6 +17,9 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
+
+use storage::{Location, StoreError, StoreOptions};
 
 use raw::{Raw, Reading};
 pub use raw::{SettingError, Source};
@@ -197,17 +200,14 @@ impl Settings {
         self.upstreams.private_networks.is_on(self.is_loopback())
     }
 
-    /// The database's URL to be shown: without what stands before an `@` and without parameters,
-    /// either of which may hold a password.
-    pub fn database_shown(&self) -> String {
-        let url = self.database_url();
-        match url.expose().split_once("://") {
-            Some((scheme, rest)) => {
-                let rest = rest.split('?').next().unwrap_or_default();
-                let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
-                format!("{scheme}://{rest}")
+    /// What kind of database it is and where, to be shown: without user and password.
+    pub fn database_shown(&self) -> (&'static str, String) {
+        match Location::parse(self.database_url().expose()) {
+            Ok(location @ Location::Postgres(_)) => {
+                ("postgresql", format!("postgresql://{location}"))
             }
-            None => MASK.to_owned(),
+            Ok(location) => ("sqlite", format!("sqlite:///{location}")),
+            Err(_) => ("unknown", MASK.to_owned()),
         }
     }
 
@@ -216,6 +216,38 @@ impl Settings {
         self.storage.database_url.clone().unwrap_or_else(|| {
             let path = self.storage.data_dir.join("ringway.db");
             Secret::new(format!("sqlite:///{}", path.display()))
+        })
+    }
+    /// How to open the database from a process of `shard_count` shards.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::InvalidUrl`] or [`StoreError::UnsupportedDatabase`]; not for settings that
+    /// were read, which were checked.
+    pub fn store_options(&self, shard_count: usize) -> Result<StoreOptions, StoreError> {
+        let Storage {
+            migrate_on_start,
+            pool_size,
+            pool_overflow,
+            pool_timeout,
+            pool_recycle,
+            connect_timeout,
+            statement_timeout,
+            ..
+        } = self.storage;
+        let location = Location::parse(self.database_url().expose())?;
+        Ok(StoreOptions {
+            migrate_on_start,
+            pool_size,
+            pool_overflow,
+            shard_count,
+            pool_timeout,
+            pool_recycle,
+            connect_timeout,
+            statement_timeout,
+            retry_count_max: self.storage.retry_count_max.try_into().unwrap_or(u32::MAX),
+            retry_interval: Duration::from_millis(self.storage.retry_interval_ms as u64),
+            ..StoreOptions::new(location)
         })
     }
 }

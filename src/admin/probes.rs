@@ -23,6 +23,8 @@ pub struct About {
     pub ring_driver: String,
     /// The database.
     pub database: DatabaseAbout,
+    /// Redis.
+    pub redis: RedisAbout,
     /// Settings by name, secrets masked; shown to administrators.
     pub settings: Vec<(String, String)>,
 }
@@ -38,6 +40,15 @@ pub struct DatabaseAbout {
     pub reachable: bool,
     /// Its own version, if it tells.
     pub server_version: Option<String>,
+}
+
+/// What `/version` tells of Redis.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct RedisAbout {
+    /// Whether the settings name it.
+    pub available: bool,
+    /// Whether it answers.
+    pub reachable: bool,
 }
 
 /// `GET /health`: the process answers.
@@ -86,7 +97,7 @@ pub async fn version<B: Backend>(ask: &Ask<'_, B>) -> RestAnswer {
             "ring_driver": about.ring_driver,
         },
         "database": about.database,
-        "redis": { "available": false, "url": null, "reachable": false, "server_version": null },
+        "redis": about.redis,
     });
     if ask.caller.is_admin
         && let Value::Object(fields) = &mut body

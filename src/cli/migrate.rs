@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use storage::{Location, StoreError, StoreOptions};
+use storage::StoreError;
 
 use crate::{
     auth::{KeyError, secret},
@@ -49,8 +49,7 @@ impl std::error::Error for MigrateError {}
 /// [`MigrateError`]: print it and exit with 1.
 pub fn run(args: &MigrateArgs, settings: &Settings) -> Result<(), MigrateError> {
     secret::make_folder(&settings.storage.data_dir).map_err(MigrateError::Folder)?;
-    let location = Location::parse(settings.database_url().expose());
-    let options = StoreOptions::new(location.map_err(MigrateError::Store)?);
+    let options = settings.store_options(1).map_err(MigrateError::Store)?;
     if args.check {
         let pending = storage::pending(&options).map_err(MigrateError::Store)?;
         if !pending.is_empty() {

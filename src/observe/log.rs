@@ -40,6 +40,20 @@ impl std::fmt::Display for LogError {
 
 impl std::error::Error for LogError {}
 
+/// Lets our own lines through at `level`, and those of the libraries below us only from `warn` up:
+/// what they say in detail is theirs, and may hold what we would never log.
+fn filter(level: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+    let libraries = match level.to_ascii_lowercase().as_str() {
+        level @ ("off" | "error" | "warn") => level.to_owned(),
+        _ => "warn".to_owned(),
+    };
+    EnvFilter::try_new(
+        ["ringway", "net", "shards", "storage"]
+            .iter()
+            .fold(libraries, |directives, ours| format!("{directives},{ours}={level}")),
+    )
+}
+
 /// Sets the log of this process up, once.
 ///
 /// # Errors
@@ -48,7 +62,7 @@ impl std::error::Error for LogError {}
 pub fn start(log: &Log) -> Result<LogGuard, LogError> {
     let is_terminal = std::io::stderr().is_terminal();
     let queue = Queue::start(std::io::stderr()).map_err(|error| LogError(error.to_string()))?;
-    let filter = EnvFilter::try_new(&log.level).map_err(|error| LogError(error.to_string()))?;
+    let filter = filter(&log.level).map_err(|error| LogError(error.to_string()))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(queue.clone());
     let is_json = match log.format {
         LogFormat::Json => true,

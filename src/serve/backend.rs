@@ -3,10 +3,10 @@
 use std::{rc::Rc, sync::Arc};
 
 use shards::Driver;
-use storage::{Applied, Mutation, seal::Sealer};
+use storage::{Applied, Mutation, seal::Sealer, shared::CacheType};
 
 use crate::{
-    admin::{self, About, DatabaseAbout, Rules},
+    admin::{self, About, DatabaseAbout, RedisAbout, Rules},
     catalog::{Catalog, Upstream, inventory::Inventory},
     failure::Failure,
     state::Shard,
@@ -68,6 +68,9 @@ impl admin::Backend for Backend<'_> {
 
     async fn about(&self) -> About {
         let reachable = self.shard.registry.ping().await.is_ok();
+        let (dialect, url) = self.shard.settings.database_shown();
+        let cache = &self.shard.settings.cache;
+        let is_redis = cache.cache_type == CacheType::Redis;
         About {
             started_at: self.facts.started_at,
             host: std::fs::read_to_string("/proc/sys/kernel/hostname")
@@ -76,10 +79,14 @@ impl admin::Backend for Backend<'_> {
             shard_count: self.facts.shard_count,
             ring_driver: self.facts.driver.to_string(),
             database: DatabaseAbout {
-                dialect: "sqlite".to_owned(),
-                url: self.shard.settings.database_shown(),
+                dialect: dialect.to_owned(),
+                url,
                 reachable,
                 server_version: None,
+            },
+            redis: RedisAbout {
+                available: is_redis,
+                reachable: is_redis && self.shard.shared.is_up(),
             },
             settings: self.shard.settings.shown.clone(),
         }

@@ -67,13 +67,14 @@ impl Neighbourhood {
             return None;
         }
         let Neighbourhood { node, keeper, heartbeat, .. } = self;
-        let Shared { state, bus } = shard.shared.clone();
+        let shared = shard.shared.clone();
+        let bus = shared.bus.clone();
         task::spawn(neighbours::tell_changes(moved, bus.clone()));
         task::spawn(neighbours::hear_changes(bus, keeper));
         let closing = shard.draining.clone();
         let registry = shard.registry.clone();
         let release = async move |dead: &str| registry.release_lease(LEASE, dead).await.is_ok();
-        Some(task::spawn(neighbours::keep_house(state, node, heartbeat, closing, release)))
+        Some(task::spawn(neighbours::keep_house(shared, node, heartbeat, closing, release)))
     }
 }
 

@@ -96,7 +96,14 @@ impl Settings {
             ("JWT_SECRET_KEY", &self.auth.secret_key),
             ("AUTH_ENCRYPTION_SECRET", &self.auth.encryption_secret),
         ];
+        let is_shared = self.database_shown().0 == "postgresql";
         for (name, secret) in secrets {
+            if is_shared && secret.is_none() {
+                warnings.push(format!(
+                    "{name} is not set, so one is made for this process alone; nodes that share a \
+                     database need the same"
+                ));
+            }
             let Some(text) = secret.as_ref().map(|secret| secret.expose()) else { continue };
             if KNOWN_SECRETS.contains(&text) {
                 warnings.push(format!(

@@ -237,15 +237,16 @@ table! {
         /// The folder of the embedded database and of the secrets that were made; created with
         /// access for its owner alone.
         data_dir: PathBuf, "RINGWAY_DATA_DIR", [], "./ringway-data", FilePath;
-        /// The database, as `sqlite:////var/lib/ringway/ringway.db`. Unset: `ringway.db` in the
-        /// data folder.
+        /// The database, as `sqlite:////var/lib/ringway/ringway.db` or
+        /// `postgresql://user:password@host:5432/name?sslmode=verify-full`. Unset: `ringway.db` in
+        /// the data folder. Behind PgBouncer in transaction mode add `pooler=transaction`.
         database_url: Option<Secret>, "DATABASE_URL", [], "", Optional(DatabaseUrl);
         /// Whether missing migrations run at start. If not, run `ringway migrate` before.
         migrate_on_start: bool, "MIGRATE_ON_START", [], "true", Flag;
         /// The most connections of this process to PostgreSQL, divided over its shards; each has
         /// at least one.
         pool_size: usize, "DB_POOL_SIZE", [], "20", Count { min: 1, max: 10_000 };
-        /// How many more may be opened while all of those are in use; they are closed when idle.
+        /// How many more may be opened for a while when all of those are in use, divided likewise.
         pool_overflow: usize, "DB_MAX_OVERFLOW", [], "10", Count { min: 0, max: 10_000 };
         /// How long a request may wait for a connection; then it is answered 503.
         pool_timeout: Duration, "DB_POOL_TIMEOUT", [], "30", Seconds { min_ms: 10, max: DAY };

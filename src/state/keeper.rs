@@ -30,6 +30,11 @@ const FEED_WITHIN: Duration = Duration::from_secs(2);
 /// Changes that are read from the feed at once: what a shard can apply without being missed.
 const CHANGE_COUNT: usize = 250;
 
+/// The failure of a feed that was not read in time.
+fn late() -> StoreError {
+    StoreError::Away { reason: format!("the change feed was not read within {FEED_WITHIN:?}") }
+}
+
 /// The way to the keeper, usable from any shard.
 #[derive(Clone)]
 pub struct KeeperHandle(mailbox::Sender<Errand>);
@@ -194,9 +199,8 @@ impl Keeper {
     async fn catch_up(&mut self) -> Result<(), StoreError> {
         loop {
             let read = self.store.changes_since(self.catalog.sequence, CHANGE_COUNT);
-            let doing = "reading the change feed";
             let read = time::timeout(FEED_WITHIN, read).await;
-            match read.map_err(|_| StoreError::Locked { doing })?? {
+            match read.map_err(|_| late())?? {
                 Feed::Changes(changes) => {
                     self.behind |= changes.sequence != self.catalog.sequence;
                     self.catalog.apply(changes.items, &self.sealer);

@@ -59,6 +59,15 @@ impl Registry {
         Ok(self.store.release_lease(name, holder).await?)
     }
 
+    /// Gives the keeper a hint at each notice of the database, for ever.
+    pub async fn hear_notices(self) {
+        let mut notices = self.store.notices();
+        loop {
+            notices.next().await;
+            self.keeper.hint(None);
+        }
+    }
+
     /// Seals and opens credentials.
     pub fn sealer(&self) -> &Sealer {
         &self.sealer

@@ -13,6 +13,8 @@ mod faults;
 mod health;
 mod http;
 mod lifecycle;
+mod nodes;
+mod outages;
 mod protocol;
 mod registry;
 mod relay;

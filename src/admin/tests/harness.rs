@@ -14,7 +14,9 @@ use storage::record::{Era, Transport, now};
 use storage::seal::Sealer;
 use storage::{Applied, Location, Mutation, Store, StoreOptions};
 
-use crate::admin::{About, Backend, DatabaseAbout, RestAnswer, RestRequest, Rules, handle};
+use crate::admin::{
+    About, Backend, DatabaseAbout, RedisAbout, RestAnswer, RestRequest, Rules, handle,
+};
 use crate::auth::Caller;
 use crate::catalog::inventory::{Inventory, Listed};
 use crate::catalog::{Catalog, Upstream};
@@ -193,6 +195,7 @@ impl Backend for Gateway {
             host: "here".to_owned(),
             shard_count: 2,
             ring_driver: "epoll".to_owned(),
+            redis: RedisAbout::default(),
             database: DatabaseAbout {
                 dialect: "sqlite".to_owned(),
                 url: "sqlite://".to_owned(),

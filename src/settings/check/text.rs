@@ -60,7 +60,7 @@ impl Check for DatabaseUrl {
     }
 
     fn form(&self) -> String {
-        "a URL that begins with `sqlite:///`".to_owned()
+        "a URL that begins with `sqlite:///` or `postgresql://`".to_owned()
     }
 
     fn is_secret(&self) -> bool {

@@ -395,6 +395,32 @@ mod tests {
     }
 
     #[test]
+    fn the_accounts_hold_when_many_threads_write_and_much_expires() {
+        let memory = Memory::new(1000, 1 << 20);
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let memory = &memory;
+                scope.spawn(move || {
+                    for index in 0..2000 {
+                        let key = format!("k{}", (index * 7 + thread) % 50);
+                        let ttl = if index % 3 == 0 { Duration::from_nanos(1) } else { LONG };
+                        let _ = memory.push(&key, b"item", 5, ttl);
+                        let _ = memory.take(&key, index % 4);
+                        memory.increment("sum", 1, LONG).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(memory.increment("sum", 0, LONG), Ok(8000));
+        for index in 0..50 {
+            memory.delete(&format!("k{index}")).unwrap();
+        }
+        memory.delete("sum").unwrap();
+        memory.sweep();
+        assert_eq!(used(&memory), (0, 0));
+    }
+
+    #[test]
     fn a_number_is_what_redis_takes_for_one() {
         for (text, number) in [("7", Some(7)), ("-7", Some(-7)), ("+7", None), ("07", None)] {
             assert_eq!(read_number(text.as_bytes()), number, "{text}");

@@ -6,7 +6,7 @@ use storage::shared::BusItem;
 
 use crate::{
     harness::{LONG, drivers, eventually, message, next, on_shard, options, started},
-    server::{Server, ask, free_port, wait_until},
+    server::{Server, free_port, says, wait_until},
 };
 
 /// The servers of one service. The sentinels are stopped first, so that they do nothing in the end.
@@ -25,7 +25,7 @@ impl Service {
         wait_until("both replicas follow", || {
             servers[1..]
                 .iter()
-                .all(|replica| replica.ask("INFO replication").contains("master_link_status:up"))
+                .all(|replica| replica.says("INFO replication", "master_link_status:up"))
         });
         let config = [
             format!("sentinel monitor mymaster 127.0.0.1 {port} 2"),
@@ -35,10 +35,10 @@ impl Service {
         let sentinels = (0..3).map(|_| Server::sentinel(free_port(), &config)).collect();
         let service = Service { sentinels, servers };
         wait_until("the sentinels know each other and the replicas", || {
-            service.sentinels.iter().all(|sentinel| {
-                let info = sentinel.ask("INFO sentinel");
-                info.contains("slaves=2,sentinels=3")
-            })
+            service
+                .sentinels
+                .iter()
+                .all(|sentinel| sentinel.says("INFO sentinel", "slaves=2,sentinels=3"))
         });
         service
     }
@@ -61,7 +61,7 @@ fn the_new_primary_is_found_when_the_old_one_is_killed() {
         shared.state.set("kept", b"v", LONG).await.unwrap();
         let replicas: Vec<u16> = service.servers[1..].iter().map(|server| server.port).collect();
         eventually("the replicas have it", async || {
-            replicas.iter().all(|port| ask(*port, "EXISTS mcpgw:kept").unwrap() == ":1\r\n")
+            replicas.iter().all(|port| says(*port, "EXISTS mcpgw:kept", ":1"))
         })
         .await;
         service.servers[0].kill();
@@ -85,7 +85,7 @@ fn a_primary_that_was_frozen_and_comes_back_demoted_is_not_used() {
             .await;
         service.servers[0].thaw();
         eventually("the old primary follows the new one", async || {
-            service.servers[0].ask("ROLE").contains("slave")
+            service.servers[0].says("ROLE", "slave")
         })
         .await;
         for _ in 0..20 {

@@ -11,16 +11,19 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
+/// A server, or a sentinel by `--sentinel`.
+const PROGRAM: &str = "redis-server";
+
 /// How long anything that surely comes is waited for.
 pub const SURELY: Duration = Duration::from_secs(30);
 
-/// A running server; killed when dropped, also by a panic.
+/// A running server; killed when dropped, also by a panic, and when the test program is killed.
 pub struct Server {
     pub folder: tempfile::TempDir,
     pub port: u16,
-    program: &'static str,
     arguments: Vec<String>,
     child: Child,
+    watchdog: Child,
 }
 
 impl Server {
@@ -29,24 +32,29 @@ impl Server {
         Server::with(&[])
     }
 
-    /// Starts a server with more arguments.
+    /// Starts a server with more arguments, on another port if somebody was quicker.
     pub fn with(arguments: &[&str]) -> Server {
-        Server::on(free_port(), arguments)
+        let all = with_usual(arguments);
+        let mut started = Server::spawn(free_port(), &[], &all);
+        for _ in 0..2 {
+            started = started.or_else(|_| Server::spawn(free_port(), &[], &all));
+        }
+        started.unwrap_or_else(|reason| panic!("{reason}"))
     }
 
     /// Starts a server on `port`. In the arguments, `{dir}` stands for its folder.
     pub fn on(port: u16, arguments: &[&str]) -> Server {
-        let usual = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"];
-        let all: Vec<&str> = usual.iter().chain(arguments).copied().collect();
-        Server::spawn("redis-server", port, &[], &all)
+        let started = Server::spawn(port, &[], &with_usual(arguments));
+        started.unwrap_or_else(|reason| panic!("{reason}"))
     }
 
     /// Starts a sentinel that begins with the lines of `config`.
     pub fn sentinel(port: u16, config: &[String]) -> Server {
-        Server::spawn("redis-sentinel", port, config, &["--bind", "127.0.0.1"])
+        let started = Server::spawn(port, config, &["--sentinel", "--bind", "127.0.0.1"]);
+        started.unwrap_or_else(|reason| panic!("{reason}"))
     }
 
-    fn spawn(program: &'static str, port: u16, config: &[String], arguments: &[&str]) -> Server {
+    fn spawn(port: u16, config: &[String], arguments: &[&str]) -> Result<Server, String> {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().to_str().unwrap().to_owned();
         let file = folder.path().join("redis.conf");
@@ -54,10 +62,10 @@ impl Server {
         let mut all = vec![file.to_str().unwrap().to_owned()];
         all.extend(["--port".to_owned(), port.to_string(), "--dir".to_owned(), dir.clone()]);
         all.extend(arguments.iter().map(|argument| argument.replace("{dir}", &dir)));
-        let child = run(program, &all);
-        let mut server = Server { folder, port, program, arguments: all, child };
-        server.wait();
-        server
+        let (child, watchdog) = run(&all);
+        let mut server = Server { folder, port, arguments: all, child, watchdog };
+        server.wait()?;
+        Ok(server)
     }
 
     pub fn url(&self) -> String {
@@ -73,16 +81,25 @@ impl Server {
         ask(self.port, line).unwrap()
     }
 
+    /// Whether the answer to a line holds `part`; false while there is no answer, as when the
+    /// server ends all connections since its role changes.
+    pub fn says(&self, line: &str, part: &str) -> bool {
+        says(self.port, line, part)
+    }
+
     /// Kills the server and waits for its end.
     pub fn kill(&mut self) {
+        // First, lest it kill another process that is given the same number.
+        let _ = self.watchdog.kill();
+        let _ = self.watchdog.wait();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
     /// Starts a server that was killed once more, on the same port.
     pub fn restart(&mut self) {
-        self.child = run(self.program, &self.arguments);
-        self.wait();
+        (self.child, self.watchdog) = run(&self.arguments);
+        self.wait().unwrap_or_else(|reason| panic!("{reason}"));
     }
 
     /// Stops the server's clock: it keeps its connections and answers nothing.
@@ -99,14 +116,19 @@ impl Server {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    fn wait(&mut self) {
+    /// Waits until the server answers; fails if it has ended, as it does when its port is taken.
+    fn wait(&mut self) -> Result<(), String> {
         let until = Instant::now() + SURELY;
-        // With a password any answer is a sign of life.
-        while ask(self.port, "PING").is_err() {
+        loop {
+            // With a password any answer is a sign of life.
+            let answers = ask(self.port, "PING").is_ok();
             if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("{} ended with {status}: {:?}", self.program, self.arguments);
+                return Err(format!("redis-server ended with {status}: {:?}", self.arguments));
             }
-            assert!(Instant::now() < until, "{} does not answer", self.program);
+            if answers {
+                return Ok(());
+            }
+            assert!(Instant::now() < until, "redis-server does not answer");
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -118,12 +140,24 @@ impl Drop for Server {
     }
 }
 
-fn run(program: &str, arguments: &[String]) -> Child {
+fn with_usual<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    let usual = ["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"];
+    usual.iter().chain(arguments).copied().collect()
+}
+
+/// Starts a server, and a watchdog that kills it when this program ends in whatever way.
+fn run(arguments: &[String]) -> (Child, Child) {
     let spawned =
-        Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    spawned.unwrap_or_else(|error| {
-        panic!("{program}: {error}; `make test` installs it, or apt-get install {program}")
-    })
+        Command::new(PROGRAM).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let child = spawned.unwrap_or_else(|error| {
+        panic!("{PROGRAM}: {error}; `make test` installs it, or apt-get install {PROGRAM}")
+    });
+    let watchdog = Command::new("sh")
+        .args(["-c", r#"cat >/dev/null; kill -KILL "$1""#, "sh", &child.id().to_string()])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    (child, watchdog)
 }
 
 /// Asks a server by Redis' inline protocol.
@@ -137,6 +171,11 @@ pub fn ask(port: u16, line: &str) -> std::io::Result<String> {
         return Err(std::io::ErrorKind::UnexpectedEof.into());
     }
     Ok(String::from_utf8_lossy(&answer[..count]).into_owned())
+}
+
+/// Whether the answer of a server to a line holds `part`.
+pub fn says(port: u16, line: &str, part: &str) -> bool {
+    ask(port, line).is_ok_and(|answer| answer.contains(part))
 }
 
 /// A port that nobody listens on.

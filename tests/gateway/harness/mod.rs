@@ -4,6 +4,12 @@ pub mod faulty;
 pub mod gateway;
 pub mod mcp;
 pub mod port;
+#[path = "../../../storage/tests/support/postgres.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests of the store need more of it")]
+pub mod postgres;
+#[path = "../../../storage/tests/shared/server.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests of shared state need more")]
+pub mod redis;
 pub mod tools;
 pub mod upstreams;
 pub mod wire;

@@ -184,6 +184,8 @@ impl Wire {
                 size > 0
             }
             Err(e) if e.kind() == ErrorKind::ConnectionReset => false,
+            // A stopped and continued process, this one too, is told of it by its waits.
+            Err(e) if e.kind() == ErrorKind::Interrupted => self.more(),
             Err(e) => panic!("nothing came within {READ_MAX:?} ({e}) after: {}", self.seen()),
         }
     }

@@ -144,6 +144,7 @@ fn start(options: &SharedOptions, location: &RedisLocation) -> Result<ClusterCli
     let cluster = Cluster {
         library,
         connection: RefCell::default(),
+        is_stale: Cell::new(false),
         timeouts_in_row: Cell::new(0),
         status: status.clone(),
         counters: options.counters.clone(),
@@ -219,6 +220,9 @@ fn node(host: &Host, location: &RedisLocation) -> Result<ConnectionInfo, RedisEr
 struct Cluster {
     library: Client,
     connection: RefCell<Option<ClusterConnection>>,
+    /// A command timed out or a node was lost: the slots may have other owners by now, which the
+    /// library does not ask for while the other nodes answer.
+    is_stale: Cell<bool>,
     timeouts_in_row: Cell<u32>,
     status: Arc<Status>,
     counters: Arc<Counters>,
@@ -247,9 +251,11 @@ impl Cluster {
         self.counters.links.remove();
     }
 
+    /// Connects, and connects anew when there is a reason to ask for the slots again; what is in
+    /// flight goes on with the connections that it has.
     async fn keep_connected(self: Rc<Self>) {
         loop {
-            if self.connection.borrow().is_none() {
+            if self.connection.borrow().is_none() || self.is_stale.get() {
                 self.connect().await;
             }
             tokio::time::sleep(jittered(self.retry_interval)).await;
@@ -262,10 +268,12 @@ impl Cluster {
         let outcome = tokio::time::timeout(within, self.library.get_async_connection()).await;
         match outcome {
             Ok(Ok(connection)) => {
-                *self.connection.borrow_mut() = Some(connection);
+                self.is_stale.set(false);
                 self.timeouts_in_row.set(0);
                 self.counters.connects.add();
-                self.counters.links_up.add();
+                if self.connection.borrow_mut().replace(connection).is_none() {
+                    self.counters.links_up.add();
+                }
                 self.status.is_up.store(true, Ordering::Relaxed);
             }
             Ok(Err(error)) => self.not_connected(error.to_string()),
@@ -275,7 +283,9 @@ impl Cluster {
 
     fn not_connected(&self, reason: String) {
         self.counters.connect_failures.add();
-        self.status.set_away(reason);
+        if self.connection.borrow().is_none() {
+            self.status.set_away(reason);
+        }
     }
 
     async fn answer(&self, command: &Cmd, key: &str) -> Result<Value, StateError> {
@@ -313,6 +323,7 @@ impl Cluster {
     }
 
     fn count_against(&self, reason: String) {
+        self.is_stale.set(true);
         self.timeouts_in_row.set(self.timeouts_in_row.get() + 1);
         if self.timeouts_in_row.get() >= self.timeout_count_max {
             self.give_up(reason);

@@ -308,16 +308,20 @@ impl Link {
             // One forbidden topic fails them all, so each is tried by itself.
             Err(_) => {
                 for topic in &topics {
-                    let one = self.channels(std::slice::from_ref(topic));
-                    match self.within(connection.subscribe(one)).await? {
-                        Ok(()) => self.begin(topic),
-                        Err(error) if verdict::judge(&error, "").replace => {
-                            return Err(say(error));
-                        }
-                        Err(error) => self.refuse(topic, say(error)),
-                    }
+                    self.subscribe_one(live, topic).await?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    async fn subscribe_one(&self, live: &Rc<Live>, topic: &String) -> Result<(), String> {
+        let mut connection = live.opened.connection.clone();
+        let channel = self.channels(std::slice::from_ref(topic));
+        match self.within(connection.subscribe(channel)).await? {
+            Ok(()) => self.begin(topic),
+            Err(error) if verdict::judge(&error, "").replace => return Err(say(error)),
+            Err(error) => self.refuse(topic, say(error)),
         }
         Ok(())
     }
