@@ -147,7 +147,7 @@ fn db_ready(args: &db_ready::DbReadyArgs) -> Result<(), ExitCode> {
     })
 }
 
-/// As [`db_ready`].
+/// As [`db_ready()`].
 fn redis_ready(args: &redis_ready::RedisReadyArgs) -> Result<(), ExitCode> {
     redis_ready::run(args, &mut stderr()).map_err(|error| {
         let code = error.exit_code();
