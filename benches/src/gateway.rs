@@ -89,18 +89,18 @@ impl Gateway {
     }
 
     /// Stops the gateway and starts it again on the same data; gives the time from exec to the
-    /// first 200 on /health.
+    /// first 200 on `path`, which is open to all.
     ///
     /// # Errors
     ///
     /// When it does not come back.
-    pub fn restart(self) -> io::Result<(Gateway, Duration)> {
+    pub fn restart(self, path: &str) -> io::Result<(Gateway, Duration)> {
         let Gateway { program, folder, server, token, .. } = self;
         server.stop();
         let started_at = Instant::now();
         let (server, address) = launch(&program, &folder)?;
         let mut gateway = Gateway { program, folder, server, address, token };
-        while !gateway.is_ok("/health") {
+        while !gateway.is_ok(path) {
             if started_at.elapsed() > START_WAIT_MAX {
                 return Err(gateway.server.complain("did not come back"));
             }
@@ -188,6 +188,44 @@ impl Gateway {
     /// Makes the request that carries a message with the token of the run.
     pub fn message(&self, path: &str, fields: &[(&str, &str)], body: &str) -> Vec<u8> {
         message(self.address, &self.token, path, fields, body)
+    }
+
+    /// Makes a request without a body, with the token of the run.
+    pub fn plain(&self, method: &str, path: &str) -> Vec<u8> {
+        let bearer = format!("Bearer {}", self.token);
+        http::request(method, path, self.address, &[("Authorization", &bearer)], "")
+    }
+
+    /// Asks for what is at `path` and reads it as JSON.
+    ///
+    /// # Errors
+    ///
+    /// When the answer is another status than 200 or no JSON.
+    pub fn get(&self, path: &str) -> io::Result<Value> {
+        let answer = self.ask(&self.plain("GET", path))?;
+        if answer.status != 200 {
+            return Err(self.server.complain(&format!("answered {} to {path}", answer.status)));
+        }
+        serde_json::from_slice(&answer.body).map_err(io::Error::other)
+    }
+
+    /// Waits until what is at `path` is as `is_right` says.
+    ///
+    /// # Errors
+    ///
+    /// When that takes too long, or the gateway ended; the text has `what`.
+    pub fn wait_for(
+        &mut self,
+        what: &str,
+        path: &str,
+        is_right: impl Fn(&Value) -> bool,
+    ) -> io::Result<()> {
+        let (address, request) = (self.address, self.plain("GET", path));
+        self.server.wait_until(what, START_WAIT_MAX, || {
+            let answer = http::ask(address, &request, ANSWER_WAIT_MAX);
+            let body = answer.ok().and_then(|answer| serde_json::from_slice(&answer.body).ok());
+            body.is_some_and(|body| is_right(&body))
+        })
     }
 
     fn ask(&self, request: &[u8]) -> io::Result<Answer> {

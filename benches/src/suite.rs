@@ -191,7 +191,7 @@ fn start_nginx(
 
 /// Measures the memory of a gateway that was just started and of its idle connections.
 fn measure_idle(settings: &Settings, stage: Stage, results: &mut Results) -> io::Result<()> {
-    let (gateway, _) = stage.gateway.restart()?;
+    let (gateway, _) = stage.gateway.restart("/health")?;
     let pids = gateway.pids()?;
     let rss = idle::settled_rss(&pids)?;
     results.figures.push(Figure {
@@ -263,7 +263,7 @@ fn measure_start(settings: &Settings, folder: &Path, results: &mut Results) -> i
     let mut times_ms = Vec::new();
     for _ in 0..settings.timing.round_count {
         let first_answer_after: Duration;
-        (gateway, first_answer_after) = gateway.restart()?;
+        (gateway, first_answer_after) = gateway.restart("/health")?;
         times_ms.push(first_answer_after.as_secs_f64() * 1000.0);
     }
     let rss = Memory::take(&gateway.pids()?)?.rss as f64 / f64::from(1 << 20);
