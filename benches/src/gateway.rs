@@ -36,6 +36,20 @@ pub struct Program {
 }
 
 impl Program {
+    /// Sets a setting over whatever it was.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.environment.retain(|(other, _)| other != name);
+        self.environment.push((name.to_owned(), value.into()));
+    }
+
+    /// Puts more behind the value of a setting that was set.
+    pub fn extend(&mut self, name: &str, more: &str) {
+        let setting = self.environment.iter_mut().find(|(other, _)| other == name);
+        if let Some((_, value)) = setting {
+            value.push_str(more);
+        }
+    }
+
     fn command(&self, folder: &Path) -> Command {
         let mut command = Command::new(&self.path);
         // A measurement must not depend on what the caller's shell has set.
@@ -142,11 +156,7 @@ impl Gateway {
     pub fn register(&self, upstream: SocketAddr) -> io::Result<()> {
         let url = format!("http://{upstream}/mcp");
         let body = json!({"name": "bench", "url": url, "transport": "STREAMABLEHTTP"});
-        let answer = self.ask(&self.message("/gateways", &[], &body.to_string()))?;
-        if answer.status != 200 {
-            let text = String::from_utf8_lossy(&answer.body);
-            return Err(self.server.complain(&format!("refused the upstream: {text}")));
-        }
+        self.ask_for(&self.message("/gateways", &[], &body.to_string()), 200)?;
         Ok(())
     }
 
@@ -202,11 +212,34 @@ impl Gateway {
     ///
     /// When the answer is another status than 200 or no JSON.
     pub fn get(&self, path: &str) -> io::Result<Value> {
-        let answer = self.ask(&self.plain("GET", path))?;
-        if answer.status != 200 {
-            return Err(self.server.complain(&format!("answered {} to {path}", answer.status)));
-        }
+        let answer = self.ask_for(&self.plain("GET", path), 200)?;
         serde_json::from_slice(&answer.body).map_err(io::Error::other)
+    }
+
+    /// Posts a record; gives the one that was made.
+    ///
+    /// # Errors
+    ///
+    /// When the answer is another status than 201 or no JSON.
+    pub fn post(&self, path: &str, record: &Value) -> io::Result<Value> {
+        let answer = self.ask_for(&self.message(path, &[], &record.to_string()), 201)?;
+        serde_json::from_slice(&answer.body).map_err(io::Error::other)
+    }
+
+    /// Sends a request that is to be answered with `status`.
+    ///
+    /// # Errors
+    ///
+    /// When it is answered with another; the text has the answer.
+    pub fn ask_for(&self, request: &[u8], status: u16) -> io::Result<Answer> {
+        let answer = self.ask(request)?;
+        if answer.status == status {
+            return Ok(answer);
+        }
+        let text = String::from_utf8_lossy(&answer.body);
+        let line = request.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        let line = String::from_utf8_lossy(line);
+        Err(self.server.complain(&format!("answered {line} with {}: {text}", answer.status)))
     }
 
     /// Waits until what is at `path` is as `is_right` says.

@@ -175,7 +175,7 @@ impl Sample {
     }
 
     /// The median of each number by itself, and the sum of the errors.
-    pub fn median_of(samples: &[Sample]) -> Sample {
+    fn median_of(samples: &[Sample]) -> Sample {
         let middle = |number: fn(&Sample) -> f64| {
             median(&mut samples.iter().map(number).collect::<Vec<_>>())
         };
@@ -225,19 +225,34 @@ pub fn rounds(
             samples.push(contender.sample(timing, concurrency)?);
         }
     }
-    let rows = contenders.iter().zip(&samples).map(|(contender, own)| Row {
-        case: case.to_owned(),
-        server: contender.name.clone(),
-        concurrency,
-        answer_size: contender.body().len(),
-        sample: Sample::median_of(own),
-        cpu_ratio: ratio(own, &samples[base]),
+    let rows = contenders.iter().zip(&samples).map(|(contender, own)| {
+        let size = contender.body().len();
+        row(case, &contender.name, concurrency, size, own, &samples[base])
     });
     Ok(rows.collect())
 }
 
+/// Makes a line of the table of what the rounds found, of a server and of the base of the case.
+pub fn row(
+    case: &str,
+    server: &str,
+    concurrency: usize,
+    answer_size: usize,
+    samples: &[Sample],
+    base: &[Sample],
+) -> Row {
+    Row {
+        case: case.to_owned(),
+        server: server.to_owned(),
+        concurrency,
+        answer_size,
+        sample: Sample::median_of(samples),
+        cpu_ratio: ratio(samples, base),
+    }
+}
+
 /// The median of the rounds' ratios: what drifts between rounds moves both sides of each.
-pub fn ratio(samples: &[Sample], base: &[Sample]) -> f64 {
+fn ratio(samples: &[Sample], base: &[Sample]) -> f64 {
     let mut ratios: Vec<_> =
         samples.iter().zip(base).map(|(sample, base)| sample.cpu_us / base.cpu_us).collect();
     median(&mut ratios)
