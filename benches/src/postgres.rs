@@ -1,7 +1,7 @@
 //! A private PostgreSQL for the measurements: in a temporary folder, on a free port, behind a
 //! password, gone with us.
 //!
-//! It runs with the settings that it comes with: it writes through to the disk, as SQLite does.
+//! It runs with the settings that it comes with, so that a commit is on the disk.
 
 use std::fs;
 use std::io;
@@ -172,7 +172,7 @@ fn initialise(programs: &Programs, folder: &Path, password: &str) -> io::Result<
 
 fn serve(programs: &Programs, folder: &Path, port: u16) -> Command {
     // At once: its data are thrown away.
-    let mut command = programs.as_server(kept("QUIT", &programs.folder.join(PROGRAMS[0])));
+    let mut command = programs.as_server(kept("QUIT", folder, &programs.folder.join(PROGRAMS[0])));
     command.arg("-D").arg(folder.join("data"));
     for setting in [
         "listen_addresses=127.0.0.1".to_owned(),

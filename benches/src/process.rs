@@ -20,14 +20,15 @@ const ANNOUNCE_WAIT_MAX: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// What keeps a program: it sends it a signal once its own standard input is closed, which the
-/// kernel does for us even when we are killed.
+/// kernel does for us even when we are killed, and then removes what the program left.
 const KEEPER: &str = r#"
-trap : TERM
-signal=$1; shift
+trap : INT TERM
+signal=$1; rubbish=$2; shift 2
 "$@" &
 cat >/dev/null
 kill -"$signal" $!
 while kill -0 $! 2>/dev/null; do wait $!; done
+rm -rf "$rubbish"
 "#;
 
 /// A running server; dropping it stops it.
@@ -148,10 +149,11 @@ fn first_line(path: &Path) -> Option<String> {
 }
 
 /// Makes a command for a program that would outlive us: it is sent `signal` when the [`Server`] is
-/// dropped and when this process ends, however it does.
-pub fn kept(signal: &str, program: &Path) -> Command {
+/// dropped and when this process ends, however it does. Then `rubbish` is removed, with all that
+/// is in it.
+pub fn kept(signal: &str, rubbish: &Path, program: &Path) -> Command {
     let mut command = Command::new("sh");
-    command.args(["-c", KEEPER, "keeper", signal]).arg(program);
+    command.args(["-c", KEEPER, "keeper", signal]).arg(rubbish).arg(program);
     command
 }
 
@@ -228,10 +230,11 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_program_ends_with_its_server() {
+    fn a_kept_program_ends_with_its_server_and_leaves_nothing() {
+        let rubbish = tempfile::tempdir().expect("makes a folder");
         let folder = tempfile::tempdir().expect("makes a folder");
         let shell = find_in_path(&["no-such-program", "sh"]).expect("there is a shell");
-        let mut command = kept("TERM", &shell);
+        let mut command = kept("TERM", rubbish.path(), &shell);
         let script = "echo $$ 127.0.0.1:81; while :; do sleep 0.01; done";
         command.args(["-c", script]);
         let mut server = Server::start("kept", &mut command, folder.path()).expect("starts");
@@ -241,5 +244,6 @@ mod tests {
         assert!(Path::new("/proc").join(&pid).exists());
         drop(server);
         assert!(!Path::new("/proc").join(&pid).exists());
+        assert!(!rubbish.path().exists());
     }
 }

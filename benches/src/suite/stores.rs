@@ -26,12 +26,15 @@ pub const CASE_SUFFIX: &str = ", stores";
 
 type Measure = fn(&Settings, &Stores, &Path, &mut Results) -> io::Result<()>;
 
-/// Measures what of this is wanted. What needs a server that is not installed is left out, and the
-/// results say so.
+/// What is promised is promised for this many shards, however many cores there are.
+const SHARD_COUNT: &str = "2";
+
+/// Measures what of this is wanted. What needs a server that is not installed or does not start is
+/// left out, and the results say so.
 ///
 /// # Errors
 ///
-/// When a server that is installed does not start, or answers wrongly.
+/// When a gateway does not start, or answers wrongly.
 pub fn measure(settings: &Settings, folder: &Path, results: &mut Results) -> io::Result<()> {
     let parts: [(bool, Measure); 4] = [
         (settings.wants("registry, stores"), registry::measure),
@@ -43,7 +46,8 @@ pub fn measure(settings: &Settings, folder: &Path, results: &mut Results) -> io:
     if wanted.is_empty() {
         return Ok(());
     }
-    let stores = Stores::start(settings, folder, &mut results.skipped)?;
+    let (stores, skipped) = Stores::start(settings, folder);
+    results.skipped.extend(skipped);
     for (index, (_, measure)) in wanted.into_iter().enumerate() {
         measure(settings, &stores, &folder.join(index.to_string()), results)?;
     }

@@ -48,41 +48,19 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Starts what is installed, and says in `skipped` what is not.
-    ///
-    /// # Errors
-    ///
-    /// When a server that is installed does not start.
-    pub fn start(
-        settings: &Settings,
-        folder: &Path,
-        skipped: &mut Vec<String>,
-    ) -> io::Result<Stores> {
-        let mut skip = |what: &str, why: &str| {
-            let line = format!("skipped: the stores on {what}. {why}");
-            eprintln!("{line}");
-            skipped.push(line);
-        };
-        let mut stores = Stores { postgres: None, redis: None, database_count: 0.into() };
-        match Programs::find(settings.postgres.as_deref()) {
-            Ok(programs) => {
-                stores.postgres = Some(Postgres::start(programs, &folder.join("postgres"))?);
-            }
-            Err(why) => {
-                skip("PostgreSQL, with Redis and without", &why);
-                return Ok(stores);
-            }
+    /// Starts what is installed; says of the rest, a line for each, what is left out and why.
+    pub fn start(settings: &Settings, folder: &Path) -> (Stores, Vec<String>) {
+        let postgres = start_postgres(settings, folder);
+        let redis = start_redis(settings, folder);
+        let mut skipped = Vec::new();
+        if let Err(why) = &postgres {
+            skipped.push(skip("PostgreSQL, with Redis and without", why));
         }
-        match settings.redis.clone().or_else(redis::find) {
-            Some(program) => {
-                stores.redis = Some(Redis::start(&program, &folder.join("redis"))?);
-            }
-            None => skip(
-                "PostgreSQL + Redis",
-                "No redis-server in PATH: install it (Debian: redis-server) or give its path by --redis",
-            ),
+        if let Err(why) = &redis {
+            skipped.push(skip("PostgreSQL + Redis", why));
         }
-        Ok(stores)
+        let (postgres, redis) = (postgres.ok(), redis.ok());
+        (Stores { postgres, redis, database_count: 0.into() }, skipped)
     }
 
     /// Those of `backends` whose servers run.
@@ -116,7 +94,8 @@ impl Stores {
                 program.set("DATABASE_URL", url);
             }
             Backend::Postgres | Backend::PostgresRedis => {
-                let postgres = self.postgres.as_ref().ok_or_else(|| missing("PostgreSQL"))?;
+                let postgres = self.postgres.as_ref();
+                let postgres = postgres.ok_or_else(|| missing("PostgreSQL"))?;
                 program.set("DATABASE_URL", postgres.database(&name)?);
             }
         }
@@ -131,8 +110,26 @@ impl Stores {
     }
 }
 
+fn start_postgres(settings: &Settings, folder: &Path) -> Result<Postgres, String> {
+    let programs = Programs::find(settings.postgres.as_deref())?;
+    Postgres::start(programs, &folder.join("postgres")).map_err(|error| error.to_string())
+}
+
+fn start_redis(settings: &Settings, folder: &Path) -> Result<Redis, String> {
+    let program = redis::find(settings.redis.as_deref())?;
+    Redis::start(&program, &folder.join("redis")).map_err(|error| error.to_string())
+}
+
+/// Tells at once that something is left out; gives the line for the results.
+fn skip(what: &str, why: &str) -> String {
+    let why = why.lines().collect::<Vec<_>>().join(" | ");
+    let line = format!("skipped: the stores on {what}. {why}");
+    eprintln!("{line}");
+    line
+}
+
 fn missing(server: &str) -> io::Error {
-    io::Error::other(format!("{server} is not installed"))
+    io::Error::other(format!("{server} does not run"))
 }
 
 /// Makes sure that a gateway really works on a backend, and waits until it has all of it.
@@ -182,11 +179,12 @@ mod tests {
     fn what_is_not_installed_is_left_out_in_so_many_words() {
         let folder = tempfile::tempdir().expect("makes a folder");
         let mut settings = Settings::for_tests();
-        settings.postgres = Some(folder.path().to_owned());
-        let mut skipped = Vec::new();
-        let stores = Stores::start(&settings, folder.path(), &mut skipped).expect("goes on");
-        assert_eq!(stores.available(&[Backend::Postgres]), []);
-        assert_eq!(skipped.len(), 1);
-        assert!(skipped[0].starts_with("skipped: the stores on PostgreSQL"), "{skipped:?}");
+        settings.postgres = Some(folder.path().join("no-folder"));
+        settings.redis = Some(folder.path().join("no-program"));
+        let (stores, skipped) = Stores::start(&settings, folder.path());
+        assert_eq!(stores.available(&[Backend::Postgres, Backend::PostgresRedis]), []);
+        assert_eq!(skipped.len(), 2);
+        assert!(skipped[0].contains("no-folder: install it"), "{skipped:?}");
+        assert!(skipped[1].contains("no-program is not there"), "{skipped:?}");
     }
 }

@@ -18,6 +18,9 @@ const READ_CONCURRENCY: usize = 8;
 /// Tools that are registered, of which a list shows [`PAGE_SIZE`].
 const TOOL_COUNT: usize = 100;
 const PAGE_SIZE: usize = 50;
+/// A new server's name is compared with all that there are, so there may be only so many, lest the
+/// cost of a write depend on the length of a window.
+const SERVER_COUNT_MAX: usize = 2000;
 /// How long deleting what one window made may take.
 const DELETE_WAIT_MAX: Duration = Duration::from_secs(600);
 
@@ -152,13 +155,15 @@ impl<'a> Writer<'a> {
         let gateway = &self.stage.gateway;
         let first = self.upcoming;
         let post = |number| gateway.message("/servers", &[], &new_server(number));
-        let posts = Numbered::new(first..usize::MAX, &post);
+        let posts = Numbered::new(first..first + SERVER_COUNT_MAX, &post);
+        // There is no warming up: it would make servers, and the first round does it as well.
+        let timing = Timing { warmup: Duration::ZERO, ..timing };
         self.made.push(self.window(&posts, 201, timing, concurrency)?);
         self.upcoming = posts.upcoming();
         let delete = |number| gateway.plain("DELETE", &server_path(&server_id(number)));
         let deletes = Numbered::new(first..self.upcoming, &delete);
         // All are deleted, so that every turn begins with as many servers.
-        let until_done = Timing { warmup: Duration::ZERO, window: DELETE_WAIT_MAX, ..timing };
+        let until_done = Timing { window: DELETE_WAIT_MAX, ..timing };
         self.deleted.push(self.window(&deletes, 200, until_done, concurrency)?);
         Ok(())
     }

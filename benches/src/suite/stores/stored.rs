@@ -4,14 +4,12 @@ use std::io;
 use std::path::Path;
 
 use super::backend::{self, Backend, Stores};
-use super::{READY_WITH_TOOLS, TOOL_RSS, figure};
+use super::{READY_WITH_TOOLS, SHARD_COUNT, TOOL_RSS, figure};
 use crate::suite::idle::settled_rss;
 use crate::suite::measure::median;
 use crate::suite::{Results, Settings, Stage};
 
 const BACKENDS: [Backend; 2] = [Backend::Sqlite, Backend::Postgres];
-/// What is promised is promised for this many shards, however many cores there are.
-const SHARD_COUNT: &str = "2";
 const TOOL_COUNT_FEW: usize = 20;
 const TOOL_COUNT_MANY: usize = 20_000;
 

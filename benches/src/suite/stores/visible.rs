@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::backend::{self, Backend, Stores};
-use super::{OWN_MISSES, SECOND_POD_P99, figure};
+use super::{OWN_MISSES, SECOND_POD_P99, SHARD_COUNT, figure};
 use crate::account::CpuReading;
 use crate::gateway::Gateway;
 use crate::histogram::Histogram;
@@ -103,6 +103,7 @@ fn measure_way(
 ) -> io::Result<()> {
     let folder = folder.join(way.backend.folder_name());
     let mut program = stores.program(&settings.program, way.backend, &folder)?;
+    program.set("SHARDS", SHARD_COUNT);
     program.set("CHANGE_POLL_INTERVAL", way.poll_interval);
     program.extend("DATABASE_URL", way.url_suffix);
     let mut writer = Gateway::start(&program, &folder.join("writer"))?;
