@@ -13,8 +13,8 @@ use std::path::Path;
 use super::{Figure, Results, Settings};
 use backend::{Backend, Stores};
 
-/// The name of the figure that counts reads which a shard of the writer answered too early.
-pub const OWN_MISSES: &str = "writes not seen at once on every shard of the pod";
+/// The name of the figure that counts writes which a shard of the same pod did not show at once.
+pub const OWN_MISSES: &str = "not seen at once on every shard of the pod";
 /// The name of the figure that times a change until a second pod shows it.
 pub const SECOND_POD_P99: &str = "commit to second pod, p99";
 /// The name of the figure that counts the memory of one stored tool.

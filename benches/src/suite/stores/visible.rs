@@ -113,7 +113,7 @@ fn measure_way(
     }
     let count = settings.sample_count;
     let own = watch(&writer, &writer, "own", count, Duration::ZERO)?;
-    results.figures.push(figure(OWN_MISSES, way.backend, own.miss_count as f64, ""));
+    results.figures.push(figure(OWN_MISSES, way.backend, own.miss_count as f64, "writes"));
     let other = watch(&writer, &second, "second", count, way.pause_max)?;
     for (name, quantile) in way.names.into_iter().zip([0.5, 0.99, 1.0]) {
         let value = other.delays.quantile(quantile).as_secs_f64() * 1000.0;
