@@ -9,7 +9,7 @@ mod translate;
 pub use era::{Era, HeaderSource, Transport, check_names, check_param_headers, find as find_era};
 pub use handshake::{Offer, discover, initialize};
 pub use pages::{Kind, Page, PageRequest, Pages};
-pub use translate::{complete_result, strip_modern};
+pub use translate::{complete_result, strip_in_place, strip_modern};
 
 /// The newest stateless revision.
 pub const MODERN: &str = "2026-07-28";

@@ -18,7 +18,7 @@ use storage::{Store, seal::Sealer};
 use crate::{
     admin::Rules,
     auth,
-    catalog::Catalog,
+    catalog::{Catalog, author::Author, reconcile},
     settings::Settings,
     state::{self, Courier, KeeperSeed, Mailboxes, Message, Registry, Shard, neighbours::Moved},
     upstream,
@@ -91,7 +91,8 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
     let fail = |error: &dyn fmt::Display| StartError(error.to_string());
     let cores = chosen_cores(&settings);
     let (store, sealer) = open_store(&settings, cores.len())?;
-    let catalog = runtime::block_on(Driver::Epoll, load(store.clone(), sealer.clone()))
+    let separator = settings.catalog.separator;
+    let catalog = runtime::block_on(Driver::Epoll, load(store.clone(), sealer.clone(), separator))
         .map_err(|error| fail(&error))?
         .map_err(|error| fail(&error))?;
     let choice = driver::choose(settings.listen.ring_driver).map_err(|error| fail(&error))?;
@@ -133,8 +134,29 @@ fn open_store(settings: &Settings, shard_count: usize) -> Result<(Store, Arc<Sea
     Ok((store, Arc::new(Sealer::new(secret.expose()))))
 }
 
-async fn load(store: Store, sealer: Arc<Sealer>) -> Result<Catalog, storage::StoreError> {
-    Ok(Catalog::load(store.load().await?, &sealer))
+/// Under which the store keeps the separator that its names were written with.
+const SEPARATOR_KEY: &str = "tool_name_separator";
+
+/// Reads the catalog; where `GATEWAY_TOOL_NAME_SEPARATOR` was changed since the names were
+/// written, writes them anew before.
+async fn load(
+    store: Store,
+    sealer: Arc<Sealer>,
+    separator: &str,
+) -> Result<Catalog, storage::StoreError> {
+    let mut snapshot = store.load().await?;
+    let former = store.get_meta(SEPARATOR_KEY).await?;
+    if former.as_deref() != Some(separator) {
+        if former.is_some() {
+            let author = Author { at: storage::record::now(), ..Author::default() };
+            let mutations = reconcile::respell(&snapshot, separator, &author);
+            tracing::info!(separator, changes = mutations.len(), "wrote the names anew");
+            store.apply(mutations).await?;
+            snapshot = store.load().await?;
+        }
+        store.put_meta(SEPARATOR_KEY, separator).await?;
+    }
+    Ok(Catalog::load(snapshot, &sealer))
 }
 
 /// The core of every shard: more shards than cores share them in turn.

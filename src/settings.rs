@@ -35,6 +35,8 @@ pub const IGNORED: &[(&str, &str)] = &[
     ("GUNICORN_TIMEOUT", "requests have their own limits: TOOL_TIMEOUT and FEDERATION_TIMEOUT"),
     ("GUNICORN_MAX_REQUESTS", "shards do not leak, so they are not recycled"),
     ("GUNICORN_MAX_REQUESTS_JITTER", "shards are not recycled"),
+    ("SESSION_TTL", "sessions live with their upstream; none is kept by us yet"),
+    ("MESSAGE_TTL", "no message to a session is kept by us yet"),
     ("GUNICORN_PRELOAD_APP", "there is one process, so nothing is loaded twice"),
 ];
 

@@ -9,7 +9,6 @@ pub mod client;
 pub mod connection;
 pub mod error;
 pub mod http1;
-pub mod json_guard;
 pub mod jsonrpc;
 pub mod span;
 pub mod sse;

@@ -4,6 +4,8 @@
 
 pub use futures_channel::oneshot;
 
+use crate::task;
+
 /// The sending half: cheap to clone, usable from any thread.
 pub struct Sender<T>(async_channel::Sender<T>);
 
@@ -53,9 +55,9 @@ impl<T> Sender<T> {
 
 impl<T> Receiver<T> {
     /// Waits for the next message; `None` when every sender is gone and the mailbox is empty.
-    /// Dropping the future loses nothing.
+    /// Dropping the future loses nothing. A wait that outlives its shard never ends.
     pub async fn next(&mut self) -> Option<T> {
-        self.0.recv().await.ok()
+        task::while_running(self.0.recv()).await.ok()
     }
 
     /// Takes the next message if one is there.

@@ -279,3 +279,32 @@ fn talks_to_a_child_and_ends_it_with_its_group() {
         assert_eq!(count.expect("read"), 0);
     });
 }
+
+/// Whoever wakes a task of a shard that has ended would drop it, and its wait with it, while the
+/// mailbox is locked.
+#[test]
+fn sending_to_a_task_of_a_shard_that_has_ended_holds_nobody_up() {
+    for driver in [Driver::Epoll, Driver::UringPlain] {
+        let (sender, mut receiver) = mailbox::channel::<u32>(4);
+        let shard = std::thread::spawn(move || {
+            runtime::block_on(driver, async move {
+                task::spawn(async move {
+                    receiver.next().await;
+                });
+                time::sleep(Duration::from_millis(1)).await;
+            })
+        });
+        if shard.join().expect("the shard ends").is_err() {
+            continue; // A kernel that forbids io_uring: epoll was tried before.
+        }
+        let (done, sent) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            // Whether it is still taken or refused is all one: nobody will read it.
+            let _ = sender.send(1);
+            drop(sender);
+            let _ = done.send(());
+        });
+        let outcome = sent.recv_timeout(Duration::from_secs(20));
+        assert_eq!(outcome, Ok(()), "on {driver}");
+    }
+}

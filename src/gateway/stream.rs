@@ -38,9 +38,15 @@ impl Translation {
     }
 
     /// Translates a whole answer.
-    pub fn reply(self, reply: UpstreamReply, upstream: &str) -> Result<Reply, Failure> {
+    pub fn reply(self, mut reply: UpstreamReply, upstream: &str) -> Result<Reply, Failure> {
         if reply.outcome == Outcome::Error {
             return Ok(self.error(reply));
+        }
+        if self == Translation::Strip
+            && let Some(span) = mcp::strip_in_place(&mut reply.bytes, reply.span)
+        {
+            reply.span = span;
+            return Ok(relayed(reply));
         }
         match self {
             Translation::None => Ok(relayed(reply)),

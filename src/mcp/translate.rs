@@ -1,6 +1,9 @@
 //! Results between the eras: what one has and the other must not miss, or must not see.
 
-use net::jsonrpc;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+use net::{Span, jsonrpc};
 
 /// Appends a legacy upstream's raw result for a modern client: `resultType` is required there,
 /// and `cached` results say how long they hold.
@@ -44,9 +47,73 @@ pub fn strip_modern(out: &mut Vec<u8>, raw: &str) -> Option<String> {
     other_type
 }
 
+/// The same as [`strip_modern`] without a copy, where the result is what most are: complete, saying
+/// so in its first or its last member, and with nothing else to take out. Returns where the result
+/// lies then in `bytes`, of which one byte became the brace that was missing. `place` must hold an
+/// object that was checked.
+pub fn strip_in_place(bytes: &mut [u8], place: Span) -> Option<Span> {
+    const FIRST: &[u8] = br#"{"resultType":"complete","#;
+    const LAST: &[u8] = br#","resultType":"complete"}"#;
+    let (mut start, mut end) = (place.start as usize, place.end as usize);
+    let raw = bytes.get_mut(start..end)?;
+    // What remains, and which of its ends has to become a brace. That the first or last bytes are
+    // these is enough: in valid JSON they cannot be within a string or a deeper object.
+    let (brace, kept) = if raw.starts_with(FIRST) {
+        start += FIRST.len() - 1;
+        (b'{', &mut raw[FIRST.len() - 1..])
+    } else if raw.ends_with(LAST) {
+        end -= LAST.len() - 1;
+        let size = raw.len() - (LAST.len() - 1);
+        (b'}', &mut raw[..size])
+    } else {
+        return None;
+    };
+    if MODERN.iter().any(|finder| finder.find(kept).is_some()) {
+        return None;
+    }
+    let edge = if brace == b'{' { 0 } else { kept.len() - 1 };
+    kept[edge] = brace;
+    Some(Span::new(start, end))
+}
+
+/// What makes a result worth a closer look: a member's name, or an escape that may spell one.
+static MODERN: LazyLock<[Finder<'static>; 4]> =
+    LazyLock::new(|| ["resultType", "ttlMs", "cacheScope", "\\u"].map(Finder::new));
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strips_in_place_what_says_first_or_last_that_it_is_complete() {
+        for (raw, expected) in [
+            (r#"{"resultType":"complete","content":[],"a":1}"#, r#"{"content":[],"a":1}"#),
+            (r#"{"content":[{"x":{}}],"resultType":"complete"}"#, r#"{"content":[{"x":{}}]}"#),
+        ] {
+            let mut bytes = format!("##{raw}##").into_bytes();
+            let place = strip_in_place(&mut bytes, Span::new(2, 2 + raw.len())).unwrap();
+            assert_eq!(place.of_bytes(&bytes), expected.as_bytes());
+            assert_eq!(written(|out| assert_eq!(strip_modern(out, raw), None)), expected);
+        }
+    }
+
+    #[test]
+    fn leaves_every_other_result_to_the_closer_look() {
+        for raw in [
+            r#"{"resultType":"complete"}"#,
+            r#"{"resultType":"input_required","requestState":"s"}"#,
+            r#"{"resultType":"complete","ttlMs":5,"content":[]}"#,
+            r#"{"resultType":"complete","a":1,"cacheScope":"public"}"#,
+            r#"{"resultType":"complete","resultType":"input_required"}"#,
+            r#"{"resultType":"complete","\u0074tlMs":5}"#,
+            r#"{"a":{"resultType":"complete"}}"#,
+            r#"{"content":[]}"#,
+        ] {
+            let mut bytes = raw.as_bytes().to_vec();
+            assert_eq!(strip_in_place(&mut bytes, Span::new(0, raw.len())), None, "{raw}");
+            assert_eq!(bytes, raw.as_bytes());
+        }
+    }
 
     fn written(write: impl Fn(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();

@@ -26,6 +26,8 @@ pub struct Neighbourhood {
     node: NodeInfo,
     keeper: KeeperHandle,
     heartbeat: Duration,
+    /// How long the first connection may take before it is said to be missing.
+    patience: Duration,
 }
 
 impl Neighbourhood {
@@ -48,7 +50,9 @@ impl Neighbourhood {
             shard_count,
         };
         let heartbeat = settings.cache.node_heartbeat;
-        Ok(Neighbourhood { options, node, keeper, heartbeat })
+        let retry_count = settings.cache.retry_count_max.try_into().unwrap_or(u32::MAX);
+        let patience = options.retry_interval.saturating_mul(retry_count);
+        Ok(Neighbourhood { options, node, keeper, heartbeat, patience })
     }
 
     /// Makes the handles of shard `index`, on its thread.
@@ -66,7 +70,7 @@ impl Neighbourhood {
         if !self.options.is_distributed() {
             return None;
         }
-        let Neighbourhood { node, keeper, heartbeat, .. } = self;
+        let Neighbourhood { node, keeper, heartbeat, patience, .. } = self;
         let shared = shard.shared.clone();
         let bus = shared.bus.clone();
         task::spawn(neighbours::tell_changes(moved, bus.clone()));
@@ -74,7 +78,11 @@ impl Neighbourhood {
         let closing = shard.draining.clone();
         let registry = shard.registry.clone();
         let release = async move |dead: &str| registry.release_lease(LEASE, dead).await.is_ok();
-        Some(task::spawn(neighbours::keep_house(shared, node, heartbeat, closing, release)))
+        Some(task::spawn(async move {
+            // What it takes to connect is no outage; the attempts go on after it.
+            let _ = shared.ready(patience).await;
+            neighbours::keep_house(shared.state, node, heartbeat, closing, release).await;
+        }))
     }
 }
 
@@ -89,7 +97,6 @@ fn shared_options(settings: &Settings) -> Result<SharedOptions, StateError> {
         _ => SharedOptions::memory(MemoryBounds { entry_count_max, byte_count_max }),
     };
     options.prefix = cache.prefix.clone();
-    options.max_retries = cache.retry_count_max.try_into().unwrap_or(u32::MAX);
     options.retry_interval = Duration::from_millis(cache.retry_interval_ms as u64);
     options.command_timeout = cache.command_timeout;
     options.queue_count_max = cache.queue_count_max;

@@ -6,7 +6,7 @@ use shards::{
     local::{Bell, Gate},
     time,
 };
-use storage::shared::{Beat, Bus, BusItem, NodeInfo, Nodes, Shared, StateError};
+use storage::shared::{Beat, Bus, BusItem, NodeInfo, Nodes, State, StateError};
 
 use crate::state::KeeperHandle;
 
@@ -76,15 +76,13 @@ pub async fn hear_changes(bus: Bus, keeper: KeeperHandle) {
 /// Says that this node lives until `closing` opens, and has `release` release what dead nodes
 /// held; it returns whether nothing of it is left.
 pub async fn keep_house(
-    shared: Shared,
+    state: State,
     own: NodeInfo,
     heartbeat: Duration,
     closing: Rc<Gate>,
     release: impl AsyncFnMut(&str) -> bool,
 ) {
-    // What it takes to connect is no outage.
-    let _ = shared.ready(heartbeat).await;
-    let nodes = Nodes::new(shared.state, own, heartbeat);
+    let nodes = Nodes::new(state, own, heartbeat);
     let is_away = Cell::new(false);
     let changed = |beat: Beat| {
         is_away.set(false);

@@ -12,16 +12,19 @@ mod lease;
 mod migrate;
 mod notices;
 mod outpost;
+mod param;
 mod pool;
 mod read;
 mod session;
 mod tls;
 mod write;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_channel::oneshot;
+use futures_util::future::{Either, select};
 use shards::{Driver, runtime, task, time};
 
 use crate::change::{Applied, Feed, Mutation, Snapshot};
@@ -147,7 +150,12 @@ impl Postgres {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move || {
             task::spawn(async move {
-                let outcome = pool::serve(&hub, work).await;
+                let serving = pin!(pool::serve(&hub, work));
+                // A shard that ends lets go of the connection, and so the server of what was held.
+                let outcome = match select(serving, pin!(task::ending())).await {
+                    Either::Left((outcome, _)) => outcome,
+                    Either::Right(_) => Err(StoreError::Interrupted),
+                };
                 drop(ticket);
                 // An error means that the caller went away; what was asked is done all the same.
                 let _ = reply.send(outcome);

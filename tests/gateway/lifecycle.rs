@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::harness::eventually;
 use crate::harness::faulty::Faulty;
@@ -198,5 +199,22 @@ fn logs_no_secret_and_no_request_above_debug() {
     assert_eq!(text.lines().count(), before, "a request was logged at INFO: {text}");
     for secret in ["upstream-secret-token", gateway.token(), crate::harness::gateway::SECRET] {
         assert!(!text.contains(secret), "a secret was printed");
+    }
+}
+
+#[test]
+fn writes_every_name_anew_when_the_separator_was_changed() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let upstream = Faulty::legacy();
+    let gateway = Gateway::setup().data(folder.path()).start();
+    gateway.add(&upstream.registration("up"));
+    assert!(gateway.tool_names().contains(&"up-echo".to_owned()));
+    gateway.stop();
+    for (separator, name) in [("_", "up_echo"), ("-", "up-echo")] {
+        let setup = Gateway::setup().data(folder.path());
+        let gateway = setup.set("GATEWAY_TOOL_NAME_SEPARATOR", separator).start();
+        assert!(gateway.tool_names().contains(&name.to_owned()), "{:?}", gateway.tool_names());
+        gateway.call(name, json!({ "message": "hello" }));
+        gateway.stop();
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::param::Param;
 use super::read;
-use super::session::{Call, Param, Session};
+use super::session::{Call, Session};
 use crate::error::StoreError;
 use crate::lease::{RELEASE_SQL, hold_sql, microseconds};
 
@@ -21,16 +22,15 @@ pub async fn hold(
     let sql = hold_sql(CLOCK);
     let ttl = Param::Number(microseconds(ttl));
     let params = vec![Param::Text(name), Param::Text(holder), ttl];
-    session.begin_writing().await?;
-    let reply = session.call("holding a lease", Call { sql: &sql, params }).await?;
-    session.commit().await?;
-    reply.rows.first().map(|row| read::cell_of(row, 0)).transpose()
+    let replies = session.begin_writing("holding a lease", &[Call { sql: &sql, params }]).await?;
+    session.commit("holding a lease", &[]).await?;
+    replies[0].rows.first().map(|row| read::cell_of(row, 0)).transpose()
 }
 
 /// Releases a lease, if `holder` has it.
 pub async fn release(session: &Session, name: &str, holder: &str) -> Result<(), StoreError> {
     let params = vec![Param::Text(name), Param::Text(holder)];
-    session.begin_writing().await?;
-    session.call("releasing a lease", Call { sql: RELEASE_SQL, params }).await?;
-    session.commit().await
+    let call = Call { sql: RELEASE_SQL, params };
+    session.begin_writing("releasing a lease", &[call]).await?;
+    session.commit("releasing a lease", &[]).await.map(|_| ())
 }

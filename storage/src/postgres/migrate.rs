@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::session::{Call, Param, Session};
+use super::param::Param;
+use super::session::{Call, Session};
 use crate::error::StoreError;
 use crate::migrate::{self, MIGRATION_TABLE, MIGRATION_TABLE_SQL, Migration, MigrationReport, Ran};
 use crate::record::now;
@@ -46,8 +47,8 @@ pub async fn pending(session: &Session, location: &str) -> Result<Vec<&'static s
 }
 
 async fn run(session: &Session, location: &str) -> Result<MigrationReport, StoreError> {
-    session.begin_writing().await?;
     let waiting = "waiting for another process to migrate";
+    session.begin_writing(waiting, &[]).await?;
     let bounds = format!(
         "SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}",
         LOCK_WAIT_MAX.as_millis(),
@@ -62,7 +63,7 @@ async fn run(session: &Session, location: &str) -> Result<MigrationReport, Store
     for migration in missing {
         step(session, migration).await.map_err(|error| explain(migration, error))?;
     }
-    session.commit().await?;
+    session.commit("committing migrations", &[]).await?;
     Ok(MigrationReport::of(missing))
 }
 

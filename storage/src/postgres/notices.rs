@@ -1,10 +1,11 @@
 //! Listening for notices that the feed has moved, on a connection of its own.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
-use shards::{mailbox, time};
+use futures_util::future::select;
+use shards::{mailbox, task, time};
 
 use super::connect::{self, Hints};
 use super::hub::{Hub, PAUSE_MAX, PAUSE_MIN};
@@ -47,11 +48,10 @@ impl Notices {
 
 /// Listens until the store is closed or nobody wants the hints any more.
 pub(super) async fn listen(hub: Arc<Hub>, hints: Hints) {
-    let closing = hub.closing();
-    let listening = std::pin::pin!(listen_on(&hub, &hints));
-    match select(closing, listening).await {
-        Either::Left(_) | Either::Right(_) => {}
-    }
+    let ending = pin!(task::ending());
+    let over = select(hub.closing(), ending);
+    // What is dropped here waits for readiness only: nothing is in flight on the ring.
+    let _ = select(over, pin!(listen_on(&hub, &hints))).await;
 }
 
 async fn listen_on(hub: &Arc<Hub>, hints: &Hints) {

@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::select;
 use shards::local::{OwnedTurn, Turns};
 use shards::{task, time};
 
@@ -63,8 +65,8 @@ fn of(hub: &Arc<Hub>) -> Rc<Pool> {
     drop(former);
     let (closing, id) = (hub.closing(), hub.id);
     task::spawn(async move {
-        // Both an answer and the end of the channel mean that the store is closed.
-        let _ = closing.await;
+        // Whether by an answer or by the end of the channel, the store is closed; or the shard is.
+        let _ = select(closing, pin!(task::ending())).await;
         let gone = POOLS.with(|pools| pools.borrow_mut().remove(&id));
         drop(gone);
     });

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::session::{Call, Param, Session};
+use super::param::Param;
+use super::session::{Call, Reply, Session};
 use crate::change::{Change, Changes, Current, Feed, Snapshot};
 use crate::error::StoreError;
 use crate::record::{Entity, Gateway, Prompt, Resource, Server, Tool, UnknownText};
@@ -15,9 +16,11 @@ use crate::table::{MEMBERSHIPS, Table, Value};
 /// The end of the feed, and the highest sequence that was pruned.
 const FEED_ENDS: &str = "SELECT sequence, pruned FROM feed WHERE id = 1";
 
+/// Where the servers stand among what is loaded; their members follow.
+const SERVERS_PLACE: usize = 5;
+
 /// Reads every record, at one point of the change feed.
 pub async fn load(session: &Session) -> Result<Snapshot, StoreError> {
-    session.begin_reading().await?;
     let members: Vec<String> = MEMBERSHIPS.iter().map(|each| all_members(each.table)).collect();
     let mut calls: Vec<Call<'_>> = vec![
         bare(FEED_ENDS),
@@ -28,19 +31,17 @@ pub async fn load(session: &Session) -> Result<Snapshot, StoreError> {
         bare(Server::select()),
     ];
     calls.extend(members.iter().map(|sql| bare(sql)));
-    let replies = session.all("loading records", &calls).await?;
-    session.end_reading().await?;
-    let mut replies = replies.into_iter().map(|reply| reply.rows);
-    let mut next = || replies.next().expect("each call has its reply");
-    let (sequence, _) = ends(&next())?;
-    let gateways = shared::<Gateway>(&next())?;
-    let tools = shared::<Tool>(&next())?;
-    let resources = shared::<Resource>(&next())?;
-    let prompts = shared::<Prompt>(&next())?;
-    let mut servers = records::<Server>(&next())?;
-    fill(&mut servers, &MEMBERSHIPS.map(|_| next()))?;
-    let servers = servers.into_iter().map(Arc::new).collect();
-    Ok(Snapshot { sequence, gateways, tools, resources, prompts, servers })
+    let replies = session.read("loading records", &calls).await?;
+    let (sequence, _) = ends(&replies[0].rows)?;
+    let servers = servers(&replies[SERVERS_PLACE..])?;
+    Ok(Snapshot {
+        sequence,
+        gateways: shared::<Gateway>(&replies[1].rows)?,
+        tools: shared::<Tool>(&replies[2].rows)?,
+        resources: shared::<Resource>(&replies[3].rows)?,
+        prompts: shared::<Prompt>(&replies[4].rows)?,
+        servers: servers.into_iter().map(Arc::new).collect(),
+    })
 }
 
 /// Tells what changed after `since`, from at most `limit` rows.
@@ -49,7 +50,6 @@ pub async fn changes_since(
     since: i64,
     limit: usize,
 ) -> Result<Feed, StoreError> {
-    session.begin_reading().await?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = "SELECT sequence, entity, id FROM changes WHERE sequence > $1
                 ORDER BY sequence LIMIT $2";
@@ -57,17 +57,16 @@ pub async fn changes_since(
         bare(FEED_ENDS),
         Call { sql: rows, params: vec![Param::Number(since), Param::Number(limit)] },
     ];
-    let replies = session.all("reading the change feed", &calls).await?;
+    let replies = session.begin_reading("reading the change feed", &calls).await?;
     let (sequence, pruned) = ends(&replies[0].rows)?;
     if since < pruned || since > sequence {
-        session.end_reading().await?;
+        session.end_reading("reading the change feed", &[]).await?;
         return Ok(Feed::Lost { from: pruned, sequence });
     }
     let rows = replies[1].rows.iter().map(feed_row).collect::<Result<Vec<_>, _>>()?;
     let end = rows.last().map_or(since, |row| row.sequence);
     let rows = last_of_each(rows);
     let mut found = currents(session, &rows).await?;
-    session.end_reading().await?;
     let items = rows.into_iter().map(|FeedRow { sequence, entity, id }| {
         let current = found.remove(&(entity, id.clone()));
         Change { sequence, current: current.unwrap_or(Current::Deleted { entity, id }) }
@@ -79,31 +78,38 @@ pub async fn changes_since(
 pub async fn meta(session: &Session, key: &str) -> Result<Option<String>, StoreError> {
     let call =
         Call { sql: "SELECT value FROM meta WHERE key = $1", params: vec![Param::Text(key)] };
-    session.begin_reading().await?;
-    let reply = session.call("reading a value", call).await?;
-    session.end_reading().await?;
-    reply.rows.first().map(|row| cell_of(row, 0)).transpose()
+    let replies = session.read("reading a value", &[call]).await?;
+    replies[0].rows.first().map(|row| cell_of(row, 0)).transpose()
 }
 
 /// Reads one row that is always there.
 pub async fn ping(session: &Session) -> Result<(), StoreError> {
-    session.begin_reading().await?;
-    let reply = session.call("reading the end of the change feed", bare(FEED_ENDS)).await?;
-    session.end_reading().await?;
-    ends(&reply.rows).map(|_| ())
+    let replies = session.read("reading the end of the feed", &[bare(FEED_ENDS)]).await?;
+    ends(&replies[0].rows).map(|_| ())
 }
 
-/// The servers with these ids as they stand, each with its lists.
-pub async fn servers(session: &Session, ids: &[&str]) -> Result<Vec<Server>, StoreError> {
-    let members: Vec<String> = MEMBERSHIPS.iter().map(|each| some_members(each.table)).collect();
-    let one = some_of::<Server>();
-    let some = |sql| Call { sql, params: vec![Param::Texts(ids.to_vec())] };
-    let mut calls = vec![some(one.as_str())];
-    calls.extend(members.iter().map(|sql| some(sql.as_str())));
-    let mut replies = session.all("reading servers", &calls).await?;
-    let members: Vec<Vec<Row>> = replies.drain(1..).map(|reply| reply.rows).collect();
+/// The statements that read the servers with some ids, each with its lists.
+pub struct ServerSql {
+    servers: String,
+    members: [String; MEMBERSHIPS.len()],
+}
+
+impl ServerSql {
+    pub fn new() -> ServerSql {
+        let members = MEMBERSHIPS.map(|membership| some_members(membership.table));
+        ServerSql { servers: some_of::<Server>(), members }
+    }
+
+    pub fn calls<'a>(&'a self, ids: &[&'a str]) -> Vec<Call<'a>> {
+        let sqls = std::iter::once(&self.servers).chain(&self.members);
+        sqls.map(|sql| Call { sql, params: vec![Param::Texts(ids.to_vec())] }).collect()
+    }
+}
+
+/// The servers that came of the calls of a [`ServerSql`].
+pub fn servers(replies: &[Reply]) -> Result<Vec<Server>, StoreError> {
     let mut servers = records::<Server>(&replies[0].rows)?;
-    fill(&mut servers, &members)?;
+    fill(&mut servers, replies[1..].iter().map(|reply| reply.rows.as_slice()))?;
     Ok(servers)
 }
 
@@ -167,7 +173,10 @@ fn shared<T: Table>(rows: &[Row]) -> Result<Vec<Arc<T>>, StoreError> {
 }
 
 /// Puts the members of each table into the servers that chose them.
-fn fill(servers: &mut [Server], members: &[Vec<Row>]) -> Result<(), StoreError> {
+fn fill<'r>(
+    servers: &mut [Server],
+    members: impl Iterator<Item = &'r [Row]>,
+) -> Result<(), StoreError> {
     let places: HashMap<String, usize> =
         servers.iter().enumerate().map(|(index, server)| (server.id.clone(), index)).collect();
     for (membership, rows) in MEMBERSHIPS.iter().zip(members) {
@@ -207,7 +216,7 @@ fn last_of_each(mut rows: Vec<FeedRow>) -> Vec<FeedRow> {
     rows
 }
 
-/// The records of the rows that are still there.
+/// The records of the rows that are still there; ends the transaction.
 async fn currents(
     session: &Session,
     rows: &[FeedRow],
@@ -218,22 +227,21 @@ async fn currents(
     let sqls =
         [some_of::<Gateway>(), some_of::<Tool>(), some_of::<Resource>(), some_of::<Prompt>()];
     let kinds = [Entity::Gateway, Entity::Tool, Entity::Resource, Entity::Prompt];
-    let calls: Vec<Call<'_>> = kinds
-        .iter()
-        .zip(&sqls)
-        .map(|(kind, sql)| Call { sql, params: vec![Param::Texts(ids(*kind))] })
-        .collect();
-    let replies = session.all("reading records", &calls).await?;
-    let mut found: Vec<Current> = Vec::with_capacity(rows.len());
-    found.extend(shared(&replies[0].rows)?.into_iter().map(Current::Gateway));
-    found.extend(shared(&replies[1].rows)?.into_iter().map(Current::Tool));
-    found.extend(shared(&replies[2].rows)?.into_iter().map(Current::Resource));
-    found.extend(shared(&replies[3].rows)?.into_iter().map(Current::Prompt));
     let server_ids = ids(Entity::Server);
-    if !server_ids.is_empty() {
-        let servers = servers(session, &server_ids).await?;
-        found.extend(servers.into_iter().map(|server| Current::Server(Arc::new(server))));
-    }
+    let server_sql = ServerSql::new();
+    let mut calls = server_sql.calls(&server_ids);
+    let server_count = calls.len();
+    let some = kinds.iter().zip(&sqls);
+    calls.extend(some.map(|(kind, sql)| Call { sql, params: vec![Param::Texts(ids(*kind))] }));
+    let replies = session.end_reading("reading records", &calls).await?;
+    let (of_servers, others) = replies.split_at(server_count);
+    let mut found: Vec<Current> = Vec::with_capacity(rows.len());
+    found.extend(shared(&others[0].rows)?.into_iter().map(Current::Gateway));
+    found.extend(shared(&others[1].rows)?.into_iter().map(Current::Tool));
+    found.extend(shared(&others[2].rows)?.into_iter().map(Current::Resource));
+    found.extend(shared(&others[3].rows)?.into_iter().map(Current::Prompt));
+    let servers = servers(of_servers)?.into_iter();
+    found.extend(servers.map(|server| Current::Server(Arc::new(server))));
     let keyed = found.into_iter().map(|current| {
         let key = (current.entity(), current.id().to_owned());
         (key, current)

@@ -9,17 +9,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-use futures_util::TryStreamExt;
+use futures_util::{TryStreamExt, future};
 use shards::time;
 
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Error, Row, Statement};
 
 use super::failure::{ends_connection, failed, refusal, say};
 use super::hub::Hub;
+use super::param::Param;
 use crate::error::StoreError;
-use crate::table::Value;
 use crate::write::Refusal;
 
 /// Statements that a connection keeps prepared. About 60 are used.
@@ -63,15 +61,6 @@ pub(super) struct Reply {
     pub count: u64,
 }
 
-/// A parameter.
-pub(super) enum Param<'a> {
-    Value(&'a Value<'a>),
-    Text(&'a str),
-    Number(i64),
-    Texts(Vec<&'a str>),
-    Numbers(Vec<i64>),
-}
-
 impl Session {
     pub fn new(client: Client, hub: Arc<Hub>) -> Session {
         let within = hub.bounds.statement_timeout + PATIENCE;
@@ -103,55 +92,69 @@ impl Session {
         self.is_spoilt.get() || self.client.is_closed()
     }
 
-    /// Begins a transaction that reads everything at one point of time.
-    pub async fn begin_reading(&self) -> Result<(), StoreError> {
-        self.begin(READ).await
+    /// Reads by statements that do not depend on each other, at one point of time: one way to the
+    /// server and back.
+    pub async fn read(
+        &self,
+        doing: &'static str,
+        calls: &[Call<'_>],
+    ) -> Result<Vec<Reply>, StoreError> {
+        self.fly(doing, Some(READ), calls, true).await?.landed(self, doing)
     }
 
-    /// Begins a transaction that writes.
-    pub async fn begin_writing(&self) -> Result<(), StoreError> {
-        self.begin(WRITE).await
+    /// Begins a transaction that reads everything at one point of time, with its first statements.
+    pub async fn begin_reading(
+        &self,
+        doing: &'static str,
+        calls: &[Call<'_>],
+    ) -> Result<Vec<Reply>, StoreError> {
+        self.fly(doing, Some(READ), calls, false).await?.landed(self, doing)
     }
 
-    async fn begin(&self, begin: &str) -> Result<(), StoreError> {
-        self.is_in_transaction.set(true);
-        self.batch("beginning a transaction", &self.begin_sql(begin)).await
+    /// Ends a transaction that only read, with its last statements.
+    pub async fn end_reading(
+        &self,
+        doing: &'static str,
+        calls: &[Call<'_>],
+    ) -> Result<Vec<Reply>, StoreError> {
+        self.fly(doing, None, calls, true).await?.landed(self, doing)
     }
 
-    fn begin_sql(&self, begin: &str) -> String {
-        match self.hub.url.is_pooled() {
-            true => format!("{begin}; {}", settings(&self.hub, "SET LOCAL")),
-            false => begin.to_owned(),
-        }
+    /// Begins a transaction that writes, with its first statements.
+    pub async fn begin_writing(
+        &self,
+        doing: &'static str,
+        calls: &[Call<'_>],
+    ) -> Result<Vec<Reply>, StoreError> {
+        self.fly(doing, Some(WRITE), calls, false).await?.landed(self, doing)
     }
 
-    /// Ends a transaction that only read.
-    pub async fn end_reading(&self) -> Result<(), StoreError> {
-        self.batch("ending a transaction", "COMMIT").await?;
-        self.is_in_transaction.set(false);
-        Ok(())
-    }
-
-    /// Commits what was written.
+    /// Commits what was written, with its last statements.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Uncertain`] if the answer did not come.
-    pub async fn commit(&self) -> Result<(), StoreError> {
-        let committed = self.bounded("committing", self.client.batch_execute("COMMIT")).await;
-        match committed {
-            Ok(Ok(())) => {
-                self.is_in_transaction.set(false);
-                Ok(())
+    /// [`StoreError::Uncertain`] if the answer to the commit did not come; else nothing was
+    /// written.
+    pub async fn commit(
+        &self,
+        doing: &'static str,
+        calls: &[Call<'_>],
+    ) -> Result<Vec<Reply>, StoreError> {
+        let flight = match self.fly(doing, None, calls, true).await {
+            Ok(flight) => flight,
+            Err(error) if self.is_spoilt() => {
+                return Err(StoreError::Uncertain { reason: error.to_string() });
             }
-            // Before the answer to COMMIT, only an error of the statement itself says no.
-            Ok(Err(error)) if !ends_connection(&error) => Err(self.failed("committing", &error)),
-            Ok(Err(error)) => {
-                self.failed("committing", &error);
-                Err(StoreError::Uncertain { reason: say(&error) })
-            }
-            Err(error) => Err(StoreError::Uncertain { reason: error.to_string() }),
-        }
+            Err(error) => return Err(error),
+        };
+        // A statement that the server refused makes the commit an undoing. Where the connection
+        // ended instead, the server may have come as far as the commit.
+        let reason = match flight.first_error() {
+            Some(error) if ends_connection(error) => say(error),
+            _ => return flight.landed(self, doing),
+        };
+        let _ = flight.landed(self, doing);
+        Err(StoreError::Uncertain { reason })
     }
 
     /// Undoes what was begun and not ended. Afterwards the session is as new, or spoilt.
@@ -184,9 +187,8 @@ impl Session {
 
     /// Runs one statement.
     pub async fn call(&self, doing: &'static str, call: Call<'_>) -> Result<Reply, StoreError> {
-        let mut replies = self.pipeline(doing, &[call]).await?;
-        let reply = replies.pop().expect("each call has its reply");
-        reply.map_err(|error| self.failed(doing, &error))
+        let mut replies = self.all(doing, &[call]).await?;
+        Ok(replies.pop().expect("each call has its reply"))
     }
 
     /// Runs statements that do not depend on each other, of which none may fail.
@@ -195,28 +197,67 @@ impl Session {
         doing: &'static str,
         calls: &[Call<'_>],
     ) -> Result<Vec<Reply>, StoreError> {
-        let replies = self.pipeline(doing, calls).await?;
-        replies.into_iter().collect::<Result<_, _>>().map_err(|error| self.failed(doing, &error))
+        self.fly(doing, None, calls, false).await?.landed(self, doing)
     }
 
-    /// Sends all statements before it reads the first answer; the answers come in their order.
+    /// Runs statements that do not depend on each other; each has its own outcome.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if they could not be prepared or did not end in time; else each has its own.
+    /// [`StoreError`] if they could not be prepared or did not end in time.
     pub async fn pipeline(
         &self,
         doing: &'static str,
         calls: &[Call<'_>],
     ) -> Result<Vec<Result<Reply, Error>>, StoreError> {
+        Ok(self.fly(doing, None, calls, false).await?.replies)
+    }
+
+    /// Sends everything before it reads the first answer: what begins a transaction, statements,
+    /// and what ends it. The answers come in that order.
+    async fn fly(
+        &self,
+        doing: &'static str,
+        begin: Option<&str>,
+        calls: &[Call<'_>],
+        is_end: bool,
+    ) -> Result<Flight, StoreError> {
         let figures = &self.hub.figures;
-        let begin = Instant::now();
+        let start = Instant::now();
         let prepared = self.prepared(doing, calls).await?;
+        if begin.is_some() {
+            self.is_in_transaction.set(true);
+        }
+        let begin = begin.map(|begin| self.begin_sql(begin));
         let runs = calls.iter().zip(&prepared).map(|(call, statement)| self.run(call, statement));
-        let replies = self.bounded(doing, in_order(runs)).await;
+        // The first poll of each sends what it has to send, in this order.
+        let answers = future::join3(
+            self.plain(begin.as_deref()),
+            in_order(runs),
+            self.plain(is_end.then_some("COMMIT")),
+        );
+        let outcome = self.bounded(doing, answers).await;
         figures.queries.fetch_add(calls.len() as u64, Relaxed);
-        figures.query_us.fetch_add(begin.elapsed().as_micros() as u64, Relaxed);
-        replies
+        figures.query_us.fetch_add(start.elapsed().as_micros() as u64, Relaxed);
+        let (begun, replies, ended) = outcome?;
+        if is_end && ended.is_ok() {
+            self.is_in_transaction.set(false);
+        }
+        Ok(Flight { begun, replies, ended })
+    }
+
+    async fn plain(&self, sql: Option<&str>) -> Result<(), Error> {
+        match sql {
+            Some(sql) => self.client.batch_execute(sql).await,
+            None => Ok(()),
+        }
+    }
+
+    fn begin_sql(&self, begin: &str) -> String {
+        match self.hub.url.is_pooled() {
+            true => format!("{begin}; {}", settings(&self.hub, "SET LOCAL")),
+            false => begin.to_owned(),
+        }
     }
 
     /// The error of a statement; notes what it does to the connection.
@@ -308,6 +349,27 @@ impl Session {
     }
 }
 
+/// What came of what was sent at once.
+struct Flight {
+    begun: Result<(), Error>,
+    replies: Vec<Result<Reply, Error>>,
+    ended: Result<(), Error>,
+}
+
+impl Flight {
+    fn first_error(&self) -> Option<&Error> {
+        let replies = self.replies.iter().filter_map(|reply| reply.as_ref().err());
+        self.begun.as_ref().err().into_iter().chain(replies).chain(self.ended.as_ref().err()).next()
+    }
+
+    /// The replies, if nothing failed; else what failed first, which is the cause of the rest.
+    fn landed(self, session: &Session, doing: &'static str) -> Result<Vec<Reply>, StoreError> {
+        let replies: Result<Vec<Reply>, Error> = self.replies.into_iter().collect();
+        let landed = self.begun.and(replies).and_then(|replies| self.ended.map(|()| replies));
+        landed.map_err(|error| session.failed(doing, &error))
+    }
+}
+
 /// The bounds that the server keeps. An idle transaction is one whose gateway stands still: it must
 /// not hold the feed's lock against the others.
 fn settings(hub: &Hub, set: &str) -> String {
@@ -352,76 +414,4 @@ async fn in_order<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output>
         Poll::Ready(outputs.drain(..).map(|output| output.expect("all are done")).collect())
     })
     .await
-}
-
-impl Param<'_> {
-    /// The type that the server is told, where it cannot be asked first.
-    fn type_of(&self) -> Type {
-        match self {
-            Param::Value(Value::Null) => Type::UNKNOWN,
-            Param::Value(Value::Integer(_)) | Param::Number(_) => Type::INT8,
-            Param::Value(Value::Boolean(_)) => Type::BOOL,
-            Param::Value(Value::Text(_)) | Param::Text(_) => Type::TEXT,
-            Param::Texts(_) => Type::TEXT_ARRAY,
-            Param::Numbers(_) => Type::INT8_ARRAY,
-        }
-    }
-}
-
-/// Says the kind only: the driver logs parameters, and a log is no place for what is stored.
-impl std::fmt::Debug for Param<'_> {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}", self.type_of())
-    }
-}
-
-impl ToSql for Param<'_> {
-    fn to_sql(
-        &self,
-        kind: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        match self {
-            Param::Value(Value::Null) => Ok(IsNull::Yes),
-            Param::Value(Value::Integer(number)) => number.to_sql(kind, out),
-            Param::Value(Value::Boolean(flag)) => flag.to_sql(kind, out),
-            Param::Value(Value::Text(text)) => storable(text).to_sql(kind, out),
-            Param::Text(text) => storable(text).to_sql(kind, out),
-            Param::Number(number) => number.to_sql(kind, out),
-            Param::Texts(texts) => texts.to_sql(kind, out),
-            Param::Numbers(numbers) => numbers.to_sql(kind, out),
-        }
-    }
-
-    fn accepts(kind: &Type) -> bool {
-        [Type::INT8, Type::BOOL, Type::TEXT, Type::TEXT_ARRAY, Type::INT8_ARRAY, Type::UNKNOWN]
-            .contains(kind)
-    }
-
-    to_sql_checked!();
-}
-
-/// PostgreSQL's text cannot hold the character U+0000, which an upstream may send in a description;
-/// refusing all that it offers for that would be worse than showing a replacement.
-fn storable(text: &str) -> std::borrow::Cow<'_, str> {
-    match text.contains('\0') {
-        true => text.replace('\0', "\u{fffd}").into(),
-        false => text.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_with_a_zero_character_is_stored_with_a_replacement() {
-        assert_eq!(storable("a\0b"), "a\u{fffd}b");
-        assert_eq!(storable("ab"), "ab");
-    }
-
-    #[test]
-    fn a_parameter_that_is_logged_shows_its_kind_only() {
-        assert_eq!(format!("{:?}", Param::Text("hunter2")), "text");
-    }
 }

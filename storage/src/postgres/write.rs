@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::lease::CLOCK;
+use super::param::Param;
 use super::read;
-use super::session::{Call, Param, Session};
+use super::session::{Call, Session};
 use crate::change::{Applied, Current, Mutation};
 use crate::error::StoreError;
 use crate::record::{Entity, now};
@@ -25,13 +26,11 @@ pub async fn apply(
     mutations: Vec<Mutation>,
     change_count_max: i64,
 ) -> Result<Applied, StoreError> {
-    session.begin_writing().await?;
     // Whoever writes holds this row until the commit: sequences are committed in order.
     let lock = "SELECT sequence, pruned FROM feed WHERE id = 1 FOR UPDATE";
-    let held = session
-        .call("waiting for another process to write", Call { sql: lock, params: Vec::new() })
-        .await?;
-    let (sequence, pruned) = read::ends(&held.rows)?;
+    let lock = Call { sql: lock, params: Vec::new() };
+    let held = session.begin_writing("waiting for another process to write", &[lock]).await?;
+    let (sequence, pruned) = read::ends(&held[0].rows)?;
     let mut writer = Writer::new(sequence, now());
     let mut mutations = mutations.into_iter();
     loop {
@@ -44,11 +43,12 @@ pub async fn apply(
     touch_losers(session, &mut writer).await?;
     let at = writer.at;
     let applied = writer.finish();
-    if !applied.changes.is_empty() {
+    if applied.changes.is_empty() {
+        session.commit("committing", &[]).await?;
+    } else {
         let pruned = pruned.max(applied.sequence - change_count_max);
-        write_feed(session, &applied, at, pruned).await?;
+        commit_feed(session, &applied, at, pruned).await?;
     }
-    session.commit().await?;
     Ok(applied)
 }
 
@@ -56,10 +56,9 @@ pub async fn apply(
 pub async fn put_meta(session: &Session, key: &str, value: &str) -> Result<(), StoreError> {
     let sql = "INSERT INTO meta (key, value) VALUES ($1, $2)
                ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-    session.begin_writing().await?;
     let params = vec![Param::Text(key), Param::Text(value)];
-    session.call("writing a value", Call { sql, params }).await?;
-    session.commit().await
+    session.begin_writing("writing a value", &[Call { sql, params }]).await?;
+    session.commit("writing a value", &[]).await.map(|_| ())
 }
 
 /// Runs the statements of the plans, all sent before the first answer is read.
@@ -105,10 +104,13 @@ async fn touch_losers(session: &Session, writer: &mut Writer) -> Result<(), Stor
     }
     let at = writer.at;
     let touch = |id| Call { sql: TOUCH_SERVER, params: vec![Param::Number(at), Param::Text(id)] };
-    let calls: Vec<Call<'_>> = losers.iter().map(|id| touch(id)).collect();
-    session.all("changing servers", &calls).await?;
+    let mut calls: Vec<Call<'_>> = losers.iter().map(|id| touch(id)).collect();
     let ids: Vec<&str> = losers.iter().map(String::as_str).collect();
-    let servers = read::servers(session, &ids).await?;
+    let sql = read::ServerSql::new();
+    let touch_count = calls.len();
+    calls.extend(sql.calls(&ids));
+    let replies = session.all("changing servers", &calls).await?;
+    let servers = read::servers(&replies[touch_count..])?;
     let mut found: HashMap<String, _> =
         servers.into_iter().map(|server| (server.id.clone(), server)).collect();
     for id in losers {
@@ -120,8 +122,8 @@ async fn touch_losers(session: &Session, writer: &mut Writer) -> Result<(), Stor
     Ok(())
 }
 
-/// Writes the rows of the feed, moves both its ends, and tells who listens.
-async fn write_feed(
+/// Writes the rows of the feed, moves both its ends, tells who listens, and commits.
+async fn commit_feed(
     session: &Session,
     applied: &Applied,
     at: i64,
@@ -156,5 +158,5 @@ async fn write_feed(
             params: vec![Param::Text(CHANNEL), Param::Text(&told)],
         },
     ];
-    session.all("writing the change feed", &calls).await.map(|_| ())
+    session.commit("writing the change feed", &calls).await.map(|_| ())
 }

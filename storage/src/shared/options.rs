@@ -48,12 +48,6 @@ pub struct SharedOptions {
     pub redis: Option<RedisLocation>,
     /// What stands before each key and topic in Redis.
     pub prefix: String,
-    /// How long a session is remembered after its last use.
-    pub session_ttl: Duration,
-    /// How long a message to a session is kept.
-    pub message_ttl: Duration,
-    /// Attempts to reach Redis at start before it is said to be away; the attempts go on.
-    pub max_retries: u32,
     /// The time between two attempts to reach Redis, to which up to a quarter is added by chance.
     pub retry_interval: Duration,
     /// How long a command may take, and how long an attempt to connect may take.
@@ -105,9 +99,6 @@ impl SharedOptions {
             cache_type: CacheType::Memory,
             redis: None,
             prefix: "mcpgw:".to_owned(),
-            session_ttl: Duration::from_secs(3600),
-            message_ttl: Duration::from_secs(600),
-            max_retries: 3,
             retry_interval: Duration::from_millis(2000),
             command_timeout: Duration::from_millis(1000),
             queue_count_max: 1024,

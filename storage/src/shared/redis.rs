@@ -6,6 +6,7 @@
 mod cluster;
 mod connect;
 mod link;
+mod resolve;
 mod sentinel;
 mod tls;
 mod verdict;

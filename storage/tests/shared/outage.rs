@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use shards::Driver;
-use storage::shared::{BusItem, Shared, StateError};
+use storage::shared::{BusItem, Shared, StateError, VALUE_SIZE_MAX};
 
 use crate::{
     harness::{LONG, eventually, is_away, message, next, on_shard, options, started, with_server},
@@ -128,6 +128,23 @@ fn a_slow_server_is_sent_no_more_than_the_queue_holds() {
         server.thaw();
         shared.ready(SURELY).await.unwrap();
         assert_eq!(join_all((0..8).map(|_| state.get("k"))).await, vec![Ok(None); 8]);
+    });
+}
+
+#[test]
+fn large_values_in_flight_are_bounded_by_their_bytes() {
+    with_server(&[], |server, mut options| async move {
+        options.ping_interval = LONG;
+        let shared = started(&options, 0).await;
+        server.freeze();
+        let value = vec![0; VALUE_SIZE_MAX];
+        let answers = join_all((0..40).map(|_| shared.state.set("k", &value, LONG))).await;
+        let is_busy = |answer: &&Result<(), _>| matches!(answer, Err(StateError::Busy { .. }));
+        // 32 MiB less what the keys and words take.
+        assert_eq!(answers.iter().filter(is_busy).count(), 40 - 31);
+        server.thaw();
+        shared.ready(SURELY).await.unwrap();
+        shared.state.set("k", &value, LONG).await.unwrap();
     });
 }
 

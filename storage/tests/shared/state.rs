@@ -332,3 +332,19 @@ fn the_connection_closes_with_the_last_handle() {
         });
     }
 }
+
+#[test]
+fn every_type_but_redis_keeps_its_state_in_the_process() {
+    for cache_type in ["memory", "database", "none"] {
+        let mut options = SharedOptions::memory(MemoryBounds::default());
+        options.cache_type = cache_type.parse().unwrap();
+        assert!(!options.is_distributed());
+        on_shard(Driver::Epoll, move || async move {
+            let (one, two) =
+                (Shared::start(&options, 0).unwrap(), Shared::start(&options, 1).unwrap());
+            one.state.set("k", b"v", LONG).await.unwrap();
+            assert_eq!(two.state.get("k").await, Ok(Some(b"v".to_vec())));
+            assert!(one.ready(Duration::ZERO).await.is_ok() && one.is_up());
+        });
+    }
+}

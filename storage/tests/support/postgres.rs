@@ -8,8 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-/// How long a server may take to start or stop.
-const START_WITHIN: Duration = Duration::from_secs(60);
+/// How long a server may take to start or stop: after a crash it first writes all of its files
+/// through to the disk, which others may keep busy.
+const START_WITHIN: Duration = Duration::from_secs(180);
 
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_millis(20);

@@ -1,20 +1,15 @@
 //! Opening a connection: every address is tried, then the server is asked who it is.
 
-use std::{
-    net::{IpAddr, SocketAddr, ToSocketAddrs},
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use redis::{
     AsyncConnectionConfig, Cmd, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, Value,
     aio::MultiplexedConnection,
 };
-use shards::{Pinned, TcpStream, UnixStream, blocking, local::Gate, task, time};
+use shards::{Pinned, TcpStream, UnixStream, local::Gate, task, time};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{sentinel, tls};
+use super::{resolve::resolve, sentinel, tls};
 use crate::shared::{
     fanout::Fanout,
     location::{Host, Place, RedisLocation, TlsTrust},
@@ -49,7 +44,9 @@ trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
 /// Connects to the server that `location` leads to, logs in, and makes sure that it serves.
-/// `turn` chooses among the nodes of a cluster. Each step takes at most `within`.
+///
+/// Of the nodes of a cluster the first that serves is taken; `turn` says where to begin, so that
+/// shards spread over them. Each step takes at most `within`.
 ///
 /// # Errors
 ///
@@ -60,25 +57,49 @@ pub(super) async fn open(
     within: Duration,
     messages: Option<Messages>,
 ) -> Result<Opened, String> {
-    let login = login(location);
-    let stream = match &location.place {
-        Place::Server(host) => open_host(host, location.tls.as_ref(), within).await?,
+    match &location.place {
+        Place::Server(host) => open_server(host, location, within, messages).await,
         Place::Unix(path) => {
-            let stream = UnixStream::connect(path, within).await;
+            let stream = UnixStream::connect(path, within).await.and_then(UnixStream::into_poll);
             let stream = stream.map_err(|error| format!("{}: {error}", path.display()))?;
-            Box::new(stream.into_poll().map_err(|error| error.to_string())?)
+            settle(Box::new(stream), location, within, messages).await
         }
         Place::Sentinel { .. } => {
             let host = sentinel::find_primary(location, within).await?;
-            open_host(&host, location.tls.as_ref(), within).await?
+            open_server(&host, location, within, messages).await
         }
         Place::Cluster(hosts) => {
-            // The location was parsed, so there is a host.
-            let host = &hosts[turn % hosts.len()];
-            open_host(host, location.tls.as_ref(), within).await?
+            let mut tried = Vec::new();
+            for offset in 0..hosts.len() {
+                let host = &hosts[turn.wrapping_add(offset) % hosts.len()];
+                match open_server(host, location, within, messages.clone()).await {
+                    Ok(opened) => return Ok(opened),
+                    Err(error) => tried.push(error),
+                }
+            }
+            Err(tried.join("; "))
         }
-    };
-    let opened = greet(stream, &login, within, messages).await?;
+    }
+}
+
+async fn open_server(
+    host: &Host,
+    location: &RedisLocation,
+    within: Duration,
+    messages: Option<Messages>,
+) -> Result<Opened, String> {
+    let stream = open_host(host, location.tls.as_ref(), within).await?;
+    settle(stream, location, within, messages).await.map_err(|error| format!("{host}: {error}"))
+}
+
+/// Logs in over `stream` and makes sure that the server is one to ask.
+async fn settle(
+    stream: Box<dyn Stream>,
+    location: &RedisLocation,
+    within: Duration,
+    messages: Option<Messages>,
+) -> Result<Opened, String> {
+    let opened = greet(stream, &login(location), within, messages).await?;
     check(&opened, &location.place, within).await?;
     Ok(opened)
 }
@@ -104,7 +125,7 @@ async fn open_host(
     trust: Option<&TlsTrust>,
     within: Duration,
 ) -> Result<Box<dyn Stream>, String> {
-    let addresses = resolve(host, within).await?;
+    let addresses = resolve(host, within).await.map_err(|error| format!("{host}: {error}"))?;
     let mut tried = Vec::new();
     let mut left = within;
     for (index, address) in addresses.iter().enumerate() {
@@ -132,22 +153,6 @@ async fn open_address(
     match time::timeout(within, tls::connect(trust, &host.name, stream)).await {
         Ok(shaken) => Ok(Box::new(shaken?)),
         Err(_) => Err(format!("TLS: not done within {within:?}")),
-    }
-}
-
-/// Finds the addresses of a host: a name's off the shard.
-async fn resolve(host: &Host, within: Duration) -> Result<Vec<SocketAddr>, String> {
-    if let Ok(address) = host.name.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, host.port)]);
-    }
-    let pair = (host.name.clone(), host.port);
-    let found = blocking::run(move || pair.to_socket_addrs().map(Iterator::collect::<Vec<_>>));
-    match time::timeout(within, found).await {
-        Err(_) => Err(format!("{host}: the name was not resolved within {within:?}")),
-        Ok(Err(refused)) => Err(format!("{host}: {refused}")),
-        Ok(Ok(Err(error))) => Err(format!("{host}: {error}")),
-        Ok(Ok(Ok(addresses))) if addresses.is_empty() => Err(format!("{host} has no address")),
-        Ok(Ok(Ok(addresses))) => Ok(addresses),
     }
 }
 
@@ -256,23 +261,12 @@ pub(super) fn text(value: Value) -> Result<String, String> {
 
 /// Connects once and tells the version of the server.
 pub(super) async fn probe(location: &RedisLocation, within: Duration) -> Result<String, String> {
-    let nodes = if let Place::Cluster(hosts) = &location.place { hosts.len() } else { 1 };
-    let mut tried = Vec::new();
-    for turn in 0..nodes {
-        let opened = match open(location, turn, within, None).await {
-            Ok(opened) => opened,
-            Err(error) => {
-                tried.push(error);
-                continue;
-            }
-        };
-        let mut command = redis::cmd("INFO");
-        command.arg("server");
-        let info = text(ask(&opened, &command, within).await?)?;
-        let version = info.lines().find_map(|line| line.strip_prefix("redis_version:"));
-        return Ok(version.unwrap_or("of an unknown version").trim().to_owned());
-    }
-    Err(tried.join("; "))
+    let opened = open(location, 0, within, None).await?;
+    let mut command = redis::cmd("INFO");
+    command.arg("server");
+    let info = text(ask(&opened, &command, within).await?)?;
+    let version = info.lines().find_map(|line| line.strip_prefix("redis_version:"));
+    Ok(version.unwrap_or("of an unknown version").trim().to_owned())
 }
 
 /// Opens a connection to a sentinel: no RESP3, no database, its own login.
