@@ -41,7 +41,7 @@ lint: toolchain ## Checks format, clippy, the docs' warnings and, where cargo-de
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; fi
 
 .PHONY: bench
-bench: toolchain ## Measures Ringway beside nginx on this machine (BENCH_ARGS=--help tells more)
+bench: toolchain ## Measures Ringway beside nginx, and its stores, on this machine (BENCH_ARGS=--help tells more)
 	@cargo build --release --locked --bin ringway
 	@cargo run --release --locked -p benches --bin bench -- $(BENCH_ARGS)
 

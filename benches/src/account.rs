@@ -37,10 +37,21 @@ impl CpuReading {
 
     /// The processor time spent since an earlier reading of the same processes.
     pub fn since(&self, earlier: &CpuReading) -> Duration {
-        let spent = self.thread_ns.iter().map(|(thread, now_ns)| {
-            now_ns.saturating_sub(earlier.thread_ns.get(thread).copied().unwrap_or(0))
-        });
-        Duration::from_nanos(spent.sum())
+        Duration::from_nanos(self.spent_ns(earlier).map(|(_, spent_ns)| spent_ns).sum())
+    }
+
+    /// The thread, as process and thread id, that worked most since an earlier reading; `None`
+    /// when none did.
+    pub fn busiest_since(&self, earlier: &CpuReading) -> Option<(u32, u32)> {
+        let busiest = self.spent_ns(earlier).max_by_key(|(_, spent_ns)| *spent_ns);
+        busiest.filter(|(_, spent_ns)| *spent_ns > 0).map(|(thread, _)| thread)
+    }
+
+    fn spent_ns(&self, earlier: &CpuReading) -> impl Iterator<Item = ((u32, u32), u64)> {
+        self.thread_ns.iter().map(|(thread, now_ns)| {
+            let before_ns = earlier.thread_ns.get(thread).copied().unwrap_or(0);
+            (*thread, now_ns.saturating_sub(before_ns))
+        })
     }
 }
 
@@ -146,6 +157,14 @@ mod tests {
         let earlier = CpuReading { thread_ns: BTreeMap::from([((1, 1), 100)]) };
         let later = CpuReading { thread_ns: BTreeMap::from([((1, 1), 150), ((1, 2), 7)]) };
         assert_eq!(later.since(&earlier), Duration::from_nanos(57));
+    }
+
+    #[test]
+    fn names_the_thread_that_worked_most() {
+        let earlier = CpuReading { thread_ns: BTreeMap::from([((1, 1), 100), ((1, 2), 1)]) };
+        let later = CpuReading { thread_ns: BTreeMap::from([((1, 1), 150), ((1, 2), 70)]) };
+        assert_eq!(later.busiest_since(&earlier), Some((1, 2)));
+        assert_eq!(later.busiest_since(&later), None);
     }
 
     #[test]

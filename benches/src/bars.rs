@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::suite::{CONNECTION_RSS, FIRST_ANSWER, IDLE_RSS, Results, Row};
+use crate::suite::{
+    CONNECTION_RSS, FIRST_ANSWER, Figure, IDLE_RSS, OWN_MISSES, READY_WITH_TOOLS, Results, Row,
+    SECOND_POD_P99, STORES, TOOL_RSS,
+};
 
 /// Concurrencies at which the ratios have to hold; at one the machine mostly sleeps and wakes.
 const CONCURRENCIES: [usize; 2] = [32, 200];
@@ -12,9 +15,18 @@ const LIST_RATIO_MAX: f64 = 1.0;
 const CALL_RATIO_MAX: f64 = 0.8;
 /// tools/call with the most tools against that with the fewest.
 const SCALE_RATIO_MAX: f64 = 1.1;
+/// tools/list and tools/call on PostgreSQL and Redis against those on SQLite.
+const STORES_RATIO_MAX: f64 = 1.03;
 /// Figures by name, with the most that each may be.
-const FIGURE_MAX: [(&str, f64); 3] =
-    [(IDLE_RSS, 20.0), (CONNECTION_RSS, 2.0), (FIRST_ANSWER, 100.0)];
+const FIGURE_MAX: [(&str, f64); 7] = [
+    (IDLE_RSS, 20.0),
+    (CONNECTION_RSS, 2.0),
+    (FIRST_ANSWER, 100.0),
+    (OWN_MISSES, 0.0),
+    (SECOND_POD_P99, 50.0),
+    (TOOL_RSS, 4.0),
+    (READY_WITH_TOOLS, 500.0),
+];
 
 /// One promise and what was measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,13 +65,16 @@ pub fn check(results: &Results) -> Vec<Bar> {
         limit: 0.0,
         unit: "",
     });
-    let figures = results.figures.iter().filter(|figure| figure.server == "ringway");
-    let figures = figures.filter_map(|figure| {
-        let (_, limit) = FIGURE_MAX.iter().find(|(name, _)| *name == figure.name)?;
-        let name = figure.name.to_owned();
-        Some(Bar { name, measured: figure.value, limit: *limit, unit: figure.unit })
-    });
+    let figures = results.figures.iter().filter_map(figure_bar);
     ratios.chain(figures).chain(errors).collect()
+}
+
+/// What is promised of a figure; the gateway may have several, by its backends.
+fn figure_bar(figure: &Figure) -> Option<Bar> {
+    let backend = figure.server.strip_prefix("ringway")?;
+    let (_, limit) = FIGURE_MAX.iter().find(|(name, _)| *name == figure.name)?;
+    let name = format!("{}{backend}", figure.name);
+    Some(Bar { name, measured: figure.value, limit: *limit, unit: figure.unit })
 }
 
 fn ratio_bar(row: &Row) -> Option<Bar> {
@@ -73,6 +88,9 @@ fn ratio_bar(row: &Row) -> Option<Bar> {
         "ringway, 20000 tools" if is_scale && row.case.starts_with("tools/call") => {
             (SCALE_RATIO_MAX, "10 tools")
         }
+        "ringway, PostgreSQL + Redis" if is_path_on_stores(&row.case) => {
+            (STORES_RATIO_MAX, "SQLite")
+        }
         _ => return None,
     };
     Some(Bar {
@@ -83,10 +101,15 @@ fn ratio_bar(row: &Row) -> Option<Bar> {
     })
 }
 
+/// Whether a case compares the path of a request between backends.
+fn is_path_on_stores(case: &str) -> bool {
+    case.starts_with("tools/") && case.ends_with(STORES)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::suite::{Figure, Sample};
+    use crate::suite::Sample;
 
     fn row(case: &str, server: &str, concurrency: usize, cpu_ratio: f64) -> Row {
         let sample = Sample {
@@ -115,7 +138,7 @@ mod tests {
             row("tools/call on /rpc", "nginx", 32, 1.0),
             row("health", "ringway", 32, 9.0),
         ];
-        let results = Results { rows, figures: Vec::new() };
+        let results = Results { rows, ..Results::default() };
         assert_eq!(verdicts(&results), ["pass", "miss"]);
     }
 
@@ -127,20 +150,48 @@ mod tests {
             row(case, "ringway, 1000 tools", 32, 9.0),
             row(case, "ringway, 20000 tools", 32, 1.11),
         ];
-        assert_eq!(verdicts(&Results { rows, figures: Vec::new() }), ["miss"]);
+        assert_eq!(verdicts(&Results { rows, ..Results::default() }), ["miss"]);
     }
 
     #[test]
     fn figures_are_promised_for_the_gateway_only() {
         let figure = |server, value| Figure { name: CONNECTION_RSS, server, value, unit: "KiB" };
         let figures = vec![figure("nginx", 9.0), figure("ringway", 0.7)];
-        assert_eq!(verdicts(&Results { rows: Vec::new(), figures }), ["pass"]);
+        assert_eq!(verdicts(&Results { figures, ..Results::default() }), ["pass"]);
+    }
+
+    #[test]
+    fn the_path_costs_the_same_on_either_backend() {
+        let redis = "ringway, PostgreSQL + Redis";
+        let rows = vec![
+            row("tools/call on /rpc, stores", "ringway, SQLite", 32, 1.0),
+            row("tools/call on /rpc, stores", redis, 32, 1.04),
+            row("tools/list on /mcp, stores", redis, 32, 1.02),
+            row("GET /tools?limit=50, stores", redis, 8, 1.5),
+        ];
+        assert_eq!(verdicts(&Results { rows, ..Results::default() }), ["miss", "pass"]);
+    }
+
+    #[test]
+    fn a_figure_is_promised_on_each_backend() {
+        let figure = |name, server, value| Figure { name, server, value, unit: "ms" };
+        let figures = vec![
+            figure(SECOND_POD_P99, "ringway, PostgreSQL", 51.0),
+            figure(SECOND_POD_P99, "ringway, PostgreSQL + Redis", 3.0),
+            figure("commit to second pod, p50", "ringway, PostgreSQL", 99.0),
+            figure(OWN_MISSES, "ringway, SQLite", 0.0),
+        ];
+        let bars = check(&Results { figures, ..Results::default() });
+        let names: Vec<_> = bars.iter().map(|bar| bar.name.as_str()).collect();
+        assert_eq!(names[0], "commit to second pod, p99, PostgreSQL");
+        let verdicts: Vec<_> = bars.iter().map(Bar::is_kept).collect();
+        assert_eq!(verdicts, [false, true, true]);
     }
 
     #[test]
     fn an_error_is_a_miss_of_its_own() {
         let mut broken = row("health", "nginx", 1, 1.0);
         broken.sample.error_count = 1;
-        assert_eq!(verdicts(&Results { rows: vec![broken], figures: Vec::new() }), ["miss"]);
+        assert_eq!(verdicts(&Results { rows: vec![broken], ..Results::default() }), ["miss"]);
     }
 }

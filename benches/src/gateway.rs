@@ -36,6 +36,20 @@ pub struct Program {
 }
 
 impl Program {
+    /// Sets a setting over whatever it was.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.environment.retain(|(other, _)| other != name);
+        self.environment.push((name.to_owned(), value.into()));
+    }
+
+    /// Puts more behind the value of a setting that was set.
+    pub fn extend(&mut self, name: &str, more: &str) {
+        let setting = self.environment.iter_mut().find(|(other, _)| other == name);
+        if let Some((_, value)) = setting {
+            value.push_str(more);
+        }
+    }
+
     fn command(&self, folder: &Path) -> Command {
         let mut command = Command::new(&self.path);
         // A measurement must not depend on what the caller's shell has set.
@@ -89,18 +103,18 @@ impl Gateway {
     }
 
     /// Stops the gateway and starts it again on the same data; gives the time from exec to the
-    /// first 200 on /health.
+    /// first 200 on `path`, which is open to all.
     ///
     /// # Errors
     ///
     /// When it does not come back.
-    pub fn restart(self) -> io::Result<(Gateway, Duration)> {
+    pub fn restart(self, path: &str) -> io::Result<(Gateway, Duration)> {
         let Gateway { program, folder, server, token, .. } = self;
         server.stop();
         let started_at = Instant::now();
         let (server, address) = launch(&program, &folder)?;
         let mut gateway = Gateway { program, folder, server, address, token };
-        while !gateway.is_ok("/health") {
+        while !gateway.is_ok(path) {
             if started_at.elapsed() > START_WAIT_MAX {
                 return Err(gateway.server.complain("did not come back"));
             }
@@ -142,11 +156,7 @@ impl Gateway {
     pub fn register(&self, upstream: SocketAddr) -> io::Result<()> {
         let url = format!("http://{upstream}/mcp");
         let body = json!({"name": "bench", "url": url, "transport": "STREAMABLEHTTP"});
-        let answer = self.ask(&self.message("/gateways", &[], &body.to_string()))?;
-        if answer.status != 200 {
-            let text = String::from_utf8_lossy(&answer.body);
-            return Err(self.server.complain(&format!("refused the upstream: {text}")));
-        }
+        self.ask_for(&self.message("/gateways", &[], &body.to_string()), 200)?;
         Ok(())
     }
 
@@ -188,6 +198,67 @@ impl Gateway {
     /// Makes the request that carries a message with the token of the run.
     pub fn message(&self, path: &str, fields: &[(&str, &str)], body: &str) -> Vec<u8> {
         message(self.address, &self.token, path, fields, body)
+    }
+
+    /// Makes a request without a body, with the token of the run.
+    pub fn plain(&self, method: &str, path: &str) -> Vec<u8> {
+        let bearer = format!("Bearer {}", self.token);
+        http::request(method, path, self.address, &[("Authorization", &bearer)], "")
+    }
+
+    /// Asks for what is at `path` and reads it as JSON.
+    ///
+    /// # Errors
+    ///
+    /// When the answer is another status than 200 or no JSON.
+    pub fn get(&self, path: &str) -> io::Result<Value> {
+        let answer = self.ask_for(&self.plain("GET", path), 200)?;
+        serde_json::from_slice(&answer.body).map_err(io::Error::other)
+    }
+
+    /// Posts a record; gives the one that was made.
+    ///
+    /// # Errors
+    ///
+    /// When the answer is another status than 201 or no JSON.
+    pub fn post(&self, path: &str, record: &Value) -> io::Result<Value> {
+        let answer = self.ask_for(&self.message(path, &[], &record.to_string()), 201)?;
+        serde_json::from_slice(&answer.body).map_err(io::Error::other)
+    }
+
+    /// Sends a request that is to be answered with `status`.
+    ///
+    /// # Errors
+    ///
+    /// When it is answered with another; the text has the answer.
+    pub fn ask_for(&self, request: &[u8], status: u16) -> io::Result<Answer> {
+        let answer = self.ask(request)?;
+        if answer.status == status {
+            return Ok(answer);
+        }
+        let text = String::from_utf8_lossy(&answer.body);
+        let line = request.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        let line = String::from_utf8_lossy(line);
+        Err(self.server.complain(&format!("answered {line} with {}: {text}", answer.status)))
+    }
+
+    /// Waits until what is at `path` is as `is_right` says.
+    ///
+    /// # Errors
+    ///
+    /// When that takes too long, or the gateway ended; the text has `what`.
+    pub fn wait_for(
+        &mut self,
+        what: &str,
+        path: &str,
+        is_right: impl Fn(&Value) -> bool,
+    ) -> io::Result<()> {
+        let (address, request) = (self.address, self.plain("GET", path));
+        self.server.wait_until(what, START_WAIT_MAX, || {
+            let answer = http::ask(address, &request, ANSWER_WAIT_MAX);
+            let body = answer.ok().and_then(|answer| serde_json::from_slice(&answer.body).ok());
+            body.is_some_and(|body| is_right(&body))
+        })
     }
 
     fn ask(&self, request: &[u8]) -> io::Result<Answer> {

@@ -138,11 +138,35 @@ impl Answer {
 /// When the connection fails, the answer is no measurable HTTP, or a read takes longer than
 /// `wait_max`.
 pub fn ask(target: SocketAddr, request: &[u8], wait_max: Duration) -> io::Result<Answer> {
-    let mut stream = TcpStream::connect_timeout(&target, wait_max)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(wait_max))?;
-    stream.write_all(request)?;
-    read_answer(&mut stream)
+    Wire::open(target, wait_max)?.ask(request)
+}
+
+/// A kept connection with one request in flight at most.
+#[derive(Debug)]
+pub struct Wire(TcpStream);
+
+impl Wire {
+    /// Opens a connection on which an answer may take up to `wait_max`.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not take it.
+    pub fn open(target: SocketAddr, wait_max: Duration) -> io::Result<Wire> {
+        let stream = TcpStream::connect_timeout(&target, wait_max)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(wait_max))?;
+        Ok(Wire(stream))
+    }
+
+    /// Sends one request and reads the answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`ask`].
+    pub fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
+        self.0.write_all(request)?;
+        read_answer(&mut self.0)
+    }
 }
 
 /// Reads one answer, and drops what came after it in the same read.

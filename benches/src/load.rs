@@ -6,6 +6,7 @@
 //! turns of one loop, where nothing is half done, and the caller reads the server's clock there.
 
 mod connection;
+mod requests;
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,12 +16,15 @@ use std::time::{Duration, Instant};
 
 use crate::histogram::Histogram;
 use crate::poll::Poller;
-use connection::Connection;
+use connection::{Connection, Wrong};
+pub use requests::{Numbered, Requests};
 
 /// Errors after which a run is given up: the server is broken, and its speed means nothing.
 const ERROR_COUNT_MAX: u64 = 1000;
 /// How long a turn waits for an answer before it looks at the clock.
 const TURN_WAIT_MAX: Duration = Duration::from_millis(20);
+/// How long the answers that are still to come may take once nothing more is asked.
+const DRAIN_WAIT_MAX: Duration = Duration::from_secs(60);
 /// A read takes this much at once, so that an answer of a few kilobytes is one read.
 const READ_SIZE: usize = 256 * 1024;
 
@@ -29,8 +33,9 @@ const READ_SIZE: usize = 256 * 1024;
 pub struct Plan<'a> {
     /// The server.
     pub target: SocketAddr,
-    /// The bytes of the request, the same every time.
-    pub request: &'a [u8],
+    /// What is asked. When it has an end, the window closes there at the latest, and whatever was
+    /// asked is answered before [`run`] returns.
+    pub requests: Requests<'a>,
     /// What every answer must be.
     pub expected: &'a Expected,
     /// Connections, which is also the number of requests in flight.
@@ -48,8 +53,8 @@ pub struct Plan<'a> {
 pub struct Expected {
     /// Its status code.
     pub status: u16,
-    /// Its body, byte for byte.
-    pub body: Vec<u8>,
+    /// Its body, byte for byte; `None` where every answer has one of its own.
+    pub body: Option<Vec<u8>>,
 }
 
 /// An end of the measured window.
@@ -128,7 +133,8 @@ fn lead(
     phase.store(MEASURING, Ordering::Release);
     let outcome = worker.measure(|opened_at| opened_at.elapsed() < plan.window)?;
     mark(Mark::Closed);
-    Ok(outcome)
+    phase.store(FINISHED, Ordering::Release);
+    worker.finish(outcome)
 }
 
 /// Keeps a share of the connections busy for as long as the leader says.
@@ -137,7 +143,8 @@ fn follow(plan: &Plan<'_>, share: usize, phase: &AtomicU8) -> io::Result<Outcome
     while phase.load(Ordering::Acquire) == WARMING {
         worker.turn()?;
     }
-    worker.measure(|_| phase.load(Ordering::Acquire) == MEASURING)
+    let outcome = worker.measure(|_| phase.load(Ordering::Acquire) == MEASURING)?;
+    worker.finish(outcome)
 }
 
 /// One thread's connections and what they saw.
@@ -145,6 +152,10 @@ struct Worker<'a> {
     plan: &'a Plan<'a>,
     poller: Poller,
     connections: Vec<Connection>,
+    /// Connections with a request in flight.
+    busy_count: usize,
+    /// Whether nothing more is asked.
+    is_finishing: bool,
     ready: Vec<usize>,
     buffer: Vec<u8>,
     seen: Outcome,
@@ -159,23 +170,65 @@ impl<'a> Worker<'a> {
             poller.add(connection.stream(), token)?;
             connections.push(connection);
         }
-        for connection in &mut connections {
-            connection.send(plan.request).map_err(io::Error::other)?;
+        let mut worker = Worker {
+            plan,
+            poller,
+            connections,
+            busy_count: count,
+            is_finishing: false,
+            ready: Vec::new(),
+            buffer: vec![0; READ_SIZE],
+            seen: Outcome::default(),
+        };
+        for token in 0..count {
+            worker.ask(token).map_err(io::Error::other)?;
         }
-        let seen = Outcome::default();
-        let buffer = vec![0; READ_SIZE];
-        Ok(Worker { plan, poller, connections, ready: Vec::new(), buffer, seen })
+        Ok(worker)
     }
 
-    /// Forgets what was seen, and takes turns for as long as `is_open` says.
+    /// Sends the next request on a connection that waits for no answer, or lets it rest when there
+    /// is none.
+    fn ask(&mut self, token: usize) -> Result<(), Wrong> {
+        let request = if self.is_finishing { None } else { self.plan.requests.next() };
+        match request {
+            Some(request) => self.connections[token].send(&request),
+            None => {
+                self.busy_count -= 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// Forgets what was seen, and takes turns for as long as `is_open` says and there is something
+    /// to ask.
     fn measure(&mut self, is_open: impl Fn(Instant) -> bool) -> io::Result<Outcome> {
         self.seen = Outcome::default();
         let opened_at = Instant::now();
-        while is_open(opened_at) {
+        while is_open(opened_at) && self.busy_count > 0 {
             self.turn()?;
         }
         self.seen.elapsed = opened_at.elapsed();
         Ok(std::mem::take(&mut self.seen))
+    }
+
+    /// Takes the answers that are still to come, where none may be left behind. They belong to no
+    /// window, but a wrong one is counted.
+    fn finish(mut self, mut outcome: Outcome) -> io::Result<Outcome> {
+        if !self.plan.requests.are_numbered() {
+            return Ok(outcome);
+        }
+        self.is_finishing = true;
+        let started_at = Instant::now();
+        while self.busy_count > 0 {
+            if started_at.elapsed() > DRAIN_WAIT_MAX {
+                let text = format!("{} answers did not come", self.busy_count);
+                return Err(io::Error::other(text));
+            }
+            self.turn()?;
+        }
+        outcome.error_count += self.seen.error_count;
+        outcome.error_first = outcome.error_first.or(self.seen.error_first);
+        Ok(outcome)
     }
 
     /// Waits for answers and asks again on every connection that was answered.
@@ -195,7 +248,7 @@ impl<'a> Worker<'a> {
             Ok(None) => Ok(()),
             Ok(Some(latency)) => {
                 self.seen.latencies.record(latency);
-                connection.send(self.plan.request)
+                self.ask(token)
             }
             Err(wrong) => Err(wrong),
         };
@@ -211,11 +264,10 @@ impl<'a> Worker<'a> {
             )));
         }
         self.seen.error_first.get_or_insert(error);
-        let mut connection = Connection::open(self.plan.target)?;
+        let connection = Connection::open(self.plan.target)?;
         self.poller.add(connection.stream(), token)?;
-        connection.send(self.plan.request).map_err(io::Error::other)?;
         self.connections[token] = connection;
-        Ok(())
+        self.ask(token).map_err(io::Error::other)
     }
 }
 
@@ -229,13 +281,17 @@ mod tests {
 
     fn expect_of(target: SocketAddr, request: &[u8]) -> Expected {
         let answer = http::ask(target, request, Duration::from_secs(5)).expect("is answered");
-        Expected { status: answer.status, body: answer.body }
+        Expected { status: answer.status, body: Some(answer.body) }
     }
 
-    fn run_briefly(target: SocketAddr, request: &[u8], expected: &Expected) -> io::Result<Outcome> {
+    fn run_briefly(
+        target: SocketAddr,
+        requests: Requests<'_>,
+        expected: &Expected,
+    ) -> io::Result<Outcome> {
         let plan = Plan {
             target,
-            request,
+            requests,
             expected,
             concurrency: 3,
             thread_count: 2,
@@ -255,7 +311,7 @@ mod tests {
         let target = upstream::spawn(Options::default()).expect("listens");
         let request = http::request("POST", "/mcp", target, &[], LIST);
         let expected = expect_of(target, &request);
-        let outcome = run_briefly(target, &request, &expected).expect("runs");
+        let outcome = run_briefly(target, Requests::Same(&request), &expected).expect("runs");
         assert!(outcome.latencies.count() > 0);
         assert_eq!((outcome.error_count, outcome.error_first), (0, None));
         assert!(outcome.elapsed >= Duration::from_millis(50));
@@ -266,14 +322,40 @@ mod tests {
         let target = upstream::spawn(Options::default()).expect("listens");
         let request = http::request("POST", "/mcp", target, &[], LIST);
         let mut expected = expect_of(target, &request);
-        let last = expected.body.last_mut().expect("has a body");
-        *last ^= 1;
-        let outcome = run_briefly(target, &request, &expected);
+        let last = expected.body.as_mut().and_then(|body| body.last_mut());
+        *last.expect("has a body") ^= 1;
+        let outcome = run_briefly(target, Requests::Same(&request), &expected);
         let error = outcome.map_or_else(
             |error| error.to_string(),
             |outcome| outcome.error_first.expect("counted an error"),
         );
         assert!(error.contains("body"), "{error}");
+    }
+
+    #[test]
+    fn the_window_closes_when_every_number_was_asked_and_answered() {
+        let target = upstream::spawn(Options::default()).expect("listens");
+        let make = |number: usize| {
+            let call = format!(
+                r#"{{"jsonrpc":"2.0","id":{number},"method":"tools/call","params":{{"name":"tool_0"}}}}"#
+            );
+            http::request("POST", "/mcp", target, &[], &call)
+        };
+        let numbered = Numbered::new(0..10, &make);
+        let expected = Expected { status: 200, body: None };
+        let plan = Plan {
+            target,
+            requests: Requests::Numbered(&numbered),
+            expected: &expected,
+            concurrency: 3,
+            thread_count: 1,
+            warmup: Duration::ZERO,
+            window: Duration::from_secs(60),
+        };
+        let outcome = run(&plan, &mut |_| {}).expect("runs");
+        assert_eq!((outcome.latencies.count(), outcome.error_first), (10, None));
+        assert!(outcome.elapsed < plan.window);
+        assert_eq!(numbered.upcoming(), 10);
     }
 
     #[test]

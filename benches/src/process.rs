@@ -19,6 +19,18 @@ const ANNOUNCE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// The pause between two looks at a condition.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
+/// What keeps a program: it sends it a signal once its own standard input is closed, which the
+/// kernel does for us even when we are killed, and then removes what the program left.
+const KEEPER: &str = r#"
+trap : INT TERM
+signal=$1; rubbish=$2; shift 2
+"$@" &
+cat >/dev/null
+kill -"$signal" $!
+while kill -0 $! 2>/dev/null; do wait $!; done
+rm -rf "$rubbish"
+"#;
+
 /// A running server; dropping it stops it.
 pub struct Server {
     name: String,
@@ -112,6 +124,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // What is kept (see `kept`) ends by this alone.
+        drop(self.child.stdin.take());
         // SIGTERM first: nginx's master takes its workers along only when it is asked.
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::TERM);
@@ -132,6 +146,23 @@ impl Drop for Server {
 fn first_line(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     text.split_once('\n').map(|(line, _)| line.to_owned())
+}
+
+/// Makes a command for a program that would outlive us: it is sent `signal` when the [`Server`] is
+/// dropped and when this process ends, however it does. Then `rubbish` is removed, with all that
+/// is in it.
+pub fn kept(signal: &str, rubbish: &Path, program: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", KEEPER, "keeper", signal]).arg(rubbish).arg(program);
+    command
+}
+
+/// Finds the first of some programs that is in `PATH`.
+pub fn find_in_path(names: &[&str]) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    let folders: Vec<_> = std::env::split_paths(&folders).collect();
+    let all = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    all.into_iter().find(|path| path.is_file())
 }
 
 /// Finds a port of 127.0.0.1 that is free now.
@@ -196,5 +227,23 @@ mod tests {
         let pid = server.child.id();
         drop(server);
         assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    #[test]
+    fn a_kept_program_ends_with_its_server_and_leaves_nothing() {
+        let rubbish = tempfile::tempdir().expect("makes a folder");
+        let folder = tempfile::tempdir().expect("makes a folder");
+        let shell = find_in_path(&["no-such-program", "sh"]).expect("there is a shell");
+        let mut command = kept("TERM", rubbish.path(), &shell);
+        let script = "echo $$ 127.0.0.1:81; while :; do sleep 0.01; done";
+        command.args(["-c", script]);
+        let mut server = Server::start("kept", &mut command, folder.path()).expect("starts");
+        server.read_address().expect("prints one");
+        let line = first_line(&folder.path().join("kept.log")).expect("was printed");
+        let pid = line.split(' ').next().expect("has a word").to_owned();
+        assert!(Path::new("/proc").join(&pid).exists());
+        drop(server);
+        assert!(!Path::new("/proc").join(&pid).exists());
+        assert!(!rubbish.path().exists());
     }
 }

@@ -22,6 +22,9 @@ pub fn markdown(results: &Results, bars: &[Bar], host: &str) -> String {
         );
     }
     text.push_str("\n```text\n");
+    for line in &results.skipped {
+        let _ = writeln!(text, "{line}");
+    }
     for bar in bars {
         let _ = writeln!(text, "{bar}");
     }
@@ -85,7 +88,7 @@ pub fn csv(results: &Results) -> String {
             text,
             "{},,{},,,,,,,,,{:.3},{}",
             quoted(figure.name),
-            figure.server,
+            quoted(figure.server),
             figure.value,
             figure.unit
         );
@@ -140,7 +143,7 @@ mod tests {
         };
         let figure =
             Figure { name: "idle RSS, 20 tools", server: "ringway", value: 9.5, unit: "MiB" };
-        Results { rows: vec![row], figures: vec![figure] }
+        Results { rows: vec![row], figures: vec![figure], skipped: vec!["skipped: x".into()] }
     }
 
     #[test]
@@ -161,6 +164,7 @@ mod tests {
         let text = markdown(&results(), &[bar], "A host.");
         assert!(text.contains("| 32 | ringway | 1000 | 10 | 20 | 0 | 7.12 | 0.50 | 11.5 | 180 |"));
         assert!(text.contains("pass  start: 40.00 ms (at most 100 ms)"), "{text}");
+        assert!(text.contains("```text\nskipped: x\n"), "{text}");
     }
 
     #[test]

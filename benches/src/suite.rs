@@ -3,6 +3,7 @@
 pub(crate) mod cases;
 mod idle;
 mod measure;
+mod stores;
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use crate::upstream::Era;
 pub use cases::Kind;
 use measure::median;
 pub use measure::{Contender, Row, Sample, Timing, rounds};
+pub use stores::{CASE_SUFFIX as STORES, OWN_MISSES, READY_WITH_TOOLS, SECOND_POD_P99, TOOL_RSS};
 
 /// What to measure and for how long.
 #[derive(Clone, Debug)]
@@ -26,6 +28,10 @@ pub struct Settings {
     pub program: Program,
     /// nginx.
     pub nginx: PathBuf,
+    /// The folder of PostgreSQL's programs; without it, wherever they are found.
+    pub postgres: Option<PathBuf>,
+    /// Redis; without it, wherever it is found.
+    pub redis: Option<PathBuf>,
     /// This program, which serves as the upstream when it is called with `upstream`.
     pub upstream: PathBuf,
     /// Which revisions the upstream speaks.
@@ -38,6 +44,8 @@ pub struct Settings {
     pub tool_counts: Vec<usize>,
     /// Idle connections to open.
     pub idle_count: usize,
+    /// Writes whose way to every shard and pod is timed.
+    pub sample_count: usize,
     /// Only the cases whose names contain one of these; all when empty.
     pub only: Vec<String>,
 }
@@ -45,6 +53,30 @@ pub struct Settings {
 impl Settings {
     fn wants(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|part| name.contains(part.as_str()))
+    }
+
+    #[cfg(test)]
+    fn for_tests() -> Settings {
+        let timing = Timing {
+            round_count: 1,
+            window: Duration::from_millis(40),
+            warmup: Duration::ZERO,
+            thread_count: 1,
+        };
+        Settings {
+            program: Program { path: "ringway".into(), environment: Vec::new() },
+            nginx: "nginx".into(),
+            postgres: None,
+            redis: None,
+            upstream: "bench".into(),
+            upstream_era: Era::Dual,
+            timing,
+            concurrencies: Vec::new(),
+            tool_counts: Vec::new(),
+            idle_count: 0,
+            sample_count: 1,
+            only: Vec::new(),
+        }
     }
 }
 
@@ -68,6 +100,8 @@ pub struct Results {
     pub rows: Vec<Row>,
     /// Memory and start.
     pub figures: Vec<Figure>,
+    /// What was left out, and why, a line for each.
+    pub skipped: Vec<String>,
 }
 
 /// The name of the figure that counts resident memory before any request.
@@ -91,6 +125,7 @@ pub fn run(settings: &Settings, folder: &Path) -> io::Result<Results> {
     compare_with_nginx(settings, &folder.join("peer"), &mut results)?;
     compare_tool_counts(settings, &folder.join("scale"), &mut results)?;
     measure_start(settings, &folder.join("start"), &mut results)?;
+    stores::measure(settings, &folder.join("stores"), &mut results)?;
     Ok(results)
 }
 
@@ -103,7 +138,17 @@ struct Stage {
 
 impl Stage {
     fn build(settings: &Settings, folder: &Path, tool_count: usize) -> io::Result<Stage> {
-        let gateway = Gateway::start(&settings.program, folder)?;
+        Stage::build_with(settings, &settings.program, folder, tool_count)
+    }
+
+    /// As [`Stage::build`], with a program that is set in another way.
+    fn build_with(
+        settings: &Settings,
+        program: &Program,
+        folder: &Path,
+        tool_count: usize,
+    ) -> io::Result<Stage> {
+        let gateway = Gateway::start(program, folder)?;
         let (upstream, upstream_address) = start_upstream(settings, folder, tool_count)?;
         gateway.register(upstream_address)?;
         Ok(Stage { gateway, upstream_address, _upstream: upstream })
@@ -191,7 +236,7 @@ fn start_nginx(
 
 /// Measures the memory of a gateway that was just started and of its idle connections.
 fn measure_idle(settings: &Settings, stage: Stage, results: &mut Results) -> io::Result<()> {
-    let (gateway, _) = stage.gateway.restart()?;
+    let (gateway, _) = stage.gateway.restart("/health")?;
     let pids = gateway.pids()?;
     let rss = idle::settled_rss(&pids)?;
     results.figures.push(Figure {
@@ -263,7 +308,7 @@ fn measure_start(settings: &Settings, folder: &Path, results: &mut Results) -> i
     let mut times_ms = Vec::new();
     for _ in 0..settings.timing.round_count {
         let first_answer_after: Duration;
-        (gateway, first_answer_after) = gateway.restart()?;
+        (gateway, first_answer_after) = gateway.restart("/health")?;
         times_ms.push(first_answer_after.as_secs_f64() * 1000.0);
     }
     let rss = Memory::take(&gateway.pids()?)?.rss as f64 / f64::from(1 << 20);

@@ -40,6 +40,12 @@ struct Run {
     /// nginx
     #[arg(long, default_value = "nginx")]
     nginx: PathBuf,
+    /// The folder of PostgreSQL's programs; without it, PATH and where packages put them
+    #[arg(long)]
+    postgres: Option<PathBuf>,
+    /// Redis or Valkey; without it, the one in PATH
+    #[arg(long)]
+    redis: Option<PathBuf>,
     /// Rounds, of which the median counts
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -61,13 +67,17 @@ struct Run {
     /// Idle connections
     #[arg(long, default_value_t = 5000)]
     connections: usize,
+    /// Writes whose way to every shard and to a second pod is timed
+    #[arg(long, default_value_t = 200)]
+    samples: usize,
     /// Threads of the load generator
     #[arg(long, default_value_t = 1)]
     load_threads: usize,
     /// Which revisions the upstream speaks
     #[arg(long, value_enum, default_value_t = Era::Dual)]
     upstream_era: Era,
-    /// Only cases whose names contain this (also: "many tools", "idle", "start"); may be repeated
+    /// Only cases whose names contain this (also: "many tools", "idle", "start", "stores", and of
+    /// those "registry", "visible", "memory"); may be repeated
     #[arg(long)]
     only: Vec<String>,
     /// A setting of the gateway, as NAME=value; may be repeated
@@ -137,12 +147,15 @@ fn settings(run: &Run, program: &Path) -> io::Result<Settings> {
     Ok(Settings {
         program: Program { path: ringway, environment: run.environment.clone() },
         nginx: run.nginx.clone(),
+        postgres: run.postgres.clone(),
+        redis: run.redis.clone(),
         upstream: program.to_owned(),
         upstream_era: run.upstream_era,
         timing,
         concurrencies: run.concurrency.clone(),
         tool_counts: run.tools.clone(),
         idle_count: run.connections,
+        sample_count: if run.quick { run.samples.min(20) } else { run.samples },
         only: run.only.clone(),
     })
 }

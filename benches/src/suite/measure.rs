@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::cases::Kind;
 use crate::account::{self, CpuReading, Memory};
 use crate::http;
-use crate::load::{self, Expected, Mark, Outcome, Plan};
+use crate::load::{self, Expected, Mark, Outcome, Plan, Requests};
 
 /// How long the first answer of a case may take.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
@@ -47,8 +47,26 @@ impl Contender {
         kind: Kind,
         pids: Vec<u32>,
     ) -> io::Result<Contender> {
+        let refuse = |body: &[u8]| kind.refuse(body);
+        Contender::checked(kind.name(), name, target, request, pids, &refuse)
+    }
+
+    /// As [`Contender::new`], for a case that is no [`Kind`]; `refuse` says what is wrong with a
+    /// body.
+    ///
+    /// # Errors
+    ///
+    /// As [`Contender::new`].
+    pub fn checked(
+        case: &str,
+        name: String,
+        target: SocketAddr,
+        request: Vec<u8>,
+        pids: Vec<u32>,
+        refuse: &dyn Fn(&[u8]) -> Option<&'static str>,
+    ) -> io::Result<Contender> {
         let complain =
-            |what: &str| io::Error::other(format!("{}: the answer of {name} {what}", kind.name()));
+            |what: &str| io::Error::other(format!("{case}: the answer of {name} {what}"));
         let ask = || {
             let answer = http::ask(target, &request, ANSWER_WAIT_MAX);
             answer.map_err(|error| complain(&format!("did not come: {error}")))
@@ -58,46 +76,55 @@ impl Contender {
         if first.status != 200 {
             return Err(complain(&format!("has the status {}: {text}", first.status)));
         }
-        if let Some(what) = kind.refuse(&first.body) {
+        if let Some(what) = refuse(&first.body) {
             return Err(complain(&format!("{what}: {text}")));
         }
         if first.body != second.body {
             return Err(complain("is not the same twice"));
         }
-        let expected = Expected { status: first.status, body: first.body };
+        let expected = Expected { status: first.status, body: Some(first.body) };
         Ok(Contender { name, target, request, expected, pids })
     }
 
     /// The body of the right answer.
     pub fn body(&self) -> &[u8] {
-        &self.expected.body
+        self.expected.body.as_deref().unwrap_or_default()
     }
 
     /// Measures one window.
     fn sample(&self, timing: Timing, concurrency: usize) -> io::Result<Sample> {
         let plan = Plan {
             target: self.target,
-            request: &self.request,
+            requests: Requests::Same(&self.request),
             expected: &self.expected,
             concurrency,
             thread_count: timing.thread_count,
             warmup: timing.warmup,
             window: timing.window,
         };
-        account::forget_peak(&self.pids);
-        let mut readings = Vec::with_capacity(2);
-        let mut mark = |_: Mark| readings.push(CpuReading::take(&self.pids));
-        let outcome = load::run(&plan, &mut mark).map_err(|error| {
-            io::Error::other(format!("{} at c={concurrency}: {error}", self.name))
-        })?;
-        let closed = readings.pop().expect("the window was closed")?;
-        let opened = readings.pop().expect("the window was opened")?;
-        let memory = Memory::take(&self.pids)?;
-        if let Some(error) = &outcome.error_first {
-            eprintln!("{} at c={concurrency}: {error}", self.name);
-        }
-        Ok(Sample::new(&outcome, closed.since(&opened), memory))
+        sample(&self.name, &self.pids, &plan)
     }
+}
+
+/// Runs a plan and puts what it cost on the account of the server's processes.
+///
+/// # Errors
+///
+/// When the server breaks or is gone; the text names it.
+pub fn sample(name: &str, pids: &[u32], plan: &Plan<'_>) -> io::Result<Sample> {
+    let place = format!("{name} at c={}", plan.concurrency);
+    account::forget_peak(pids);
+    let mut readings = Vec::with_capacity(2);
+    let mut mark = |_: Mark| readings.push(CpuReading::take(pids));
+    let outcome = load::run(plan, &mut mark)
+        .map_err(|error| io::Error::other(format!("{place}: {error}")))?;
+    let closed = readings.pop().expect("the window was closed")?;
+    let opened = readings.pop().expect("the window was opened")?;
+    let memory = Memory::take(pids)?;
+    if let Some(error) = &outcome.error_first {
+        eprintln!("{place}: {error}");
+    }
+    Ok(Sample::new(&outcome, closed.since(&opened), memory))
 }
 
 /// Checks that all contenders answer the same bytes where a peer serves them from a file; a
@@ -198,16 +225,30 @@ pub fn rounds(
             samples.push(contender.sample(timing, concurrency)?);
         }
     }
-    let base = samples[base].clone();
-    let rows = contenders.iter().zip(&samples).map(|(contender, samples)| Row {
-        case: case.to_owned(),
-        server: contender.name.clone(),
-        concurrency,
-        answer_size: contender.body().len(),
-        sample: Sample::median_of(samples),
-        cpu_ratio: ratio(samples, &base),
+    let rows = contenders.iter().zip(&samples).map(|(contender, own)| {
+        let size = contender.body().len();
+        row(case, &contender.name, concurrency, size, own, &samples[base])
     });
     Ok(rows.collect())
+}
+
+/// Makes a line of the table of what the rounds found, of a server and of the base of the case.
+pub fn row(
+    case: &str,
+    server: &str,
+    concurrency: usize,
+    answer_size: usize,
+    samples: &[Sample],
+    base: &[Sample],
+) -> Row {
+    Row {
+        case: case.to_owned(),
+        server: server.to_owned(),
+        concurrency,
+        answer_size,
+        sample: Sample::median_of(samples),
+        cpu_ratio: ratio(samples, base),
+    }
 }
 
 /// The median of the rounds' ratios: what drifts between rounds moves both sides of each.
