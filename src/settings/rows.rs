@@ -257,7 +257,7 @@ table! {
         retry_count_max: usize, "DB_MAX_RETRIES", [], "30", Count { min: 1, max: 10_000 };
         /// The pause between two of these tries, in milliseconds.
         retry_interval_ms: usize, "DB_RETRY_INTERVAL_MS", [], "2000",
-            Count { min: 10, max: 600_000 };
+            Count { min: 1000, max: 600_000 };
         /// How long connecting to the database may take.
         connect_timeout: Duration, "DB_CONNECT_TIMEOUT", [], "5",
             Seconds { min_ms: 10, max: DAY };

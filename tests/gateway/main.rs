@@ -9,6 +9,7 @@ mod auth;
 mod cli;
 mod clients;
 mod conformance;
+mod equal;
 mod faults;
 mod health;
 mod http;

@@ -251,7 +251,10 @@ fn programs(version: Version, folder: &Path) -> PathBuf {
 
 /// The package with PostgreSQL 18, as tests/tools/install installs it.
 fn embedded() -> PathBuf {
-    let install = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/tools/install");
+    // The tests of the store and those of the whole gateway use this file.
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let install = package.ancestors().map(|folder| folder.join("tests/tools/install"));
+    let install = install.into_iter().find(|path| path.exists()).expect("it is in the checkout");
     let output = Command::new(install).stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "tests/tools/install failed; see above");
     let text = String::from_utf8(output.stdout).unwrap();
