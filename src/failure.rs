@@ -236,6 +236,8 @@ impl fmt::Display for UpstreamFailure {
             UpstreamKind::Refused => write!(f, "Upstream {upstream} is not allowed: {detail}"),
             UpstreamKind::Unreachable => write!(f, "Unable to connect to {upstream}: {detail}"),
             UpstreamKind::Timeout(waited) => {
+                // What was left of a limit is rarely a round number.
+                let waited = Duration::from_millis((waited.as_micros() as u64 + 500) / 1000);
                 write!(f, "Upstream {upstream} did not answer within {waited:?}: {detail}")
             }
             UpstreamKind::Broken => write!(f, "Upstream {upstream} broke off: {detail}"),

@@ -77,7 +77,7 @@ impl Default for StdioLimits {
             line_size_max: 16 * 1024 * 1024,
             queue_size_max: 16 * 1024 * 1024,
             start_within: Duration::from_secs(120),
-            probe_within: Duration::from_secs(20),
+            probe_within: Duration::from_secs(60),
             restart_delay_min: Duration::from_secs(1),
             restart_delay_max: Duration::from_secs(60),
             stop_patience: Duration::from_secs(3),
