@@ -22,10 +22,13 @@ pub mod db_ready;
 pub mod gateways;
 pub mod migrate;
 mod print;
+pub mod readiness;
 pub mod redis_ready;
 pub mod settings_page;
 pub mod token;
 pub mod tools;
+
+use readiness::NotReady;
 
 /// A thread-per-core gateway for the Model Context Protocol.
 #[derive(Parser)]
@@ -83,8 +86,8 @@ pub fn main() -> ExitCode {
         None => serve(&arguments.listen),
         Some(Command::Serve(listen)) => serve(&listen),
         Some(Command::Migrate(args)) => with_settings(|settings| migrate::run(&args, settings)),
-        Some(Command::DbReady(args)) => db_ready(&args),
-        Some(Command::RedisReady(args)) => redis_ready(&args),
+        Some(Command::DbReady(args)) => readiness(db_ready::run(&args, &mut stderr())),
+        Some(Command::RedisReady(args)) => readiness(redis_ready::run(&args, &mut stderr())),
         Some(Command::Token(args)) => {
             with_settings(|settings| token::run(&args, settings, &mut stdout(), &mut stderr()))
         }
@@ -138,18 +141,10 @@ fn with_settings<E: fmt::Display>(
     act(&loaded.settings).map_err(say)
 }
 
-/// Needs none of the gateway's settings, and has exit codes of its own.
-fn db_ready(args: &db_ready::DbReadyArgs) -> Result<(), ExitCode> {
-    db_ready::run(args, &mut stderr()).map_err(|error| {
-        let code = error.exit_code();
-        say(error);
-        code
-    })
-}
-
-/// As [`db_ready()`].
-fn redis_ready(args: &redis_ready::RedisReadyArgs) -> Result<(), ExitCode> {
-    redis_ready::run(args, &mut stderr()).map_err(|error| {
+/// A command that waits for a store needs none of the gateway's settings, and has exit codes of its
+/// own.
+fn readiness(outcome: Result<(), NotReady>) -> Result<(), ExitCode> {
+    outcome.map_err(|error| {
         let code = error.exit_code();
         say(error);
         code

@@ -12,6 +12,7 @@ pub mod driver;
 pub mod local;
 pub mod mailbox;
 pub mod pinned;
+mod poll_stream;
 pub mod process;
 pub mod runtime;
 pub mod signal;
@@ -23,6 +24,7 @@ pub mod watch;
 
 pub use driver::{Driver, Preference};
 pub use pinned::Pinned;
-pub use tcp::{Listener, PollStream, TcpStream};
-pub use unix::{UnixPollStream, UnixStream};
+pub use poll_stream::{PollStream, Polled, UnixPollStream};
+pub use tcp::{Listener, TcpStream};
+pub use unix::UnixStream;
 pub use watch::Watch;

@@ -4,20 +4,15 @@ use std::{
     io,
     net::SocketAddr,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
-    pin::Pin,
-    task::{Context, Poll},
     time::Duration,
 };
 
 use monoio::{
     buf::IoBufMut,
-    io::{
-        AsyncReadRent, AsyncWriteRentExt, CancelableAsyncReadRent, Canceller, IntoPollIo,
-        poll_io::{AsyncRead, AsyncWrite, ReadBuf},
-    },
+    io::{AsyncReadRent, AsyncWriteRentExt, CancelableAsyncReadRent, Canceller, IntoPollIo},
 };
 
-use crate::{local::Gate, time, watch::Watch};
+use crate::{local::Gate, poll_stream::PollStream, time, watch::Watch};
 
 /// Connections that may wait in a listener's queue.
 const BACKLOG: i32 = 4096;
@@ -340,7 +335,7 @@ impl TcpStream {
     ///
     /// What the driver answered when it registered the socket.
     pub fn into_poll(self) -> io::Result<PollStream> {
-        Ok(PollStream { watch: self.watch, inner: self.inner.into_poll_io()? })
+        Ok(PollStream::new(self.watch, self.inner.into_poll_io()?))
     }
 }
 
@@ -351,45 +346,4 @@ fn spare(buffer: &mut Vec<u8>) -> (usize, usize) {
         buffer.reserve(crate::buffer::CAPACITY);
     }
     (buffer.len(), buffer.capacity())
-}
-
-/// A connection read and written through readiness (tokio's I/O traits), for TLS.
-pub struct PollStream {
-    watch: Watch,
-    inner: monoio::net::tcp::stream_poll::TcpStreamPoll,
-}
-
-impl PollStream {
-    /// Returns the connection's watch.
-    pub fn watch(&self) -> &Watch {
-        &self.watch
-    }
-}
-
-impl AsyncRead for PollStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for PollStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
-    }
 }

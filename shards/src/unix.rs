@@ -4,20 +4,12 @@ use std::{
     io,
     os::fd::AsRawFd,
     path::{Path, PathBuf},
-    pin::Pin,
-    task::{Context, Poll},
     time::Duration,
 };
 
-use monoio::{
-    io::{
-        IntoPollIo,
-        poll_io::{AsyncRead, AsyncWrite, ReadBuf},
-    },
-    net::unix::stream_poll::UnixStreamPoll,
-};
+use monoio::io::IntoPollIo;
 
-use crate::{time, watch::Watch};
+use crate::{poll_stream::UnixPollStream, time, watch::Watch};
 
 /// A connection to a Unix socket, with its [`Watch`].
 pub struct UnixStream {
@@ -66,47 +58,6 @@ impl UnixStream {
     ///
     /// What the driver answered when it registered the socket.
     pub fn into_poll(self) -> io::Result<UnixPollStream> {
-        Ok(UnixPollStream { watch: self.watch, inner: self.inner.into_poll_io()? })
-    }
-}
-
-/// A Unix connection read and written through readiness (tokio's I/O traits).
-pub struct UnixPollStream {
-    watch: Watch,
-    inner: UnixStreamPoll,
-}
-
-impl UnixPollStream {
-    /// Returns the connection's watch.
-    pub fn watch(&self) -> &Watch {
-        &self.watch
-    }
-}
-
-impl AsyncRead for UnixPollStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for UnixPollStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
+        Ok(UnixPollStream::new(self.watch, self.inner.into_poll_io()?))
     }
 }

@@ -3,17 +3,11 @@
 //! It takes what ContextForge's `db_isready` takes and ends with its codes: 0 when the database
 //! serves, 1 when no attempt reached it, 2 when what was typed is wrong.
 
-use std::{
-    fmt,
-    io::Write,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{io::Write, time::Duration};
 
-use storage::{Location, StoreError, StoreOptions};
+use storage::{Location, StoreOptions};
 
-/// The exit code for arguments that cannot be used; clap uses the same.
-const USAGE: u8 = 2;
+use super::readiness::{Attempts, NotReady, Notes};
 
 /// The longest pause and the longest attempt, in seconds: an hour.
 const SECONDS_MAX: f64 = 3600.0;
@@ -46,84 +40,28 @@ pub struct DbReadyArgs {
     sync: bool,
 }
 
-/// Why the database is not ready.
-#[derive(Debug)]
-pub enum DbReadyError {
-    /// What was typed or set cannot be used.
-    Usage(String),
-    /// No attempt reached it.
-    Away {
-        /// How many attempts were made.
-        attempt_count: u32,
-        /// How long they took.
-        waited: Duration,
-        /// What the last one met.
-        last: StoreError,
-    },
-}
-
-impl DbReadyError {
-    /// The code that the process ends with.
-    pub fn exit_code(&self) -> ExitCode {
-        match self {
-            DbReadyError::Usage(_) => ExitCode::from(USAGE),
-            DbReadyError::Away { .. } => ExitCode::FAILURE,
-        }
-    }
-}
-
-impl fmt::Display for DbReadyError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DbReadyError::Usage(reason) => out.write_str(reason),
-            DbReadyError::Away { attempt_count, waited, last } => write!(
-                out,
-                "the database is not ready after {attempt_count} attempts in {:.1} s: {last}",
-                waited.as_secs_f64()
-            ),
-        }
-    }
-}
-
-impl std::error::Error for DbReadyError {}
-
 /// Waits until the database serves, and says on `notes` how the attempts went.
 ///
 /// # Errors
 ///
-/// [`DbReadyError`]: print it and end with its code.
-pub fn run(args: &DbReadyArgs, notes: &mut impl Write) -> Result<(), DbReadyError> {
-    let is_talkative = is_talkative(&args.log_level)?;
-    let mut say = |text: fmt::Arguments<'_>| {
-        if is_talkative {
-            let _ = writeln!(notes, "{text}");
-        }
-    };
+/// [`NotReady`]: print it and end with its code.
+pub fn run(args: &DbReadyArgs, notes: &mut impl Write) -> Result<(), NotReady> {
+    let mut notes = Notes::new(&args.log_level, notes)?;
     let Some(url) = args.database_url.as_deref().filter(|url| !url.is_empty()) else {
-        say(format_args!("the database is embedded: there is nothing to wait for"));
+        notes.say(format_args!("the database is embedded: there is nothing to wait for"));
         return Ok(());
     };
-    let location = Location::parse(url).map_err(|error| DbReadyError::Usage(error.to_string()))?;
-    let mut options = StoreOptions::new(location);
+    let mut options = StoreOptions::new(Location::parse(url).map_err(NotReady::usage)?);
     options.connect_timeout = Duration::from_secs_f64(args.timeout);
     options.statement_timeout = options.connect_timeout;
-    let began = Instant::now();
-    let mut attempt_count = 0;
-    loop {
-        attempt_count += 1;
-        let last = match storage::is_ready(&options) {
-            Ok(()) => {
-                say(format_args!("the database {} is ready", options.location));
-                return Ok(());
-            }
-            Err(last) => last,
-        };
-        say(format_args!("attempt {attempt_count} of {} failed: {last}", args.max_tries));
-        if attempt_count >= args.max_tries {
-            return Err(DbReadyError::Away { attempt_count, waited: began.elapsed(), last });
-        }
-        std::thread::sleep(Duration::from_secs_f64(args.interval));
-    }
+    let attempts = Attempts {
+        what: "the database",
+        count_max: args.max_tries,
+        interval: Duration::from_secs_f64(args.interval),
+    };
+    attempts.run(&mut notes, || storage::is_ready(&options))?;
+    notes.say(format_args!("the database {} is ready", options.location));
+    Ok(())
 }
 
 /// Reads a span of time in seconds, fractions included.
@@ -134,20 +72,9 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Whether each attempt is worth a line.
-fn is_talkative(level: &str) -> Result<bool, DbReadyError> {
-    match level.to_ascii_lowercase().as_str() {
-        "trace" | "debug" | "info" => Ok(true),
-        "warn" | "warning" | "error" | "critical" => Ok(false),
-        _ => Err(DbReadyError::Usage(format!(
-            "--log-level is DEBUG, INFO, WARNING, ERROR or CRITICAL, not {level:?}"
-        ))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::{net::TcpListener, process::ExitCode};
 
     use super::*;
 
@@ -162,7 +89,7 @@ mod tests {
         }
     }
 
-    fn told(args: &DbReadyArgs) -> (Result<(), DbReadyError>, String) {
+    fn told(args: &DbReadyArgs) -> (Result<(), NotReady>, String) {
         let mut notes = Vec::new();
         let outcome = run(args, &mut notes);
         (outcome, String::from_utf8(notes).unwrap())
@@ -204,7 +131,7 @@ mod tests {
         wrong_level.log_level = "loud".to_owned();
         for wrong in [args(Some("http://db")), args(Some("postgresql://db/mcp")), wrong_level] {
             let error = told(&wrong).0.unwrap_err();
-            assert_eq!(error.exit_code(), ExitCode::from(USAGE), "{error}");
+            assert_eq!(error.exit_code(), ExitCode::from(2), "{error}");
         }
         assert!(seconds("0").is_err() && seconds("nan").is_err() && seconds("4000").is_err());
         assert_eq!(seconds("0.5"), Ok(0.5));

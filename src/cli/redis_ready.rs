@@ -3,18 +3,12 @@
 //! It takes what ContextForge's `redis_isready` takes and ends with its codes: 0 when Redis serves
 //! or is not asked for, 1 when no attempt reached it, 2 when what was typed is wrong.
 
-use std::{
-    fmt,
-    io::Write,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{io::Write, time::Duration};
 
 use shards::{Driver, runtime, time};
 use storage::shared::{CacheType, RedisLocation, SharedOptions, StateError, probe};
 
-/// The exit code for arguments that cannot be used; clap uses the same.
-const USAGE: u8 = 2;
+use super::readiness::{Attempts, NotReady, Notes};
 
 /// Waits until Redis serves.
 #[derive(clap::Args)]
@@ -49,98 +43,43 @@ pub struct RedisReadyArgs {
     redis_url_setting: Option<String>,
 }
 
-/// Why Redis is not ready.
-#[derive(Debug)]
-pub enum RedisReadyError {
-    /// What was typed or set cannot be used.
-    Usage(String),
-    /// No attempt reached it.
-    Away {
-        /// How many attempts were made.
-        attempt_count: u32,
-        /// How long they took.
-        waited: Duration,
-        /// What the last one met.
-        last: String,
-    },
-}
-
-impl RedisReadyError {
-    /// The code that the process ends with.
-    pub fn exit_code(&self) -> ExitCode {
-        match self {
-            RedisReadyError::Usage(_) => ExitCode::from(USAGE),
-            RedisReadyError::Away { .. } => ExitCode::FAILURE,
-        }
-    }
-}
-
-impl fmt::Display for RedisReadyError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RedisReadyError::Usage(reason) => out.write_str(reason),
-            RedisReadyError::Away { attempt_count, waited, last } => write!(
-                out,
-                "Redis is not ready after {attempt_count} attempts in {:.1} s: {last}",
-                waited.as_secs_f64()
-            ),
-        }
-    }
-}
-
-impl std::error::Error for RedisReadyError {}
-
 /// Waits until Redis serves, and says on `notes` how the attempts went.
 ///
 /// # Errors
 ///
-/// [`RedisReadyError`]: print it and end with its code.
-pub fn run(args: &RedisReadyArgs, notes: &mut impl Write) -> Result<(), RedisReadyError> {
-    let is_talkative = is_talkative(&args.log_level)?;
-    let mut say = |text: fmt::Arguments<'_>| {
-        if is_talkative {
-            let _ = writeln!(notes, "{text}");
-        }
-    };
+/// [`NotReady`]: print it and end with its code.
+pub fn run(args: &RedisReadyArgs, notes: &mut impl Write) -> Result<(), NotReady> {
+    let mut notes = Notes::new(&args.log_level, notes)?;
     let Some(url) = chosen_url(args)? else {
-        say(format_args!("CACHE_TYPE is not redis: there is nothing to wait for"));
+        notes.say(format_args!("CACHE_TYPE is not redis: there is nothing to wait for"));
         return Ok(());
     };
-    let location = RedisLocation::parse(&url).map_err(|error| usage(&error))?;
+    let location = RedisLocation::parse(&url).map_err(NotReady::usage)?;
     let shown = location.to_string();
     let options = SharedOptions::redis(location);
-    let began = Instant::now();
-    let mut last = String::new();
-    for attempt in 1..=args.max_retries {
-        match attempt_once(&options)? {
-            Ok(version) => {
-                say(format_args!("{shown} is ready: Redis {version}"));
-                return Ok(());
-            }
-            Err(error) => last = error.to_string(),
-        }
-        say(format_args!("attempt {attempt} of {} failed: {last}", args.max_retries));
-        if attempt < args.max_retries {
-            std::thread::sleep(Duration::from_millis(args.retry_interval_ms));
-        }
-    }
-    let (attempt_count, waited) = (args.max_retries, began.elapsed());
-    Err(RedisReadyError::Away { attempt_count, waited, last })
+    let attempts = Attempts {
+        what: "Redis",
+        count_max: args.max_retries,
+        interval: Duration::from_millis(args.retry_interval_ms),
+    };
+    let version = attempts.run(&mut notes, || attempt_once(&options))?;
+    notes.say(format_args!("{shown} is ready: Redis {version}"));
+    Ok(())
 }
 
 /// Asks the server once, on a shard of its own.
-fn attempt_once(options: &SharedOptions) -> Result<Result<String, StateError>, RedisReadyError> {
+fn attempt_once(options: &SharedOptions) -> Result<String, String> {
     let options = options.clone();
     // The probe bounds each of its steps; this bounds them together, however many hosts there are.
     let within = options.command_timeout * 10;
     let waited = StateError::TimedOut { waited: within };
     let ask = async move { time::timeout(within, probe(&options)).await };
-    let outcome = runtime::block_on(Driver::Epoll, ask);
-    outcome.map(|answer| answer.unwrap_or(Err(waited))).map_err(|error| usage(&error))
+    let answer = runtime::block_on(Driver::Epoll, ask).map_err(|error| error.to_string())?;
+    answer.unwrap_or(Err(waited)).map_err(|error| error.to_string())
 }
 
 /// The argument, or the setting if Redis is asked for; `None` if it is not.
-fn chosen_url(args: &RedisReadyArgs) -> Result<Option<String>, RedisReadyError> {
+fn chosen_url(args: &RedisReadyArgs) -> Result<Option<String>, NotReady> {
     if let Some(url) = &args.redis_url {
         return Ok(Some(url.clone()));
     }
@@ -148,7 +87,7 @@ fn chosen_url(args: &RedisReadyArgs) -> Result<Option<String>, RedisReadyError> 
         None => CacheType::Database,
         Some(text) => {
             let parsed: Result<CacheType, String> = text.parse();
-            parsed.map_err(|reason| RedisReadyError::Usage(format!("CACHE_TYPE {reason}")))?
+            parsed.map_err(|reason| NotReady::Usage(format!("CACHE_TYPE {reason}")))?
         }
     };
     let usual = || "redis://localhost:6379/0".to_owned();
@@ -156,26 +95,12 @@ fn chosen_url(args: &RedisReadyArgs) -> Result<Option<String>, RedisReadyError> 
     Ok(is_asked_for.then(|| args.redis_url_setting.clone().unwrap_or_else(usual)))
 }
 
-/// Whether each attempt is worth a line.
-fn is_talkative(level: &str) -> Result<bool, RedisReadyError> {
-    match level.to_ascii_lowercase().as_str() {
-        "trace" | "debug" | "info" => Ok(true),
-        "warn" | "warning" | "error" | "critical" => Ok(false),
-        _ => Err(RedisReadyError::Usage(format!(
-            "--log-level is DEBUG, INFO, WARNING, ERROR or CRITICAL, not {level:?}"
-        ))),
-    }
-}
-
-fn usage(error: &impl fmt::Display) -> RedisReadyError {
-    RedisReadyError::Usage(error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
         io::{Read, Write as _},
         net::TcpListener,
+        process::ExitCode,
         thread,
     };
 
@@ -192,7 +117,7 @@ mod tests {
         }
     }
 
-    fn told(args: &RedisReadyArgs) -> (Result<(), RedisReadyError>, String) {
+    fn told(args: &RedisReadyArgs) -> (Result<(), NotReady>, String) {
         let mut notes = Vec::new();
         let outcome = run(args, &mut notes);
         (outcome, String::from_utf8(notes).unwrap())
@@ -232,7 +157,7 @@ mod tests {
         wrong_type.cache_type = Some("disk".to_owned());
         for wrong in [args(Some("http://cache")), wrong_level, wrong_type] {
             let error = told(&wrong).0.unwrap_err();
-            assert_eq!(error.exit_code(), ExitCode::from(USAGE), "{error}");
+            assert_eq!(error.exit_code(), ExitCode::from(2), "{error}");
         }
     }
 

@@ -63,8 +63,8 @@ impl Registry {
     pub async fn hear_notices(self) {
         let mut notices = self.store.notices();
         loop {
-            notices.next().await;
-            self.keeper.hint(None);
+            let told = notices.next().await;
+            self.keeper.hint(told);
         }
     }
 

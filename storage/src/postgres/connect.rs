@@ -26,8 +26,8 @@ use crate::location::Host;
 /// A silent server is asked for a sign of life after this long, every tenth of it, five times.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// Where hints about changes go.
-pub(super) type Hints = mailbox::Sender<()>;
+/// Where hints about changes go: where the feed ends, if that was told.
+pub(super) type Hints = mailbox::Sender<Option<i64>>;
 
 /// A connection of this shard, with the task that drives it. Dropping it ends both at once; the
 /// server then undoes what was not committed.
@@ -168,9 +168,9 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-        if let (AsyncMessage::Notification(_), Some(hints)) = (message, &hints) {
-            // A full mailbox holds a hint already, and one is as good as many.
-            let _ = hints.send(());
+        if let (AsyncMessage::Notification(told), Some(hints)) = (message, &hints) {
+            // Whoever is so far behind that the mailbox is full reads the feed anyway.
+            let _ = hints.send(told.payload().parse().ok());
         }
     }
 }

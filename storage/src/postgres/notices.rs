@@ -14,11 +14,14 @@ use super::write::CHANNEL;
 /// How often a silent connection is asked for a sign of life, and whether anybody still listens.
 const CHECK: Duration = Duration::from_secs(15);
 
+/// Hints that may wait for their reader.
+const HINT_COUNT_MAX: usize = 256;
+
 /// Hints that the feed may have moved: ask [`crate::Store::changes_since`] when one comes.
 ///
 /// A hint may be one too many; none is promised, so ask now and then without one. After each
 /// interruption one comes when the way is open again, for what may have been missed.
-pub struct Notices(Option<mailbox::Receiver<()>>);
+pub struct Notices(Option<mailbox::Receiver<Option<i64>>>);
 
 impl Notices {
     /// Notices that never come.
@@ -28,18 +31,17 @@ impl Notices {
 
     /// Notices, and where to send them.
     pub(super) fn channel() -> (Hints, Notices) {
-        // One that waits says as much as many.
-        let (sender, receiver) = mailbox::channel(1);
+        let (sender, receiver) = mailbox::channel(HINT_COUNT_MAX);
         (sender, Notices(Some(receiver)))
     }
 
-    /// Waits for the next hint; for ever where none can come: on SQLite, behind a pooler, and when
+    /// Waits for the next hint: where the feed ends, if that was told. For ever where none can come: on SQLite, behind a pooler, and when
     /// the store is closed. Dropping the future loses nothing.
-    pub async fn next(&mut self) {
+    pub async fn next(&mut self) -> Option<i64> {
         if let Some(receiver) = &mut self.0
-            && receiver.next().await.is_some()
+            && let Some(told) = receiver.next().await
         {
-            return;
+            return told;
         }
         self.0 = None;
         std::future::pending().await
@@ -73,7 +75,7 @@ async fn listen_once(hub: &Arc<Hub>, hints: &Hints) -> bool {
         return false;
     }
     // What changed before is not told of.
-    let _ = hints.send(());
+    let _ = hints.send(None);
     while !hints.is_closed() {
         let is_over = time::timeout(CHECK, link.ended()).await.is_ok();
         if is_over || !link.session.answers().await {
