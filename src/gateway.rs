@@ -8,13 +8,13 @@ use std::{borrow::Cow, sync::Arc};
 use net::jsonrpc::{self, Message, MessageKind, Param};
 
 use crate::{
-    catalog::{Catalog, Upstream, View, param_headers},
+    catalog::{Catalog, ToolEntry, Upstream, View, param_headers},
     failure::{Failure, ProtocolError, UpstreamKind},
     mcp::{self, Era, HeaderSource, Kind, PageRequest, Pages, Transport, code},
     reply::{Accepts, Relayed, Reply},
     route,
     state::Options,
-    upstream::{Answer, Edit, Outcome, Outgoing, Relay},
+    upstream::{Answer, Edit, Outcome, Outgoing, Relay, Reply as UpstreamReply, rest::RestCall},
 };
 
 mod stream;
@@ -174,6 +174,9 @@ impl<R: Relay> Call<'_, R> {
     async fn tool(&self) -> Result<Reply, Failure> {
         let name = self.name(Param::Name, "name")?;
         let Some((entry, upstream)) = route::tool(self.parts.catalog, self.view, &name) else {
+            if let Some(entry) = route::own_tool(self.view, &name) {
+                return self.own_tool(entry).await;
+            }
             let absent = route::tool(self.parts.catalog, self.away, &name);
             let absent = absent.map(|(_, upstream)| upstream);
             return Err(unknown(absent, || format!("Unknown tool: {name}")));
@@ -187,6 +190,35 @@ impl<R: Relay> Call<'_, R> {
         outgoing.within = self.parts.options.tool_within;
         outgoing.param_headers = param_headers::encode_all(&entry.param_headers, arguments);
         self.relay(upstream, &outgoing, false).await
+    }
+
+    /// Calls a tool that no MCP upstream runs.
+    async fn own_tool(&self, entry: &ToolEntry) -> Result<Reply, Failure> {
+        let arguments = self.message.param(Param::Arguments);
+        if self.checks_headers() {
+            mcp::check_param_headers(self.request.headers, entry, arguments)?;
+        }
+        let name = &entry.record.name;
+        let result = match entry.rest.as_deref() {
+            Some(Ok(tool)) => {
+                let call = RestCall {
+                    tool,
+                    tool_id: &entry.record.id,
+                    arguments: arguments.unwrap_or("{}"),
+                    within: self.parts.options.tool_within,
+                    structured: entry.has_output_schema(),
+                };
+                self.parts.relay.call_rest(&call).await?
+            }
+            Some(Err(why)) => {
+                let text = format!("The tool {name} cannot be called: {why}");
+                return Err(Failure::protocol(200, code::INTERNAL, text));
+            }
+            None => return Err(unknown(None, || format!("Unknown tool: {name}"))),
+        };
+        let span = net::Span::new(0, result.len());
+        let reply = UpstreamReply { bytes: result, span, outcome: Outcome::Result };
+        stream::Translation::between(self.era, false, false).reply(reply, name)
     }
 
     async fn prompt(&self) -> Result<Reply, Failure> {

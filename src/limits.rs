@@ -18,6 +18,12 @@ pub const KEEPER_COUNT_MAX: usize = 1024;
 /// Bytes of a body on the REST paths that are not a setting of their own.
 pub const REST_BODY_SIZE_MAX: u64 = 4 * 1024 * 1024;
 
+/// Origins of REST tools to which a shard keeps connections.
+pub const REST_ORIGIN_COUNT_MAX: usize = 256;
+
+/// Redirects that are followed for one call of a REST tool.
+pub const REST_REDIRECT_COUNT_MAX: usize = 5;
+
 const _: () = {
     // A full page of the largest tools must fit what is kept at all, or it would be rendered anew
     // for every request.
