@@ -7,6 +7,7 @@ mod harness;
 mod apparatus;
 mod auth;
 mod cli;
+mod compat;
 mod clients;
 mod conformance;
 mod equal;
