@@ -48,7 +48,7 @@ fn records_what_the_real_contextforge_answers() {
     let version = std::env::var("CONTEXTFORGE_VERSION").expect("tests/compat/record sets it");
     let upstreams = Upstreams::start();
     let theirs = ContextForge::start(Path::new(&environment));
-    let token = theirs.token.clone();
-    let target = Target { port: theirs.port.number, token, known: upstreams.known() };
+    let port = theirs.port.number;
+    let target = Target::new("contextforge", port, &theirs.token, upstreams.known());
     Recording { version, outcomes: play(target) }.write();
 }

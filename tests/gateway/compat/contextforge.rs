@@ -33,7 +33,7 @@ impl ContextForge {
         let mut command = command(environment, "mcpgateway", data.path());
         let number = port.number.to_string();
         command.args(["mcpgateway.main:app", "--host", "127.0.0.1", "--port", &number]);
-        let child = command.stdout(Stdio::null()).spawn().expect("ContextForge starts");
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("ContextForge starts");
         let started = Self { child, port, token, _data: data };
         eventually("ContextForge is ready", START_MAX, || {
             let mut wire = Wire::try_connect(started.port.number).ok()?;
@@ -80,6 +80,10 @@ fn command(environment: &Path, program: &str, data: &Path) -> Command {
         ("SSRF_ALLOW_PRIVATE_NETWORKS", "true"),
         ("RATE_LIMITING_ENABLED", "false"),
         ("MCPGATEWAY_ADMIN_API_ENABLED", "true"),
+        // Its errors, as they are documented; by default this release hides what is wrong.
+        ("EXPOSE_ERROR_DETAILS", "true"),
+        ("ROOT_ALLOW_FILE_SCHEME", "true"),
+        ("ROOT_ALLOWED_FILE_PREFIXES", r#"["/srv", "/nowhere", "/imported"]"#),
         ("HEALTH_CHECK_INTERVAL", "86400"),
         ("LOG_LEVEL", "ERROR"),
     ]);

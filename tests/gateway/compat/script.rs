@@ -1,6 +1,9 @@
 //! The script: calls as data, with places for what former answers gave.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
 
 use serde_json::{Map, Value};
 
@@ -12,10 +15,11 @@ const HEADERS: [&str; 4] = ["allow", "etag", "mcp-session-id", "www-authenticate
 
 /// Where the script is sent.
 pub struct Target {
-    pub port: u16,
-    pub token: String,
-    /// What is known before the first call, by name: the addresses of the upstreams.
-    pub known: BTreeMap<String, Value>,
+    port: u16,
+    token: String,
+    /// What is known so far, by name: at first the addresses of the upstreams.
+    known: BTreeMap<String, Value>,
+    transcript: Option<File>,
 }
 
 /// What was answered to one call.
@@ -48,8 +52,22 @@ pub fn text<'a>(step: &'a Value, name: &str) -> &'a str {
 }
 
 impl Target {
+    /// A target; `name` is of the transcript for a person who asks why something differs, a file in
+    /// the folder `COMPAT_TRANSCRIPTS` if that is set.
+    pub fn new(name: &str, port: u16, token: &str, known: BTreeMap<String, Value>) -> Self {
+        let folder = std::env::var("COMPAT_TRANSCRIPTS").ok();
+        let transcript = folder.map(|folder| {
+            File::create(Path::new(&folder).join(name)).expect("the transcript can be made")
+        });
+        Self { port, token: token.to_owned(), known, transcript }
+    }
+
     fn step(&mut self, step: &Value) -> Outcome {
         let answer = self.send(step);
+        if let Some(transcript) = &mut self.transcript {
+            let (call, status, body) = (text(step, "call"), answer.status, answer.text());
+            writeln!(transcript, "{call} {status} {body}").expect("the transcript can be written");
+        }
         let json = serde_json::from_slice::<Value>(&answer.body).ok().or_else(|| event(&answer));
         let body = match &json {
             _ if answer.body.is_empty() => Shape::word("empty"),
