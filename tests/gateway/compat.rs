@@ -54,7 +54,8 @@ impl Upstreams {
 #[test]
 #[ignore = "needs ContextForge in a virtual environment: tests/compat/record"]
 fn records_what_the_real_contextforge_answers() {
-    let environment = std::env::var("CONTEXTFORGE_ENVIRONMENT").expect("tests/compat/record sets it");
+    let environment =
+        std::env::var("CONTEXTFORGE_ENVIRONMENT").expect("tests/compat/record sets it");
     let version = std::env::var("CONTEXTFORGE_VERSION").expect("tests/compat/record sets it");
     let upstreams = Upstreams::start();
     let theirs = ContextForge::start(Path::new(&environment));

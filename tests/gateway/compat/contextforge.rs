@@ -33,7 +33,11 @@ impl ContextForge {
         let mut command = command(environment, "mcpgateway", data.path());
         let number = port.number.to_string();
         command.args(["mcpgateway.main:app", "--host", "127.0.0.1", "--port", &number]);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("ContextForge starts");
+        let child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("ContextForge starts");
         let started = Self { child, port, token, _data: data };
         eventually("ContextForge is ready", START_MAX, || {
             let mut wire = Wire::try_connect(started.port.number).ok()?;

@@ -55,7 +55,8 @@ pub fn check(found: &BTreeMap<String, Vec<String>>, rules: &[Rule]) {
             for (index, rule) in rules.iter().enumerate() {
                 let calls = rule.calls.iter().filter(|pattern| matches(pattern, call));
                 let lines = rule.differences.iter().filter(|pattern| matches(pattern, difference));
-                for (call, line) in calls.flat_map(|call| lines.clone().map(move |line| (call, line)))
+                for (call, line) in
+                    calls.flat_map(|call| lines.clone().map(move |line| (call, line)))
                 {
                     is_listed = true;
                     used.extend([(index, call), (index, line)]);
@@ -104,7 +105,9 @@ pub fn table(rules: &[Rule]) -> String {
 
 #[test]
 fn a_star_stands_for_anything() {
-    assert!(matches("a/*", "a/b") && matches("a/*", "a/") && matches("*", "") && matches("*b", "ab"));
+    assert!(
+        matches("a/*", "a/b") && matches("a/*", "a/") && matches("*", "") && matches("*b", "ab")
+    );
     assert!(matches("a*c*e", "abcde") && matches("*: extra", "body.x: extra"));
     assert!(!matches("a", "ab") && !matches("a/*", "b/a/") && !matches("a*c", "ab"));
 }
@@ -112,7 +115,8 @@ fn a_star_stands_for_anything() {
 #[test]
 #[should_panic(expected = "not listed: status: 200 -> 404  in a/get, b/get")]
 fn a_difference_that_is_not_listed_fails() {
-    let found = ["a/get", "b/get"].map(|call| (call.to_owned(), vec!["status: 200 -> 404".to_owned()]));
+    let found =
+        ["a/get", "b/get"].map(|call| (call.to_owned(), vec!["status: 200 -> 404".to_owned()]));
     check(&found.into(), &[]);
 }
 

@@ -94,7 +94,8 @@ impl Target {
             headers.push(("Authorization", &bearer));
         }
         let own = step["headers"].as_object().into_iter().flatten();
-        headers.extend(own.map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default())));
+        headers
+            .extend(own.map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default())));
         let body = match step.get("body") {
             Some(body) => self.fill(body).to_string(),
             None => text(step, "raw").to_owned(),
