@@ -103,6 +103,38 @@ fn the_script_asks_at_least_two_hundred_things_and_each_has_a_name() {
     assert_eq!(names.len(), steps.len());
 }
 
+/// Whether `path` is one that the route's `template` stands for; a part `{x*}` takes all that follows.
+fn is_of_route(template: &str, path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    let path = path.strip_prefix("/v1").unwrap_or(path).trim_end_matches('/');
+    let mut parts = path.split('/');
+    for wanted in template.trim_end_matches('/').split('/') {
+        match parts.next() {
+            Some(_) if wanted.ends_with("*}") => return true,
+            Some(part) if wanted.starts_with('{') || part == wanted => {}
+            _ => return false,
+        }
+    }
+    parts.next().is_none()
+}
+
+#[test]
+fn the_script_asks_every_route_of_the_contract_for_a_success() {
+    let theirs = Recording::read().outcomes;
+    let steps = script::steps();
+    // Every /toggle of the recorded release answers 401, whoever asks.
+    let is_good = |step: &Value, outcome: &Outcome| {
+        outcome.status < 300 || text(step, "send").contains("/toggle")
+    };
+    let good = steps.iter().zip(&theirs).filter(|(step, outcome)| is_good(step, outcome));
+    let asked: Vec<_> = good.filter_map(|(step, _)| text(step, "send").split_once(' ')).collect();
+    for line in include_str!("../compat/routes.txt").lines() {
+        let (method, template) = line.split_once(' ').expect("a method and a path");
+        let is_asked = |(verb, path): &(&str, &str)| *verb == method && is_of_route(template, path);
+        assert!(asked.iter().any(is_asked), "nothing asks {line}");
+    }
+}
+
 /// The page is written when `COMPAT_WRITE` is set, as `make docs` does, and compared otherwise.
 #[test]
 fn the_page_on_compatibility_lists_every_difference() {
