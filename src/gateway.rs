@@ -12,7 +12,7 @@ use crate::{
     failure::{Failure, ProtocolError, UpstreamKind},
     mcp::{self, Era, HeaderSource, Kind, PageRequest, Pages, Transport, code},
     reply::{Accepts, Relayed, Reply},
-    route,
+    route, schema,
     state::Options,
     upstream::{Answer, Edit, Outcome, Outgoing, Relay},
 };
@@ -25,6 +25,8 @@ pub struct Parts<'a, R> {
     pub catalog: &'a Catalog,
     /// The rendered lists.
     pub pages: &'a Pages,
+    /// The compiled schemas.
+    pub schemas: &'a schema::Cache,
     /// The way to the upstreams.
     pub relay: &'a R,
     /// What the operator chose.
@@ -182,11 +184,34 @@ impl<R: Relay> Call<'_, R> {
         if self.checks_headers() {
             mcp::check_param_headers(self.request.headers, entry, arguments)?;
         }
+        if self.parts.options.arguments_checked
+            && let Err(violations) = self.parts.schemas.check_arguments(&entry.record, arguments)
+        {
+            return self.refuse_arguments(&name, &violations);
+        }
         let original_name = &entry.record.original_name;
         let mut outgoing = self.outgoing(Param::Name, &name, original_name);
         outgoing.within = self.parts.options.tool_within;
         outgoing.param_headers = param_headers::encode_all(&entry.param_headers, arguments);
         self.relay(upstream, &outgoing, false).await
+    }
+
+    /// The answer to arguments that do not fit the tool's schema: a result that the model reads,
+    /// for clients that hand it on, or else an error.
+    fn refuse_arguments(&self, name: &str, found: &schema::Violations) -> Result<Reply, Failure> {
+        let text = format!("Invalid arguments for tool {name}: {found}");
+        let Request { headers, transport, .. } = *self.request;
+        if !mcp::reads_argument_errors(self.era, headers, transport) {
+            return Err(Failure::protocol(200, code::INVALID_PARAMS, text));
+        }
+        let content = serde_json::json!([{"type": "text", "text": text}]);
+        let result = serde_json::json!({"content": content, "isError": true}).to_string();
+        if self.era == Era::Legacy {
+            return Ok(Reply::Result(result.into_bytes()));
+        }
+        let mut out = Vec::with_capacity(result.len() + 32);
+        mcp::complete_result(&mut out, &result, false);
+        Ok(Reply::Result(out))
     }
 
     async fn prompt(&self) -> Result<Reply, Failure> {

@@ -15,6 +15,7 @@ pub mod mcp;
 pub mod observe;
 pub mod reply;
 pub mod route;
+pub mod schema;
 pub mod serve;
 pub mod settings;
 pub mod state;

@@ -18,6 +18,15 @@ pub const KEEPER_COUNT_MAX: usize = 1024;
 /// Bytes of a body on the REST paths that are not a setting of their own.
 pub const REST_BODY_SIZE_MAX: u64 = 4 * 1024 * 1024;
 
+/// Bytes of a JSON Schema that values are checked by.
+pub const SCHEMA_SIZE_MAX: usize = 256 * 1024;
+
+/// Subschemas that one check may apply, over all places of the value: a few tenths of a second.
+pub const SCHEMA_EFFORT_MAX: u64 = 8_000_000;
+
+/// Things wrong with a value that are listed.
+pub const VIOLATION_COUNT_MAX: usize = 10;
+
 const _: () = {
     // A full page of the largest tools must fit what is kept at all, or it would be rendered anew
     // for every request.

@@ -31,7 +31,7 @@ const ROOMS: [&[&str]; 9] = [
     &["upstream"],
     &["route"],
     &["auth", "mcp", "observe", "reply", "settings"],
-    &["catalog", "failure", "limits"],
+    &["catalog", "failure", "schema", "limits"],
 ];
 
 /// Foreign crates that only one crate of ours may name. `benches` compares runtimes and may.
