@@ -6,8 +6,9 @@
 //! subschemas are the nodes of a graph, and the paths through it that can meet in one place of a
 //! value are counted, as deep as a value may nest.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::collections::HashMap;
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::{compile::DATA, violations::cut};
@@ -172,7 +173,7 @@ impl<'s> Graph<'s> {
         let found = match fragment {
             "" => base,
             pointer if pointer.starts_with('/') => {
-                base.and_then(|base| base.pointer(&percent_decoded(pointer)))
+                base.and_then(|base| base.pointer(&percent_decode_str(pointer).decode_utf8_lossy()))
             }
             name => self.names.get(name).copied(),
         };
@@ -292,28 +293,4 @@ fn fill(mut counts: [u64; LEVEL_COUNT + 1]) -> [u64; LEVEL_COUNT + 1] {
         counts[level] = counts[level].max(counts[level - 1]);
     }
     counts
-}
-
-/// Decodes `%XX`; what is none stays.
-fn percent_decoded(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text);
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        let hex = behind.get(..2).filter(|_| *first == b'%');
-        let hex = hex.and_then(|hex| std::str::from_utf8(hex).ok());
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &behind[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = behind;
-            }
-        }
-    }
-    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
