@@ -9,10 +9,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use imbl::{HashMap, OrdMap, OrdSet};
 use storage::{
     Change, Current, Snapshot,
-    record::{Entity, Gateway, Prompt, Resource, Server, Tool},
+    record::{Agent, Entity, Gateway, Prompt, Resource, Root, Server, Tool},
     seal::Sealer,
 };
 
+mod agent;
 pub mod author;
 mod entry;
 pub mod inventory;
@@ -23,6 +24,7 @@ mod shelf;
 mod upstream;
 mod view;
 
+pub use agent::AgentEntry;
 pub use entry::{PromptEntry, ResourceEntry, ToolEntry};
 pub use shelf::{Item, Shelf};
 pub use upstream::Upstream;
@@ -53,6 +55,17 @@ enum Place {
     Hidden,
 }
 
+impl Place {
+    /// The place of what belongs to an owner that is switched on or not, and answers or not.
+    fn of(owner: Option<(bool, bool)>) -> Place {
+        match owner {
+            Some((true, true)) => Place::Offered,
+            Some((true, false)) => Place::Away,
+            _ => Place::Hidden,
+        }
+    }
+}
+
 /// The snapshot. Cloning is cheap.
 #[derive(Clone, Default)]
 pub struct Catalog {
@@ -67,7 +80,9 @@ pub struct Catalog {
     resources: OrdMap<Id, Arc<ResourceEntry>>,
     prompts: OrdMap<Id, Arc<PromptEntry>>,
     servers: OrdMap<Id, Arc<VirtualServer>>,
-    /// What belongs to an upstream: kind and id.
+    agents: OrdMap<Id, Arc<AgentEntry>>,
+    roots: OrdMap<Id, Arc<Root>>,
+    /// What belongs to an upstream or an agent: kind and id.
     offers: HashMap<Id, OrdSet<(Entity, Id)>>,
 }
 
@@ -78,8 +93,14 @@ impl Catalog {
         for record in snapshot.gateways {
             catalog.put_gateway(record, sealer);
         }
+        for record in snapshot.agents {
+            catalog.put_agent(record, sealer);
+        }
+        for record in snapshot.roots {
+            catalog.put_root(record);
+        }
         for record in snapshot.tools {
-            catalog.put_tool(record);
+            catalog.put_tool(record, sealer);
         }
         for record in snapshot.resources {
             catalog.put_resource(record);
@@ -113,10 +134,12 @@ impl Catalog {
             self.sequence = self.sequence.max(change.sequence);
             match change.current {
                 Current::Gateway(record) => self.put_gateway(record, sealer),
-                Current::Tool(record) => self.put_tool(record),
+                Current::Tool(record) => self.put_tool(record, sealer),
                 Current::Resource(record) => self.put_resource(record),
                 Current::Prompt(record) => self.put_prompt(record),
                 Current::Server(record) => self.put_server(record),
+                Current::Agent(record) => self.put_agent(record, sealer),
+                Current::Root(record) => self.put_root(record),
                 Current::Deleted { entity, id } => self.delete(entity, &id),
             }
         }
@@ -147,6 +170,21 @@ impl Catalog {
         self.prompts.get(id)
     }
 
+    /// Returns an A2A agent.
+    pub fn agent(&self, id: &str) -> Option<&Arc<AgentEntry>> {
+        self.agents.get(id)
+    }
+
+    /// Every A2A agent, in the order of ids.
+    pub fn agents(&self) -> impl Iterator<Item = &Arc<AgentEntry>> {
+        self.agents.values()
+    }
+
+    /// Every root, in the order of ids.
+    pub fn roots(&self) -> impl Iterator<Item = &Arc<Root>> {
+        self.roots.values()
+    }
+
     /// Every upstream, in the order of ids.
     pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.upstreams.values()
@@ -172,9 +210,9 @@ impl Catalog {
         self.prompts.values()
     }
 
-    /// What belongs to an upstream.
-    pub fn offers_of(&self, gateway_id: &str) -> impl Iterator<Item = Entry> + '_ {
-        let offers = self.offers.get(gateway_id);
+    /// What belongs to an upstream or an agent.
+    pub fn offers_of(&self, owner_id: &str) -> impl Iterator<Item = Entry> + '_ {
+        let offers = self.offers.get(owner_id);
         offers
             .into_iter()
             .flat_map(|offers| offers.iter())
@@ -186,30 +224,47 @@ impl Catalog {
             Entity::Tool => self.tools.get(id).cloned().map(Entry::Tool),
             Entity::Resource => self.resources.get(id).cloned().map(Entry::Resource),
             Entity::Prompt => self.prompts.get(id).cloned().map(Entry::Prompt),
-            Entity::Gateway | Entity::Server => None,
+            Entity::Gateway | Entity::Server | Entity::Agent | Entity::Root => None,
         }
     }
 
     fn put_gateway(&mut self, record: Arc<Gateway>, sealer: &Sealer) {
-        let former = self.place_of_upstream(Some(&record.id));
+        let former = self.place_of_upstream(&record.id);
         let upstream = Arc::new(open(record.clone(), sealer));
         let id: Id = record.id.as_str().into();
         self.upstreams.insert(id, upstream);
-        let place = self.place_of_upstream(Some(&record.id));
+        let place = self.place_of_upstream(&record.id);
+        self.shift_offers(&record.id, former, place);
+    }
+
+    fn put_agent(&mut self, record: Arc<Agent>, sealer: &Sealer) {
+        let former = self.place_of_agent(&record.id);
+        let id: Id = record.id.as_str().into();
+        self.agents.insert(id, Arc::new(AgentEntry::new(record.clone(), sealer)));
+        let place = self.place_of_agent(&record.id);
+        self.shift_offers(&record.id, former, place);
+    }
+
+    fn put_root(&mut self, record: Arc<Root>) {
+        self.roots.insert(record.id.as_str().into(), record);
+    }
+
+    /// Moves what belongs to an upstream or an agent from one place to another.
+    fn shift_offers(&mut self, owner_id: &str, former: Place, place: Place) {
         if former == place {
             return;
         }
-        let offers: Vec<Entry> = self.offers_of(&record.id).filter(Entry::enabled).collect();
+        let offers: Vec<Entry> = self.offers_of(owner_id).filter(Entry::enabled).collect();
         for entry in &offers {
             self.change(former, entry, View::remove);
             self.change(place, entry, View::insert);
         }
     }
 
-    fn put_tool(&mut self, record: Arc<Tool>) {
+    fn put_tool(&mut self, record: Arc<Tool>, sealer: &Sealer) {
         let id: Id = record.id.as_str().into();
         self.take_out(Entity::Tool, &id);
-        let entry = Arc::new(ToolEntry::new(record));
+        let entry = Arc::new(ToolEntry::new(record, sealer));
         self.tools.insert(id.clone(), entry.clone());
         self.put_in(Entity::Tool, id, Entry::Tool(entry));
     }
@@ -263,8 +318,8 @@ impl Catalog {
                 }
             }
         }
-        for gateway_id in &server.associated_gateways {
-            let offers = self.offers.get(gateway_id.as_str());
+        for owner_id in server.associated_gateways.iter().chain(&server.associated_a2a_agents) {
+            let offers = self.offers.get(owner_id.as_str());
             for (entity, id) in offers.into_iter().flat_map(|offers| offers.iter()) {
                 if let Some(entry) = self.entry(*entity, id) {
                     members.insert((*entity, id.clone()), entry);
@@ -281,6 +336,12 @@ impl Catalog {
             }
             Entity::Server => {
                 self.servers.remove(id);
+            }
+            Entity::Agent => {
+                self.agents.remove(id);
+            }
+            Entity::Root => {
+                self.roots.remove(id);
             }
             Entity::Tool => {
                 self.take_out(entity, id);
@@ -301,37 +362,40 @@ impl Catalog {
     fn take_out(&mut self, entity: Entity, id: &str) {
         let Some(entry) = self.entry(entity, id) else { return };
         self.change(self.place(&entry), &entry, View::remove);
-        let Some(gateway_id) = entry.gateway_id() else { return };
-        if let Some(offers) = self.offers.get_mut(gateway_id) {
+        let Some(owner_id) = entry.owner_id() else { return };
+        if let Some(offers) = self.offers.get_mut(owner_id) {
             offers.remove(&(entity, id.into()));
             if offers.is_empty() {
-                self.offers.remove(gateway_id);
+                self.offers.remove(owner_id);
             }
         }
     }
 
     fn put_in(&mut self, entity: Entity, id: Id, entry: Entry) {
-        if let Some(gateway_id) = entry.gateway_id() {
-            self.offers.entry(gateway_id.into()).or_default().insert((entity, id));
+        if let Some(owner_id) = entry.owner_id() {
+            self.offers.entry(owner_id.into()).or_default().insert((entity, id));
         }
         self.change(self.place(&entry), &entry, View::insert);
     }
 
     fn place(&self, entry: &Entry) -> Place {
-        match entry.enabled() {
-            true => self.place_of_upstream(entry.gateway_id()),
-            false => Place::Hidden,
+        match (entry.enabled(), entry.agent_id(), entry.gateway_id()) {
+            (false, _, _) => Place::Hidden,
+            (true, Some(id), _) => self.place_of_agent(id),
+            (true, None, Some(id)) => self.place_of_upstream(id),
+            // What is our own is always there.
+            (true, None, None) => Place::Offered,
         }
     }
 
-    /// What has no upstream is always offered.
-    fn place_of_upstream(&self, gateway_id: Option<&str>) -> Place {
-        let Some(id) = gateway_id else { return Place::Offered };
-        match self.upstreams.get(id).map(|upstream| &upstream.record) {
-            Some(record) if record.enabled && record.reachable => Place::Offered,
-            Some(record) if record.enabled => Place::Away,
-            _ => Place::Hidden,
-        }
+    fn place_of_upstream(&self, id: &str) -> Place {
+        let upstream = self.upstreams.get(id).map(|upstream| &upstream.record);
+        Place::of(upstream.map(|record| (record.enabled, record.reachable)))
+    }
+
+    fn place_of_agent(&self, id: &str) -> Place {
+        let agent = self.agents.get(id).map(|agent| &agent.record);
+        Place::of(agent.map(|record| (record.enabled, record.reachable)))
     }
 
     /// Puts an entry that has this place into every view of it, or takes it out.
@@ -360,21 +424,30 @@ type Act = fn(&mut View, &Membership<'_>, &Entry);
 /// Opens an upstream's secrets. What cannot be opened (another `AUTH_ENCRYPTION_SECRET`) leaves
 /// the upstream without them, which it will answer with 401, and says so in the log.
 fn open(record: Arc<Gateway>, sealer: &Sealer) -> Upstream {
-    let opened = |sealed: &Option<String>, what: &str| {
-        let Some(sealed) = sealed else { return BTreeMap::new() };
-        sealer.open(sealed).unwrap_or_else(|error| {
-            tracing::error!(
-                upstream = record.name,
-                what,
-                %error,
-                "a stored secret cannot be opened: was AUTH_ENCRYPTION_SECRET changed?"
-            );
-            BTreeMap::new()
-        })
-    };
-    let headers = opened(&record.auth_sealed, "credentials").into_iter().collect();
-    let environment = opened(&record.env_sealed, "environment");
+    let opened =
+        |sealed: &Option<String>, what| open_secret(sealer, sealed.as_deref(), what, &record.name);
+    let headers = opened(&record.auth_sealed, "credentials of an upstream").into_iter().collect();
+    let environment = opened(&record.env_sealed, "environment of an upstream");
     Upstream { headers, environment, record }
+}
+
+/// Opens a secret of the record `name`; empty if there is none or it cannot be opened.
+fn open_secret(
+    sealer: &Sealer,
+    sealed: Option<&str>,
+    what: &str,
+    name: &str,
+) -> BTreeMap<String, String> {
+    let Some(sealed) = sealed else { return BTreeMap::new() };
+    sealer.open(sealed).unwrap_or_else(|error| {
+        tracing::error!(
+            name,
+            what,
+            %error,
+            "a stored secret cannot be opened: was AUTH_ENCRYPTION_SECRET changed?"
+        );
+        BTreeMap::new()
+    })
 }
 
 #[cfg(test)]

@@ -102,13 +102,21 @@ fn unknown_paths_ids_and_methods_are_told_apart() {
     let gateway = Gateway::new();
     for (request, status, body) in [
         (Request::get("/nothing"), 404, json!({"detail": "Not Found"})),
-        (Request::get("/gateways/x"), 404, json!({"message": "Gateway not found: x"})),
+        (
+            Request::get("/gateways/x"),
+            404,
+            json!({"message": "Gateway not found: x", "detail": "Gateway not found: x"}),
+        ),
         (
             Request::new(Method::Delete, "/gateways/x"),
             404,
-            json!({"message": "Gateway not found: x"}),
+            json!({"message": "Gateway not found: x", "detail": "Gateway not found: x"}),
         ),
-        (Request::post("/gateways/x/state", ""), 404, json!({"message": "Gateway not found: x"})),
+        (
+            Request::post("/gateways/x/state", ""),
+            404,
+            json!({"message": "Gateway not found: x", "detail": "Gateway not found: x"}),
+        ),
         (Request::get("/tools/x"), 404, json!({"detail": "Tool not found: x"})),
         (Request::get("/servers/x"), 404, json!({"detail": "Server not found: x"})),
         (Request::get("/servers/x/prompts"), 404, json!({"detail": "Server not found: x"})),

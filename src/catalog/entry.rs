@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use net::{Span, jsonrpc};
 use storage::record::{Prompt, Resource, Tool};
+use storage::seal::Sealer;
 
 use crate::catalog::{
+    open_secret,
     param_headers::{self, ParamHeader},
     shelf::Item,
 };
@@ -17,6 +19,9 @@ pub struct ToolEntry {
     pub record: Arc<Tool>,
     /// The `x-mcp-header` annotations of its input schema, which travel as `Mcp-Param-*` headers.
     pub param_headers: Vec<ParamHeader>,
+    /// The headers that prove us to a REST service, opened: name and value. A name that begins
+    /// with `?` is that of a query parameter.
+    pub credentials: Vec<(String, String)>,
     parts: Parts,
 }
 
@@ -42,10 +47,13 @@ struct Parts {
 
 impl ToolEntry {
     /// Reads a stored tool.
-    pub fn new(record: Arc<Tool>) -> ToolEntry {
+    pub fn new(record: Arc<Tool>, sealer: &Sealer) -> ToolEntry {
         let parts = Parts::find(&record.definition);
         let param_headers = param_headers::find(&record.definition).unwrap_or_default();
-        ToolEntry { record, param_headers, parts }
+        let sealed = record.auth_sealed.as_deref();
+        let credentials = open_secret(sealer, sealed, "credentials of a tool", &record.name);
+        let credentials = credentials.into_iter().collect();
+        ToolEntry { record, param_headers, credentials, parts }
     }
 
     /// Appends the definition under the name `name`: every other byte as the upstream sent it,
@@ -126,7 +134,8 @@ mod tests {
             ..Tool::default()
         };
         let mut out = Vec::new();
-        ToolEntry::new(Arc::new(record)).write(&mut out, name);
+        let sealer = Sealer::new("a secret that only tests have");
+        ToolEntry::new(Arc::new(record), &sealer).write(&mut out, name);
         String::from_utf8(out).unwrap()
     }
 

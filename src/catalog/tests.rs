@@ -190,3 +190,38 @@ fn a_loaded_catalog_offers_the_same_as_one_that_followed_the_changes() {
     let view = |catalog: &Catalog| names(&catalog.server("s").expect("it is there").view);
     assert_eq!(view(&loaded), view(&followed));
 }
+
+#[test]
+fn the_tool_of_an_agent_comes_and_goes_with_it_and_with_the_servers_that_chose_it() {
+    let agent = |enabled| {
+        let id = "agent".to_owned();
+        Current::Agent(Arc::new(Agent { id, enabled, ..Agent::default() }))
+    };
+    let called = Tool {
+        id: "t".to_owned(),
+        agent_id: Some("agent".to_owned()),
+        original_name: "ask".to_owned(),
+        name: "ask".to_owned(),
+        definition: r#"{"name":"ask"}"#.to_owned(),
+        ..Tool::default()
+    };
+    let choosing = Server {
+        id: "s".to_owned(),
+        associated_a2a_agents: vec!["agent".to_owned()],
+        ..Server::default()
+    };
+    let mut catalog = Catalog::default();
+    apply(
+        &mut catalog,
+        vec![agent(true), Current::Tool(Arc::new(called)), Current::Server(Arc::new(choosing))],
+    );
+    let offered = |catalog: &Catalog| {
+        let server = catalog.server("s").expect("it was put");
+        (catalog.everything.tools.get("ask").is_some(), server.view.tools.get("ask").is_some())
+    };
+    assert_eq!(offered(&catalog), (true, true));
+    apply(&mut catalog, vec![agent(false)]);
+    assert_eq!(offered(&catalog), (false, false));
+    apply(&mut catalog, vec![agent(true)]);
+    assert_eq!(offered(&catalog), (true, true));
+}

@@ -53,6 +53,19 @@ impl Entry {
         }
     }
 
+    /// The agent that it belongs to.
+    pub fn agent_id(&self) -> Option<&str> {
+        match self {
+            Entry::Tool(entry) => entry.record.agent_id.as_deref(),
+            Entry::Resource(_) | Entry::Prompt(_) => None,
+        }
+    }
+
+    /// The agent or the upstream that it belongs to.
+    pub fn owner_id(&self) -> Option<&str> {
+        self.agent_id().or_else(|| self.gateway_id())
+    }
+
     /// People left it switched on.
     pub fn enabled(&self) -> bool {
         match self {
@@ -67,9 +80,11 @@ impl Membership<'_> {
     /// Returns true if `entry` belongs to the endpoint.
     pub fn includes(&self, entry: &Entry) -> bool {
         let Membership::Server(server) = self else { return true };
-        let of_gateway =
-            entry.gateway_id().is_some_and(|id| server.associated_gateways.iter().any(|g| g == id));
-        of_gateway
+        let of_owner = entry.owner_id().is_some_and(|id| {
+            let mut owners = server.associated_gateways.iter().chain(&server.associated_a2a_agents);
+            owners.any(|owner| owner == id)
+        });
+        of_owner
             || match entry {
                 Entry::Tool(entry) => server.associated_tools.contains(&entry.record.id),
                 Entry::Resource(entry) => server.associated_resources.contains(&entry.record.id),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::record::{Entity, Gateway, Prompt, Resource, Server, Tool};
+use crate::record::{Agent, Entity, Gateway, Prompt, Resource, Root, Server, Tool};
 
 /// One step of a transaction (see [`crate::Store::apply`]).
 ///
@@ -10,7 +10,7 @@ use crate::record::{Entity, Gateway, Prompt, Resource, Server, Tool};
 /// must stand before it: a gateway before its tools, tools before the servers that choose them.
 /// Names are compared step by step too, so what gives a name up stands before what takes it.
 ///
-/// Deleting a gateway deletes its tools, resources and prompts. Deleting anything takes its id
+/// Deleting a gateway deletes its tools, resources and prompts, deleting an agent its tool. Deleting anything takes its id
 /// out of the servers that chose it; such a server gets a version one higher and a new
 /// `updated_at`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,14 @@ pub enum Mutation {
     PutServer(Box<Server>),
     /// Deletes a virtual server.
     DeleteServer(String),
+    /// Writes an A2A agent.
+    PutAgent(Box<Agent>),
+    /// Deletes an A2A agent and its tool.
+    DeleteAgent(String),
+    /// Writes a root.
+    PutRoot(Box<Root>),
+    /// Deletes a root.
+    DeleteRoot(String),
 }
 
 /// A record as it stands, or the news that it is gone.
@@ -69,6 +77,10 @@ pub enum Current {
     Prompt(Arc<Prompt>),
     /// A virtual server was made or changed.
     Server(Arc<Server>),
+    /// An A2A agent was made or changed.
+    Agent(Arc<Agent>),
+    /// A root was made or changed.
+    Root(Arc<Root>),
     /// A record was deleted.
     Deleted {
         /// What kind of record.
@@ -87,6 +99,8 @@ impl Current {
             Current::Resource(_) => Entity::Resource,
             Current::Prompt(_) => Entity::Prompt,
             Current::Server(_) => Entity::Server,
+            Current::Agent(_) => Entity::Agent,
+            Current::Root(_) => Entity::Root,
             Current::Deleted { entity, .. } => *entity,
         }
     }
@@ -99,6 +113,8 @@ impl Current {
             Current::Resource(record) => &record.id,
             Current::Prompt(record) => &record.id,
             Current::Server(record) => &record.id,
+            Current::Agent(record) => &record.id,
+            Current::Root(record) => &record.id,
             Current::Deleted { id, .. } => id,
         }
     }
@@ -170,4 +186,8 @@ pub struct Snapshot {
     pub prompts: Vec<Arc<Prompt>>,
     /// Every virtual server.
     pub servers: Vec<Arc<Server>>,
+    /// Every A2A agent.
+    pub agents: Vec<Arc<Agent>>,
+    /// Every root.
+    pub roots: Vec<Arc<Root>>,
 }

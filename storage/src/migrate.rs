@@ -38,6 +38,11 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "V0002__leases",
         sql: include_str!("../migrations/V0002__leases.sql"),
     },
+    Migration {
+        version: 3,
+        name: "V0003__registry",
+        sql: include_str!("../migrations/V0003__registry.sql"),
+    },
 ];
 
 const _: () = {

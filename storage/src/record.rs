@@ -4,15 +4,19 @@
 //! since the epoch, ids are `uuid4` hex of 32 characters, and a field that says "JSON text" holds
 //! the text itself: the store never parses it, so what an upstream said comes back byte for byte.
 
+mod agent;
 mod audit;
 mod gateway;
 mod offering;
+mod root;
 mod server;
 mod text;
 
+pub use agent::Agent;
 pub use audit::{Audit, Ownership, Visibility};
 pub use gateway::{AuthType, Era, Gateway, ProtocolPin, Transport};
 pub use offering::{IntegrationType, Prompt, Resource, Tool};
+pub use root::Root;
 pub use server::Server;
 pub use text::UnknownText;
 
@@ -32,6 +36,10 @@ text_enum! {
         Prompt = "prompt",
         /// A virtual server.
         Server = "server",
+        /// An A2A agent.
+        Agent = "a2a_agent",
+        /// A root.
+        Root = "root",
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 
 use crate::error::StoreError;
 use crate::record::{
-    AuthType, Entity, Era, Gateway, IntegrationType, Prompt, ProtocolPin, Resource, Server, Tool,
-    Transport, Visibility,
+    Agent, AuthType, Entity, Era, Gateway, IntegrationType, Prompt, ProtocolPin, Resource, Root,
+    Server, Tool, Transport, Visibility,
 };
 
 /// What a cell holds.
@@ -157,6 +157,7 @@ table! {
     columns {
         "id": id,
         "gateway_id": gateway_id,
+        "agent_id": agent_id,
         "original_name": original_name,
         "custom_name": custom_name,
         "custom_name_slug": custom_name_slug,
@@ -168,6 +169,11 @@ table! {
         "integration_type": integration_type,
         "definition": definition,
         "rest": rest,
+        "auth_type": auth_type,
+        "auth_sealed": auth_sealed,
+        "deprecated": deprecated,
+        "validate_arguments": validate_arguments,
+        "extension_metadata": extension_metadata,
         "position": position,
         "tags": tags,
         "enabled": enabled,
@@ -189,6 +195,9 @@ table! {
         "mime_type": mime_type,
         "size": size,
         "definition": definition,
+        "content": content,
+        "is_binary": is_binary,
+        "extension_metadata": extension_metadata,
         "position": position,
         "tags": tags,
         "enabled": enabled,
@@ -209,6 +218,7 @@ table! {
         "title": title,
         "description": description,
         "definition": definition,
+        "template": template,
         "position": position,
         "tags": tags,
         "enabled": enabled,
@@ -223,11 +233,43 @@ table! {
         "name": name,
         "description": description,
         "icon": icon,
-        "associated_a2a_agents": associated_a2a_agents,
         "tool_prefix": tool_prefix,
+        "tool_overrides": tool_overrides,
         "auth_required": auth_required,
         "tags": tags,
         "enabled": enabled,
+    }
+}
+
+table! {
+    Agent = Entity::Agent, "a2a_agents",
+    unique [("a2a_agents_slug", "slug")],
+    columns {
+        "id": id,
+        "name": name,
+        "slug": slug,
+        "description": description,
+        "endpoint_url": endpoint_url,
+        "agent_type": agent_type,
+        "protocol_version": protocol_version,
+        "capabilities": capabilities,
+        "config": config,
+        "auth_type": auth_type,
+        "auth_sealed": auth_sealed,
+        "passthrough_headers": passthrough_headers,
+        "tags": tags,
+        "enabled": enabled,
+        "reachable": reachable,
+    }
+}
+
+table! {
+    Root = Entity::Root, "roots",
+    unique [("roots_uri", "uri")],
+    columns {
+        "id": id,
+        "uri": uri,
+        "name": name,
     }
 }
 
@@ -244,7 +286,7 @@ pub(crate) struct Membership {
 }
 
 /// Every list of ids that a virtual server keeps in a table of its own.
-pub(crate) const MEMBERSHIPS: [Membership; 4] = [
+pub(crate) const MEMBERSHIPS: [Membership; 5] = [
     Membership {
         table: "server_tools",
         entity: Entity::Tool,
@@ -269,7 +311,26 @@ pub(crate) const MEMBERSHIPS: [Membership; 4] = [
         list: |server| &mut server.associated_gateways,
         members: |server| &server.associated_gateways,
     },
+    Membership {
+        table: "server_a2a_agents",
+        entity: Entity::Agent,
+        list: |server| &mut server.associated_a2a_agents,
+        members: |server| &server.associated_a2a_agents,
+    },
 ];
+
+/// What goes when its owner is deleted: the kind of record, and the column that names the owner.
+pub(crate) fn owned_by(entity: Entity) -> &'static [(Entity, &'static str)] {
+    match entity {
+        Entity::Gateway => &[
+            (Entity::Tool, "gateway_id"),
+            (Entity::Resource, "gateway_id"),
+            (Entity::Prompt, "gateway_id"),
+        ],
+        Entity::Agent => &[(Entity::Tool, "agent_id")],
+        _ => &[],
+    }
+}
 
 /// The table of a kind of record.
 pub(crate) fn name_of(entity: Entity) -> &'static str {
@@ -279,6 +340,8 @@ pub(crate) fn name_of(entity: Entity) -> &'static str {
         Entity::Resource => Resource::NAME,
         Entity::Prompt => Prompt::NAME,
         Entity::Server => Server::NAME,
+        Entity::Agent => Agent::NAME,
+        Entity::Root => Root::NAME,
     }
 }
 
@@ -413,7 +476,7 @@ mod tests {
     fn statements_name_every_column_once_and_never_update_the_id() {
         let sql = Tool::upsert();
         assert!(sql.starts_with("INSERT INTO tools (id, gateway_id, original_name, "));
-        assert!(sql.contains("$33)") && !sql.contains("$34"), "{sql}");
+        assert!(sql.contains("$39)") && !sql.contains("$40"), "{sql}");
         assert!(sql.contains("DO UPDATE SET gateway_id = excluded.gateway_id, "));
         assert!(!sql.contains(" id = excluded.id"));
     }

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use crate::change::{Applied, Change, Current, Mutation};
 use crate::error::StoreError;
 use crate::lease::fence_sql;
-use crate::record::{Entity, Gateway, Prompt, Resource, Server, Tool, now};
-use crate::table::{MEMBERSHIPS, Table, Value, name_of};
+use crate::record::{Agent, Entity, Gateway, Prompt, Resource, Root, Server, Tool, now};
+use crate::table::{MEMBERSHIPS, Table, Value, name_of, owned_by};
 
 /// Raises the version of a server that lost a member.
 pub(crate) const TOUCH_SERVER: &str =
@@ -57,7 +57,7 @@ enum Meaning<'p> {
     Member { entity: Entity, id: &'p str },
     /// The servers that are about to lose a member.
     Losers,
-    /// The ids of what a gateway offered, now gone.
+    /// The ids of what a gateway or an agent offered, now gone.
     Offers(Entity),
     /// So many records with this id were deleted.
     Deleted { entity: Entity, id: &'p str },
@@ -94,11 +94,15 @@ impl From<Mutation> for Plan {
             Mutation::PutServer(record) => {
                 Plan::Put(Current::Server(Arc::new(each_member_once(*record))))
             }
+            Mutation::PutAgent(record) => Plan::Put(Current::Agent(Arc::new(*record))),
+            Mutation::PutRoot(record) => Plan::Put(Current::Root(Arc::new(*record))),
             Mutation::DeleteGateway(id) => delete(Entity::Gateway, id),
             Mutation::DeleteTool(id) => delete(Entity::Tool, id),
             Mutation::DeleteResource(id) => delete(Entity::Resource, id),
             Mutation::DeletePrompt(id) => delete(Entity::Prompt, id),
             Mutation::DeleteServer(id) => delete(Entity::Server, id),
+            Mutation::DeleteAgent(id) => delete(Entity::Agent, id),
+            Mutation::DeleteRoot(id) => delete(Entity::Root, id),
         }
     }
 }
@@ -132,7 +136,6 @@ impl Plan {
                 vec![statement(sql, params, Meaning::Lease { name })]
             }
             Plan::Put(current) => put(current),
-            Plan::Delete { entity: Entity::Gateway, id } => delete_gateway(id),
             Plan::Delete { entity, id } => delete(*entity, id),
         }
     }
@@ -161,6 +164,8 @@ fn put(current: &Current) -> Vec<Statement<'_>> {
             members(record, &mut statements);
             statements
         }
+        Current::Agent(record) => vec![upsert::<Agent>(record, current)],
+        Current::Root(record) => vec![upsert::<Root>(record, current)],
         Current::Deleted { .. } => Vec::new(),
     };
     if let Some(last) = statements.last_mut() {
@@ -189,26 +194,22 @@ fn members<'p>(server: &'p Server, statements: &mut Vec<Statement<'p>>) {
     }
 }
 
-/// Deletes a gateway with everything that it offers, the offers first.
-fn delete_gateway(id: &str) -> Vec<Statement<'_>> {
-    let mut statements = Vec::new();
-    for membership in MEMBERSHIPS.iter().filter(|each| each.entity != Entity::Gateway) {
-        let owned = name_of(membership.entity);
-        let losers = format!(
-            "SELECT DISTINCT server_id FROM {} WHERE member_id IN
-             (SELECT id FROM {owned} WHERE gateway_id = $1)",
-            membership.table
-        );
-        statements.push(statement(losers, vec![text(id)], Meaning::Losers));
-        let sql = format!("DELETE FROM {owned} WHERE gateway_id = $1 RETURNING id");
-        statements.push(statement(sql, vec![text(id)], Meaning::Offers(membership.entity)));
-    }
-    statements.extend(delete(Entity::Gateway, id));
-    statements
-}
-
+/// Deletes a record, and before it what goes with it.
 fn delete(entity: Entity, id: &str) -> Vec<Statement<'_>> {
     let mut statements = Vec::new();
+    for (owned, column) in owned_by(entity) {
+        let (table, which) = (name_of(*owned), format!("{column} = $1"));
+        for membership in MEMBERSHIPS.iter().filter(|each| each.entity == *owned) {
+            let losers = format!(
+                "SELECT DISTINCT server_id FROM {} WHERE member_id IN
+                 (SELECT id FROM {table} WHERE {which})",
+                membership.table
+            );
+            statements.push(statement(losers, vec![text(id)], Meaning::Losers));
+        }
+        let sql = format!("DELETE FROM {table} WHERE {which} RETURNING id");
+        statements.push(statement(sql, vec![text(id)], Meaning::Offers(*owned)));
+    }
     for membership in MEMBERSHIPS.iter().filter(|each| each.entity == entity) {
         let losers = format!("SELECT server_id FROM {} WHERE member_id = $1", membership.table);
         statements.push(statement(losers, vec![text(id)], Meaning::Losers));
@@ -332,7 +333,8 @@ impl Meaning<'_> {
             (Refusal::Other(error), _) => error,
             (Refusal::Unique { index }, Meaning::Record(current)) => collision(current, &index),
             (Refusal::Dangling, Meaning::Record(current)) => {
-                StoreError::NotFound { entity: Entity::Gateway, id: gateway_of(current) }
+                let (entity, id) = owner_of(current);
+                StoreError::NotFound { entity, id }
             }
             (Refusal::Dangling, Meaning::Member { entity, id }) => {
                 StoreError::NotFound { entity: *entity, id: (*id).to_owned() }
@@ -363,17 +365,22 @@ fn collision(current: &Current, index: &str) -> StoreError {
         Current::Resource(record) => of::<Resource>(record, index),
         Current::Prompt(record) => of::<Prompt>(record, index),
         Current::Server(record) => of::<Server>(record, index),
+        Current::Agent(record) => of::<Agent>(record, index),
+        Current::Root(record) => of::<Root>(record, index),
         Current::Deleted { .. } => unforeseen(format!("{index} holds the key already")),
     }
 }
 
-/// The gateway that a record refers to.
-fn gateway_of(current: &Current) -> String {
-    let id = match current {
-        Current::Tool(record) => record.gateway_id.clone(),
-        Current::Resource(record) => record.gateway_id.clone(),
-        Current::Prompt(record) => record.gateway_id.clone(),
-        Current::Gateway(_) | Current::Server(_) | Current::Deleted { .. } => None,
+/// What a record refers to and cannot be without: an agent, if it is the tool of one, or a gateway.
+fn owner_of(current: &Current) -> (Entity, String) {
+    let gateway_id = match current {
+        Current::Tool(record) => match &record.agent_id {
+            Some(id) => return (Entity::Agent, id.clone()),
+            None => &record.gateway_id,
+        },
+        Current::Resource(record) => &record.gateway_id,
+        Current::Prompt(record) => &record.gateway_id,
+        _ => &None,
     };
-    id.unwrap_or_default()
+    (Entity::Gateway, gateway_id.clone().unwrap_or_default())
 }

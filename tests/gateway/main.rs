@@ -8,6 +8,7 @@ mod apparatus;
 mod auth;
 mod cli;
 mod clients;
+mod compat;
 mod conformance;
 mod equal;
 mod faults;

@@ -10,14 +10,14 @@ use super::param::Param;
 use super::session::{Call, Reply, Session};
 use crate::change::{Change, Changes, Current, Feed, Snapshot};
 use crate::error::StoreError;
-use crate::record::{Entity, Gateway, Prompt, Resource, Server, Tool, UnknownText};
+use crate::record::{Agent, Entity, Gateway, Prompt, Resource, Root, Server, Tool, UnknownText};
 use crate::table::{MEMBERSHIPS, Table, Value};
 
 /// The end of the feed, and the highest sequence that was pruned.
 const FEED_ENDS: &str = "SELECT sequence, pruned FROM feed WHERE id = 1";
 
 /// Where the servers stand among what is loaded; their members follow.
-const SERVERS_PLACE: usize = 5;
+const SERVERS_PLACE: usize = 7;
 
 /// Reads every record, at one point of the change feed.
 pub async fn load(session: &Session) -> Result<Snapshot, StoreError> {
@@ -28,6 +28,8 @@ pub async fn load(session: &Session) -> Result<Snapshot, StoreError> {
         bare(Tool::select()),
         bare(Resource::select()),
         bare(Prompt::select()),
+        bare(Agent::select()),
+        bare(Root::select()),
         bare(Server::select()),
     ];
     calls.extend(members.iter().map(|sql| bare(sql)));
@@ -40,6 +42,8 @@ pub async fn load(session: &Session) -> Result<Snapshot, StoreError> {
         tools: shared::<Tool>(&replies[2].rows)?,
         resources: shared::<Resource>(&replies[3].rows)?,
         prompts: shared::<Prompt>(&replies[4].rows)?,
+        agents: shared::<Agent>(&replies[5].rows)?,
+        roots: shared::<Root>(&replies[6].rows)?,
         servers: servers.into_iter().map(Arc::new).collect(),
     })
 }
@@ -224,14 +228,19 @@ async fn currents(
     let ids = |entity: Entity| -> Vec<&str> {
         rows.iter().filter(|row| row.entity == entity).map(|row| row.id.as_str()).collect()
     };
-    let sqls =
-        [some_of::<Gateway>(), some_of::<Tool>(), some_of::<Resource>(), some_of::<Prompt>()];
-    let kinds = [Entity::Gateway, Entity::Tool, Entity::Resource, Entity::Prompt];
+    let kinds = [
+        (Entity::Gateway, some_of::<Gateway>()),
+        (Entity::Tool, some_of::<Tool>()),
+        (Entity::Resource, some_of::<Resource>()),
+        (Entity::Prompt, some_of::<Prompt>()),
+        (Entity::Agent, some_of::<Agent>()),
+        (Entity::Root, some_of::<Root>()),
+    ];
     let server_ids = ids(Entity::Server);
     let server_sql = ServerSql::new();
     let mut calls = server_sql.calls(&server_ids);
     let server_count = calls.len();
-    let some = kinds.iter().zip(&sqls);
+    let some = kinds.iter();
     calls.extend(some.map(|(kind, sql)| Call { sql, params: vec![Param::Texts(ids(*kind))] }));
     let replies = session.end_reading("reading records", &calls).await?;
     let (of_servers, others) = replies.split_at(server_count);
@@ -240,6 +249,8 @@ async fn currents(
     found.extend(shared(&others[1].rows)?.into_iter().map(Current::Tool));
     found.extend(shared(&others[2].rows)?.into_iter().map(Current::Resource));
     found.extend(shared(&others[3].rows)?.into_iter().map(Current::Prompt));
+    found.extend(shared(&others[4].rows)?.into_iter().map(Current::Agent));
+    found.extend(shared(&others[5].rows)?.into_iter().map(Current::Root));
     let servers = servers(of_servers)?.into_iter();
     found.extend(servers.map(|server| Current::Server(Arc::new(server))));
     let keyed = found.into_iter().map(|current| {

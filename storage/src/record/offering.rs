@@ -4,6 +4,7 @@
 //! searched, joined or overridden.
 
 use super::audit::{Audit, Ownership};
+use super::gateway::AuthType;
 use super::text::text_enum;
 
 /// A tool.
@@ -13,6 +14,8 @@ pub struct Tool {
     pub id: String,
     /// The upstream that has it; `None` for our own.
     pub gateway_id: Option<String>,
+    /// The agent that it calls, for [`IntegrationType::A2a`].
+    pub agent_id: Option<String>,
     /// The upstream's name for it.
     pub original_name: String,
     /// A name that people gave it instead.
@@ -37,6 +40,17 @@ pub struct Tool {
     /// JSON text. One column and not fifteen, since they are read together, never searched, and
     /// null for every tool of an MCP upstream.
     pub rest: Option<String>,
+    /// How a REST tool proves us to its service.
+    pub auth_type: Option<AuthType>,
+    /// The headers that do so, sealed (see [`crate::seal`]); a key that begins with `?` is a
+    /// query parameter.
+    pub auth_sealed: Option<String>,
+    /// Kept for those who use it already.
+    pub deprecated: bool,
+    /// Arguments are checked against the input schema before a call.
+    pub validate_arguments: bool,
+    /// What people keep with it: JSON text of an object.
+    pub extension_metadata: Option<String>,
     /// Its place in the upstream's own list, from 0.
     pub position: i64,
     /// Words to find it by.
@@ -57,6 +71,7 @@ impl Default for Tool {
         Tool {
             id: String::new(),
             gateway_id: None,
+            agent_id: None,
             original_name: String::new(),
             custom_name: None,
             custom_name_slug: String::new(),
@@ -68,6 +83,11 @@ impl Default for Tool {
             integration_type: IntegrationType::default(),
             definition: String::new(),
             rest: None,
+            auth_type: None,
+            auth_sealed: None,
+            deprecated: false,
+            validate_arguments: true,
+            extension_metadata: None,
             position: 0,
             tags: Vec::new(),
             enabled: true,
@@ -115,6 +135,12 @@ pub struct Resource {
     pub size: Option<i64>,
     /// The object as the upstream listed it: JSON text, byte for byte.
     pub definition: String,
+    /// What it holds, if it is our own: the text, or base64 (see `is_binary`).
+    pub content: Option<String>,
+    /// Whether `content` is base64 of bytes.
+    pub is_binary: bool,
+    /// What people keep with it: JSON text of an object.
+    pub extension_metadata: Option<String>,
     /// Its place in the upstream's own list, from 0.
     pub position: i64,
     /// Words to find it by.
@@ -141,6 +167,9 @@ impl Default for Resource {
             mime_type: None,
             size: None,
             definition: String::new(),
+            content: None,
+            is_binary: false,
+            extension_metadata: None,
             position: 0,
             tags: Vec::new(),
             enabled: true,
@@ -173,6 +202,8 @@ pub struct Prompt {
     pub description: Option<String>,
     /// The prompt object as the upstream listed it: JSON text, byte for byte.
     pub definition: String,
+    /// The text of a prompt of our own, a Jinja template.
+    pub template: Option<String>,
     /// Its place in the upstream's own list, from 0.
     pub position: i64,
     /// Words to find it by.
@@ -199,6 +230,7 @@ impl Default for Prompt {
             title: None,
             description: None,
             definition: String::new(),
+            template: None,
             position: 0,
             tags: Vec::new(),
             enabled: true,

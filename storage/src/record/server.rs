@@ -22,14 +22,16 @@ pub struct Server {
     pub associated_resources: Vec<String>,
     /// The prompts chosen one by one.
     pub associated_prompts: Vec<String>,
-    /// The A2A agents chosen one by one; not checked against anything, since agents have no table
-    /// yet.
+    /// The A2A agents chosen one by one; each is offered as a tool.
     pub associated_a2a_agents: Vec<String>,
     /// Upstreams of which everything belongs, whatever they offer at the time.
     pub associated_gateways: Vec<String>,
     /// What stands before tool names: `None` is the contract's naming, empty is the upstream's
     /// own names.
     pub tool_prefix: Option<String>,
+    /// Other names and descriptions for tools here: JSON text of an object, the tool's id to
+    /// `{"name", "description"}`.
+    pub tool_overrides: Option<String>,
     /// A caller must prove who it is.
     pub auth_required: bool,
     /// Words to find it by.
@@ -56,6 +58,7 @@ impl Default for Server {
             associated_a2a_agents: Vec::new(),
             associated_gateways: Vec::new(),
             tool_prefix: None,
+            tool_overrides: None,
             auth_required: true,
             tags: Vec::new(),
             enabled: true,

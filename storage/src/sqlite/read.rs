@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::failed;
 use crate::change::{Change, Changes, Current, Feed, Snapshot};
 use crate::error::StoreError;
-use crate::record::{Entity, Gateway, Prompt, Resource, Server, Tool};
+use crate::record::{Agent, Entity, Gateway, Prompt, Resource, Root, Server, Tool};
 use crate::table::{MEMBERSHIPS, Membership, Table, Value};
 
 /// Reads every record, at one point of the change feed.
@@ -23,6 +23,8 @@ pub fn load(connection: &mut Connection) -> Result<Snapshot, StoreError> {
         resources: all::<Resource>(&transaction)?.into_iter().map(Arc::new).collect(),
         prompts: all::<Prompt>(&transaction)?.into_iter().map(Arc::new).collect(),
         servers: servers(&transaction)?.into_iter().map(Arc::new).collect(),
+        agents: all::<Agent>(&transaction)?.into_iter().map(Arc::new).collect(),
+        roots: all::<Root>(&transaction)?.into_iter().map(Arc::new).collect(),
     })
 }
 
@@ -80,6 +82,8 @@ pub fn current(connection: &Connection, entity: Entity, id: String) -> Result<Cu
         Entity::Resource => one(connection, &id)?.map(|record| Current::Resource(Arc::new(record))),
         Entity::Prompt => one(connection, &id)?.map(|record| Current::Prompt(Arc::new(record))),
         Entity::Server => server(connection, &id)?.map(|record| Current::Server(Arc::new(record))),
+        Entity::Agent => one(connection, &id)?.map(|record| Current::Agent(Arc::new(record))),
+        Entity::Root => one(connection, &id)?.map(|record| Current::Root(Arc::new(record))),
     };
     Ok(found.unwrap_or(Current::Deleted { entity, id }))
 }

@@ -1,6 +1,6 @@
 //! Transactions: all or nothing, who is named when nothing, and what follows from a deletion.
 
-use storage::record::{Entity, Visibility};
+use storage::record::{Agent, Entity, IntegrationType, Tool, Visibility};
 use storage::{Current, Mutation, Store, StoreError};
 
 use crate::harness::*;
@@ -128,12 +128,15 @@ fn what_is_missing_is_named(backend: Backend) {
         refusal(backend, vec![put_tool(tool("orphan", "gone"))]),
         not_found(Entity::Gateway, "gone")
     );
-    for entity in [Entity::Tool, Entity::Resource, Entity::Prompt, Entity::Gateway] {
+    let of_nobody = Tool { agent_id: Some("gone".to_owned()), ..tool("orphan", "a") };
+    assert_eq!(refusal(backend, vec![put_tool(of_nobody)]), not_found(Entity::Agent, "gone"));
+    for entity in [Entity::Tool, Entity::Resource, Entity::Prompt, Entity::Agent, Entity::Gateway] {
         let mut choosing = server("s2");
         let list = match entity {
             Entity::Tool => &mut choosing.associated_tools,
             Entity::Resource => &mut choosing.associated_resources,
             Entity::Prompt => &mut choosing.associated_prompts,
+            Entity::Agent => &mut choosing.associated_a2a_agents,
             _ => &mut choosing.associated_gateways,
         };
         list.push("gone".to_owned());
@@ -186,6 +189,26 @@ fn deleting_a_gateway_takes_its_offers_and_their_places_in_servers(backend: Back
     assert!(left.audit.updated_at > 0);
     assert_eq!(applied.changes[5].current, Current::Server(left.clone()));
     assert_eq!(changes(&store, 8, 100).items, applied.changes);
+}
+
+fn deleting_an_agent_takes_its_tool_and_its_place_in_servers(backend: Backend) {
+    let (_fixture, store) = stocked(backend);
+    let agent = Agent { id: "g".to_owned(), slug: "g".to_owned(), ..Agent::default() };
+    let called = Tool {
+        gateway_id: None,
+        agent_id: Some("g".to_owned()),
+        integration_type: IntegrationType::A2a,
+        ..tool("gt", "agent")
+    };
+    let mut choosing = server("s2");
+    choosing.associated_a2a_agents = vec!["g".to_owned()];
+    let put = vec![Mutation::PutAgent(Box::new(agent)), put_tool(called), put_server(choosing)];
+    apply(&store, put).unwrap();
+    let applied = apply(&store, vec![Mutation::DeleteAgent("g".to_owned())]).unwrap();
+    assert_eq!(words(&applied.changes), ["-tool gt", "-a2a_agent g", "server s2"]);
+    let snapshot = block_on(store.load()).unwrap();
+    assert!(snapshot.agents.is_empty());
+    assert!(snapshot.servers.iter().all(|server| server.associated_a2a_agents.is_empty()));
 }
 
 fn a_server_that_loses_many_tools_is_told_of_once(backend: Backend) {
@@ -241,6 +264,7 @@ on_every_backend! {
     what_is_missing_is_named,
     a_stale_version_stops_the_transaction_and_a_fresh_one_does_not,
     deleting_a_gateway_takes_its_offers_and_their_places_in_servers,
+    deleting_an_agent_takes_its_tool_and_its_place_in_servers,
     a_server_that_loses_many_tools_is_told_of_once,
     a_server_written_or_deleted_after_it_lost_a_tool_is_not_told_of_again,
     deleting_a_server_leaves_what_it_chose,

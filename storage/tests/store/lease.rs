@@ -135,17 +135,35 @@ fn a_fence_that_fails_is_the_storages_and_not_worth_another_try() {
 }
 
 /// The tables of the first version have no leases.
-fn a_database_of_the_first_version_keeps_its_data_and_gains_leases(backend: Backend) {
+fn a_database_of_the_first_version_keeps_its_data_and_gains_what_is_new(backend: Backend) {
     let fixture = Fixture::on(backend);
-    let store = fixture.open();
-    apply(&store, registry()).unwrap();
-    let before = block_on(store.load()).unwrap();
-    block_on(store.close());
-    let undo = "DROP TABLE leases; DELETE FROM ringway_migrations WHERE version >= 2";
-    fixture.run(undo);
+    let first = include_str!("../../migrations/V0001__initial.sql");
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, first.as_bytes());
+    let checksum: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    fixture.run(first);
+    fixture.run(&format!(
+        "CREATE TABLE ringway_migrations (version BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL,
+             checksum TEXT NOT NULL, applied_at BIGINT NOT NULL);
+         INSERT INTO ringway_migrations VALUES (1, 'V0001__initial', '{checksum}', 0);
+         INSERT INTO gateways (id, name, slug, transport, command, protocol, skipped_tools, tags,
+             enabled, reachable, visibility, created_at, updated_at, version)
+             VALUES ('g', 'G', 'g', 'SSE', '[]', 'auto', '[]', '[]', TRUE, TRUE, 'public', 1, 2, 3);
+         INSERT INTO tools (id, gateway_id, original_name, custom_name_slug, name, integration_type,
+             definition, position, tags, enabled, reachable, visibility, created_at, updated_at,
+             version)
+             VALUES ('t', 'g', 'x', 'x', 'g-x', 'MCP', '{{}}', 0, '[]', TRUE, TRUE, 'public', 1, 2, 3);
+         INSERT INTO servers (id, name, associated_a2a_agents, auth_required, tags, enabled,
+             visibility, created_at, updated_at, version)
+             VALUES ('s', 'S', '[\"nobody\"]', TRUE, '[]', TRUE, 'public', 1, 2, 3);
+         INSERT INTO server_tools VALUES ('s', 't', 0)"
+    ));
     let (store, report) = Store::open(&fixture.options).unwrap();
     assert_eq!((report.from, report.applied[0]), (1, "V0002__leases"));
-    assert_eq!(block_on(store.load()).unwrap(), before);
+    let kept = block_on(store.load()).unwrap();
+    assert_eq!((kept.gateways[0].id.as_str(), kept.tools[0].audit.version), ("g", 3));
+    assert!(kept.tools[0].validate_arguments && !kept.tools[0].deprecated);
+    assert_eq!(kept.servers[0].associated_tools, ["t"]);
+    assert!(kept.servers[0].associated_a2a_agents.is_empty());
     assert_eq!(hold(&store, "one", LONG), Some(1));
 }
 
@@ -159,5 +177,5 @@ on_every_backend! {
     a_write_under_a_lease_that_is_held_happens,
     a_write_under_a_lease_that_expired_does_not_happen_though_nobody_took_it,
     a_write_under_a_lease_that_another_took_does_not_happen_and_the_others_does,
-    a_database_of_the_first_version_keeps_its_data_and_gains_leases,
+    a_database_of_the_first_version_keeps_its_data_and_gains_what_is_new,
 }

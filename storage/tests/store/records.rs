@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use storage::record::{
-    Audit, AuthType, Era, Gateway, IntegrationType, Ownership, Prompt, ProtocolPin, Resource,
-    Server, Tool, Transport, Visibility,
+    Agent, Audit, AuthType, Era, Gateway, IntegrationType, Ownership, Prompt, ProtocolPin,
+    Resource, Root, Server, Tool, Transport, Visibility,
 };
 use storage::{Current, Mutation, Snapshot};
 
@@ -79,6 +79,7 @@ fn full_tool() -> Tool {
     Tool {
         id: "t".to_owned(),
         gateway_id: Some("g".to_owned()),
+        agent_id: Some("a".to_owned()),
         original_name: text("original_name"),
         custom_name: some("custom_name"),
         custom_name_slug: text("custom_name_slug"),
@@ -90,6 +91,11 @@ fn full_tool() -> Tool {
         integration_type: IntegrationType::A2a,
         definition: text("definition"),
         rest: some("rest"),
+        auth_type: Some(AuthType::QueryParam),
+        auth_sealed: some("auth_sealed"),
+        deprecated: true,
+        validate_arguments: false,
+        extension_metadata: some("extension_metadata"),
         position: -4,
         tags: vec![text("tag")],
         enabled: false,
@@ -111,6 +117,9 @@ fn full_resource() -> Resource {
         mime_type: some("mime_type"),
         size: Some(5),
         definition: text("definition"),
+        content: some("content"),
+        is_binary: true,
+        extension_metadata: some("extension_metadata"),
         position: 6,
         tags: vec![text("tag")],
         enabled: false,
@@ -131,6 +140,7 @@ fn full_prompt() -> Prompt {
         title: some("title"),
         description: some("description"),
         definition: text("definition"),
+        template: some("template"),
         position: 7,
         tags: vec![text("tag")],
         enabled: false,
@@ -148,12 +158,45 @@ fn full_server() -> Server {
         associated_tools: vec!["t".to_owned()],
         associated_resources: vec!["r".to_owned()],
         associated_prompts: vec!["p".to_owned()],
-        associated_a2a_agents: vec![text("agent")],
+        associated_a2a_agents: vec!["a".to_owned()],
         associated_gateways: vec!["g".to_owned()],
         tool_prefix: some("tool_prefix"),
+        tool_overrides: some("tool_overrides"),
         auth_required: false,
         tags: vec![text("tag")],
         enabled: false,
+        ownership: ownership(),
+        audit: audit(),
+    }
+}
+
+fn full_agent() -> Agent {
+    Agent {
+        id: "a".to_owned(),
+        name: text("name"),
+        slug: text("slug"),
+        description: some("description"),
+        endpoint_url: text("endpoint_url"),
+        agent_type: text("agent_type"),
+        protocol_version: text("protocol_version"),
+        capabilities: text("capabilities"),
+        config: text("config"),
+        auth_type: Some(AuthType::OAuth),
+        auth_sealed: some("auth_sealed"),
+        passthrough_headers: Some(vec![text("passthrough")]),
+        tags: vec![text("tag")],
+        enabled: false,
+        reachable: false,
+        ownership: ownership(),
+        audit: audit(),
+    }
+}
+
+fn full_root() -> Root {
+    Root {
+        id: "o".to_owned(),
+        uri: text("uri"),
+        name: some("name"),
         ownership: ownership(),
         audit: audit(),
     }
@@ -167,16 +210,20 @@ fn expected(sequence: i64) -> Snapshot {
         resources: vec![Arc::new(full_resource())],
         prompts: vec![Arc::new(full_prompt())],
         servers: vec![Arc::new(full_server())],
+        agents: vec![Arc::new(full_agent())],
+        roots: vec![Arc::new(full_root())],
     }
 }
 
 fn puts() -> Vec<Mutation> {
     vec![
         Mutation::PutGateway(Box::new(full_gateway())),
+        Mutation::PutAgent(Box::new(full_agent())),
         Mutation::PutTool(Box::new(full_tool())),
         Mutation::PutResource(Box::new(full_resource())),
         Mutation::PutPrompt(Box::new(full_prompt())),
         Mutation::PutServer(Box::new(full_server())),
+        Mutation::PutRoot(Box::new(full_root())),
     ]
 }
 
@@ -190,7 +237,7 @@ fn every_field_comes_back_by_all_three_ways_after_reopening(backend: Backend) {
 
     let store = fixture.open();
     let snapshot = block_on(store.load()).unwrap();
-    assert_eq!(snapshot, expected(5));
+    assert_eq!(snapshot, expected(7));
     let told = changes(&store, 0, 10).items;
     assert_eq!(told, applied.changes);
     let currents: Vec<Current> = told.into_iter().map(|change| change.current).collect();
@@ -198,10 +245,12 @@ fn every_field_comes_back_by_all_three_ways_after_reopening(backend: Backend) {
         currents,
         [
             Current::Gateway(snapshot.gateways[0].clone()),
+            Current::Agent(snapshot.agents[0].clone()),
             Current::Tool(snapshot.tools[0].clone()),
             Current::Resource(snapshot.resources[0].clone()),
             Current::Prompt(snapshot.prompts[0].clone()),
             Current::Server(snapshot.servers[0].clone()),
+            Current::Root(snapshot.roots[0].clone()),
         ]
     );
 }
@@ -212,14 +261,16 @@ fn a_second_put_replaces_every_field(backend: Backend) {
     let store = fixture.open();
     let bare = vec![
         put_gateway(Gateway { id: "g".to_owned(), ..Gateway::default() }),
+        Mutation::PutAgent(Box::new(Agent { id: "a".to_owned(), ..Agent::default() })),
         put_tool(Tool { id: "t".to_owned(), ..Tool::default() }),
         Mutation::PutResource(Box::new(Resource { id: "r".to_owned(), ..Resource::default() })),
         Mutation::PutPrompt(Box::new(Prompt { id: "p".to_owned(), ..Prompt::default() })),
         put_server(Server { id: "s".to_owned(), ..Server::default() }),
+        Mutation::PutRoot(Box::new(Root { id: "o".to_owned(), ..Root::default() })),
     ];
     apply(&store, bare).unwrap();
     apply(&store, puts()).unwrap();
-    assert_eq!(block_on(store.load()).unwrap(), expected(10));
+    assert_eq!(block_on(store.load()).unwrap(), expected(14));
 }
 
 fn a_definition_keeps_its_spaces_order_escapes_and_numbers(backend: Backend) {
