@@ -140,6 +140,6 @@ pub fn convert(document: &Document, options: &Options) -> Result<Conversion, Str
 }
 
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
 mod survey;
+#[cfg(test)]
+mod tests;

@@ -6,9 +6,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use serde_json::{Map, Value, json};
 
 use super::{Document, naming};
-
-/// Bytes of schema, nearly, that are translated for one tool before it is given up.
-const SIZE_MAX: usize = 512 * 1024;
+use crate::schema::{parts, parts_mut};
 
 /// Levels to which definitions that are used once are written where they are used.
 const INLINE_LEVEL_MAX: usize = 12;
@@ -35,11 +33,12 @@ pub struct Translator<'d> {
     waiting: VecDeque<&'d str>,
     definitions: Map<String, Value>,
     size: usize,
+    size_max: usize,
 }
 
 impl<'d> Translator<'d> {
-    /// A translator that has done nothing yet.
-    pub fn new(document: &'d Document, direction: Direction) -> Translator<'d> {
+    /// A translator that has done nothing yet, and gives up at `size_max` bytes of schema.
+    pub fn new(document: &'d Document, direction: Direction, size_max: usize) -> Translator<'d> {
         Translator {
             document,
             direction,
@@ -48,6 +47,7 @@ impl<'d> Translator<'d> {
             waiting: VecDeque::new(),
             definitions: Map::new(),
             size: 0,
+            size_max,
         }
     }
 
@@ -70,8 +70,8 @@ impl<'d> Translator<'d> {
         if map.get("nullable") == Some(&Value::Bool(true)) {
             out = or_null(out);
         }
-        if self.size > SIZE_MAX {
-            return Err("its schema is too large".to_owned());
+        if self.size > self.size_max {
+            return Err(format!("its schema is larger than {} bytes", self.size_max));
         }
         Ok(Value::Object(out))
     }
@@ -291,26 +291,17 @@ fn size_of_text(value: &Value) -> usize {
 const ANNOTATIONS: [&str; 7] =
     ["title", "description", "deprecated", "default", "examples", "readOnly", "writeOnly"];
 
-/// Keywords in whose values a `$ref` is data.
-const DATA: [&str; 4] = ["enum", "const", "default", "examples"];
-
 /// The definition that a schema refers to.
 fn definition_of(map: &Map<String, Value>) -> Option<&str> {
     map.get("$ref")?.as_str()?.strip_prefix("#/$defs/")
 }
 
 fn count_references(value: &Value, counts: &mut HashMap<String, usize>) {
-    match value {
-        Value::Array(items) => items.iter().for_each(|item| count_references(item, counts)),
-        Value::Object(map) => {
-            if let Some(name) = definition_of(map) {
-                *counts.entry(name.to_owned()).or_default() += 1;
-            }
-            let schemas = map.iter().filter(|(key, _)| !DATA.contains(&key.as_str()));
-            schemas.for_each(|(_, value)| count_references(value, counts));
-        }
-        _ => {}
+    let Value::Object(map) = value else { return };
+    if let Some(name) = definition_of(map) {
+        *counts.entry(name.to_owned()).or_default() += 1;
     }
+    parts(map).for_each(|part| count_references(part, counts));
 }
 
 /// Writes every definition that is used once where it is used, as far as that does not nest deeply.
@@ -320,28 +311,18 @@ fn inline(
     counts: &HashMap<String, usize>,
     level: usize,
 ) {
-    match value {
-        Value::Array(items) => {
-            items.iter_mut().for_each(|item| inline(item, definitions, counts, level));
+    let Value::Object(map) = value else { return };
+    if level < INLINE_LEVEL_MAX
+        && let Some(name) = definition_of(map)
+        && counts.get(name) == Some(&1)
+        && map.keys().all(|key| key == "$ref" || ANNOTATIONS.contains(&key.as_str()))
+        && definitions.get(name).is_some_and(Value::is_object)
+        && let Some(Value::Object(definition)) = definitions.shift_remove(&name.to_owned())
+    {
+        map.shift_remove("$ref");
+        for (key, value) in definition {
+            map.entry(key).or_insert(value);
         }
-        Value::Object(map) => {
-            if level < INLINE_LEVEL_MAX
-                && let Some(name) = definition_of(map)
-                && counts.get(name) == Some(&1)
-                && map.keys().all(|key| key == "$ref" || ANNOTATIONS.contains(&key.as_str()))
-                && definitions.get(name).is_some_and(Value::is_object)
-                && let Some(Value::Object(definition)) = definitions.shift_remove(&name.to_owned())
-            {
-                map.shift_remove("$ref");
-                for (key, value) in definition {
-                    map.entry(key).or_insert(value);
-                }
-            }
-            for (key, value) in map.iter_mut().filter(|(key, _)| !DATA.contains(&key.as_str())) {
-                let deeper = usize::from(key != "properties");
-                inline(value, definitions, counts, level + deeper);
-            }
-        }
-        _ => {}
     }
+    parts_mut(map).for_each(|part| inline(part, definitions, counts, level + 1));
 }

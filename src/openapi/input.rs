@@ -39,7 +39,7 @@ impl Input<'_> {
 ///
 /// A sentence saying what of it a tool cannot send.
 pub fn of<'d>(document: &'d Document, operation: &Operation<'d>) -> Result<Input<'d>, String> {
-    let mut translator = Translator::new(document, Direction::Request);
+    let mut translator = Translator::new(document, Direction::Request, limits::SCHEMA_SIZE_MAX);
     let mut arguments = Arguments::default();
     let mut notes = Vec::new();
     let body = body::find(document, operation, &mut notes)?;
@@ -164,6 +164,5 @@ fn assemble(
         schema["additionalProperties"] = additional;
     }
     translator.finish(&mut schema)?;
-    operation::check(&schema, limits::SCHEMA_SIZE_MAX)?;
-    Ok(schema)
+    operation::settle(schema, limits::SCHEMA_SIZE_MAX)
 }

@@ -5,7 +5,6 @@ use serde_json::{Map, Value, json};
 use super::{
     Document, Draft, Options, arguments::Place, input, naming::Names, output, security, servers,
 };
-use crate::{limits, schema};
 
 /// Methods that a path item may have. Of these, only those of [`CALLED`] make tools.
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
@@ -83,6 +82,9 @@ pub fn convert(
 ) -> Result<Draft, String> {
     if !CALLED.contains(&operation.method) {
         return Err(format!("{} is no method of tools", operation.method));
+    }
+    if operation.path.contains('#') {
+        return Err("its path has a fragment, which no server gets".to_owned());
     }
     let mut input = input::of(document, operation)?;
     let base_url = servers::base_url(document, operation, options)?;
@@ -202,15 +204,21 @@ fn is_filled(template: &str, path: &str) -> bool {
         })
 }
 
-/// Checks a finished schema, as the registry will.
+/// Checks a finished schema as the registry will. Patterns that no reader can read are taken out.
 ///
 /// # Errors
 ///
 /// A sentence saying what is wrong with it.
-pub fn check(schema: &Value, size_max: usize) -> Result<(), String> {
+pub fn settle(mut schema: Value, size_max: usize) -> Result<Value, String> {
     let text = schema.to_string();
-    if text.len() > size_max.min(limits::SCHEMA_SIZE_MAX) {
+    if text.len() > size_max {
         return Err(format!("its schema is larger than {size_max} bytes"));
     }
-    schema::check(&text)
+    match crate::schema::check(&text) {
+        Err(_) if crate::schema::drop_unreadable_patterns(&mut schema) => {
+            crate::schema::check(&schema.to_string())?;
+        }
+        checked => checked?,
+    }
+    Ok(schema)
 }

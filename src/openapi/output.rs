@@ -20,13 +20,13 @@ pub fn of(document: &Document, operation: &Operation<'_>) -> Result<Option<Value
     if !is_object(document, schema, 0) {
         return Ok(None);
     }
-    let mut translator = Translator::new(document, Direction::Answer);
+    let mut translator =
+        Translator::new(document, Direction::Answer, limits::OUTPUT_SCHEMA_SIZE_MAX);
     let mut root = translator.translate(schema)?;
     translator.finish(&mut root)?;
     // A reference that stands alone was written out; another needs a type of its own.
     root["type"] = json!("object");
-    operation::check(&root, limits::OUTPUT_SCHEMA_SIZE_MAX)?;
-    Ok(Some(root))
+    operation::settle(root, limits::OUTPUT_SCHEMA_SIZE_MAX).map(Some)
 }
 
 /// The schema of the first 2xx answer with JSON, in the order of the codes; `2XX` is last.

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use super::{compile::DATA, violations::cut};
+use super::{parts::parts, violations::cut};
 use crate::limits;
 
 /// Levels for which the work is counted; deeper values are not checked by a schema that recurs.
@@ -103,20 +103,15 @@ type Steps<'s> = HashMap<Step<'s>, HashMap<usize, u64>>;
 impl<'s> Graph<'s> {
     /// Finds everything that may be a subschema.
     fn collect(&mut self, value: &'s Value) {
-        match value {
-            Value::Array(items) => items.iter().for_each(|item| self.collect(item)),
-            Value::Object(map) => {
-                self.indices.insert(std::ptr::from_ref(value), self.nodes.len());
-                self.nodes.push(Node { map, beside: Vec::new(), below: Vec::new() });
-                for key in ["$id", "id", "$anchor", "$dynamicAnchor"] {
-                    if let Some(name) = map.get(key).and_then(Value::as_str) {
-                        self.names.insert(name.trim_matches('#'), value);
-                    }
+        if let Value::Object(map) = value {
+            self.indices.insert(std::ptr::from_ref(value), self.nodes.len());
+            self.nodes.push(Node { map, beside: Vec::new(), below: Vec::new() });
+            for key in ["$id", "id", "$anchor", "$dynamicAnchor"] {
+                if let Some(name) = map.get(key).and_then(Value::as_str) {
+                    self.names.insert(name.trim_matches('#'), value);
                 }
-                let schemas = map.iter().filter(|(key, _)| !DATA.contains(&key.as_str()));
-                schemas.for_each(|(_, value)| self.collect(value));
             }
-            _ => {}
+            parts(map).for_each(|part| self.collect(part));
         }
     }
 
