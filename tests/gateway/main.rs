@@ -17,6 +17,7 @@ mod health;
 mod http;
 mod lifecycle;
 mod nodes;
+mod openapi;
 mod outages;
 mod protocol;
 mod registry;
