@@ -5,6 +5,7 @@
 mod harness;
 
 mod apparatus;
+mod apply;
 mod auth;
 mod cli;
 mod clients;
