@@ -39,7 +39,7 @@ const FROM_NPM: [Published; 8] = [
             ("POST /user/createWithArray", "no object but array"),
             ("POST /user/createWithList", "no object but array"),
         ],
-        output_count: 0,
+        output_count: 6,
     },
 ];
 
