@@ -12,6 +12,7 @@ mod gateway_form;
 mod gateways;
 mod listing;
 mod offers;
+mod openapi;
 mod probes;
 mod query;
 mod record_form;
@@ -131,6 +132,15 @@ pub trait Backend {
     /// and the era that its record names.
     fn discover(&self, upstream: &Upstream) -> impl Future<Output = Result<Inventory, Failure>>;
 
+    /// Reads what lies at a URL, by the rules that hold for upstreams.
+    fn fetch(&self, url: &str) -> impl Future<Output = Result<Vec<u8>, Failure>>;
+
+    /// Does work that takes long, where it keeps nobody waiting.
+    fn offload<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = Result<T, Failure>>;
+
     /// Whether requests can be served, or why not.
     fn ready(&self) -> Result<(), String>;
 
@@ -181,6 +191,7 @@ async fn dispatch<B: Backend>(
         Route::RefreshGateway(id) => gateways::refresh(&ask?, id).await,
         Route::Tools => offers::tools(&ask?),
         Route::Tool(id) => offers::tool(&ask?, id),
+        Route::GenerateSchemas => openapi::generate_schemas(&ask?).await,
         Route::Servers => servers::list(&ask?),
         Route::CreateServer => servers::create(&ask?).await,
         Route::Server(id) => servers::get(&ask?, id),

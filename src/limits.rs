@@ -21,6 +21,9 @@ pub const REST_BODY_SIZE_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes of a JSON Schema that values are checked by.
 pub const SCHEMA_SIZE_MAX: usize = 256 * 1024;
 
+/// How deeply the JSON of a schema may nest. It is compiled by recursion, on the stack of a shard.
+pub const SCHEMA_DEPTH_MAX: usize = 64;
+
 /// Subschemas that one check may apply, over all places of the value: a few tenths of a second.
 pub const SCHEMA_EFFORT_MAX: u64 = 8_000_000;
 

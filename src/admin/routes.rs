@@ -21,6 +21,7 @@ pub enum Route<'a> {
     RefreshGateway(&'a str),
     Tools,
     Tool(&'a str),
+    GenerateSchemas,
     Servers,
     CreateServer,
     Server(&'a str),
@@ -76,6 +77,7 @@ impl<'a> Route<'a> {
             }
             Route::DeleteGateway(_) => "gateways.delete",
             Route::Tools | Route::Tool(_) => "tools.read",
+            Route::GenerateSchemas => "tools.create",
             Route::Servers
             | Route::Server(_)
             | Route::ServerTools(_)
@@ -143,6 +145,9 @@ impl<'a> Place<'a> {
             ("gateways", id) => Place::gateway(id, parts.next(), parts.next())?,
             ("servers", id) => Place::server(id, parts.next())?,
             ("tools", None) => Place::Collection(Route::Tools, None),
+            ("tools", Some("generate-schemas-from-openapi")) => {
+                Place::Action(Route::GenerateSchemas)
+            }
             ("tools", Some(id)) => Place::Record { get: Route::Tool(id), put: None, delete: None },
             _ => return None,
         };
@@ -239,6 +244,7 @@ mod tests {
             (Method::Post, "/gateways/x/tools/refresh", Route::RefreshGateway("x")),
             (Method::Get, "/tools", Route::Tools),
             (Method::Get, "/tools/x", Route::Tool("x")),
+            (Method::Post, "/tools/generate-schemas-from-openapi", Route::GenerateSchemas),
             (Method::Get, "/servers", Route::Servers),
             (Method::Post, "/servers", Route::CreateServer),
             (Method::Get, "/servers/x", Route::Server("x")),

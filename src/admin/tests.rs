@@ -4,6 +4,7 @@
 mod gateways;
 mod harness;
 mod offers;
+mod openapi;
 mod servers;
 
 use serde_json::json;
