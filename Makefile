@@ -54,7 +54,8 @@ fuzz: toolchain ## Fuzzes every codec for FUZZ_SECONDS each (default 600)
 	@tests/fuzz "$(FUZZ_SECONDS)"
 
 .PHONY: docs
-docs: toolchain ## Writes docs/SETTINGS.md from the table of settings
+docs: toolchain ## Writes docs/SETTINGS.md and the table of docs/COMPATIBILITY.md
 	@mkdir -p docs
 	@cargo run --quiet --locked --bin ringway -- settings --markdown > docs/SETTINGS.md.new
 	@mv docs/SETTINGS.md.new docs/SETTINGS.md
+	@COMPAT_WRITE=1 cargo test --quiet --locked --test gateway the_page_on_compatibility >/dev/null

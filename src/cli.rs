@@ -16,6 +16,7 @@ use crate::{
 };
 
 pub mod add;
+pub mod apply;
 mod arguments;
 pub mod call;
 pub mod client;
@@ -70,6 +71,8 @@ enum Command {
     /// Run the filters of REST tools for a gateway, which starts this by itself.
     #[command(hide = true)]
     FilterWorker,
+    /// Make the registry equal to YAML files.
+    Apply(apply::ApplyArgs),
 }
 
 /// What `serve` takes on the command line; everything else is a setting of the environment.
@@ -97,6 +100,7 @@ pub fn main() -> ExitCode {
         }
         Some(Command::FilterWorker) => rest::work().map_err(say),
         Some(Command::Settings(args)) => settings_page::run(&args, &mut stdout()).map_err(say),
+        Some(Command::Apply(args)) => apply(&args),
         Some(command) => with_settings(|settings| client(command, settings)),
     };
     outcome.err().unwrap_or(ExitCode::SUCCESS)
@@ -118,11 +122,25 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         | Command::RedisReady(_)
         | Command::Token(_)
         | Command::FilterWorker
-        | Command::Settings(_) => {
+        | Command::Settings(_)
+        | Command::Apply(_) => {
             unreachable!("these were done already")
         }
     };
     done.or_else(client::ClientError::unless_closed)
+}
+
+/// A dry run that found something to do has an exit code of its own.
+fn apply(args: &apply::ApplyArgs) -> Result<(), ExitCode> {
+    let mut outcome = apply::Outcome::Equal;
+    with_settings(|settings| -> Result<(), client::ClientError> {
+        outcome = apply::run(args, settings, &mut stdout(), &mut stderr())?;
+        Ok(())
+    })?;
+    match outcome {
+        apply::Outcome::Equal => Ok(()),
+        apply::Outcome::Differs => Err(ExitCode::from(2)),
+    }
 }
 
 fn serve(listen: &ListenArgs) -> Result<(), ExitCode> {

@@ -12,11 +12,12 @@ use crate::{
     failure::{Failure, ProtocolError, UpstreamKind},
     mcp::{self, Era, HeaderSource, Kind, PageRequest, Pages, Transport, code},
     reply::{Accepts, Relayed, Reply},
-    route,
+    route, schema,
     state::Options,
-    upstream::{Answer, Edit, Outcome, Outgoing, Relay, Reply as UpstreamReply, rest::RestCall},
+    upstream::{Answer, Edit, Outcome, Outgoing, Relay},
 };
 
+mod own_tool;
 mod stream;
 
 /// What the path takes of its shard.
@@ -25,6 +26,8 @@ pub struct Parts<'a, R> {
     pub catalog: &'a Catalog,
     /// The rendered lists.
     pub pages: &'a Pages,
+    /// The compiled schemas.
+    pub schemas: &'a schema::Cache,
     /// The way to the upstreams.
     pub relay: &'a R,
     /// What the operator chose.
@@ -175,7 +178,7 @@ impl<R: Relay> Call<'_, R> {
         let name = self.name(Param::Name, "name")?;
         let Some((entry, upstream)) = route::tool(self.parts.catalog, self.view, &name) else {
             if let Some(entry) = route::own_tool(self.view, &name) {
-                return self.own_tool(entry).await;
+                return self.own_tool(entry, &name).await;
             }
             let absent = route::tool(self.parts.catalog, self.away, &name);
             let absent = absent.map(|(_, upstream)| upstream);
@@ -185,6 +188,9 @@ impl<R: Relay> Call<'_, R> {
         if self.checks_headers() {
             mcp::check_param_headers(self.request.headers, entry, arguments)?;
         }
+        if let Err(violations) = self.check_arguments(entry, arguments) {
+            return self.refuse_arguments(&name, &violations);
+        }
         let original_name = &entry.record.original_name;
         let mut outgoing = self.outgoing(Param::Name, &name, original_name);
         outgoing.within = self.parts.options.tool_within;
@@ -192,33 +198,34 @@ impl<R: Relay> Call<'_, R> {
         self.relay(upstream, &outgoing, false).await
     }
 
-    /// Calls a tool that no MCP upstream runs.
-    async fn own_tool(&self, entry: &ToolEntry) -> Result<Reply, Failure> {
-        let arguments = self.message.param(Param::Arguments);
-        if self.checks_headers() {
-            mcp::check_param_headers(self.request.headers, entry, arguments)?;
+    /// Checks arguments by the tool's schema, unless that is switched off.
+    fn check_arguments(
+        &self,
+        entry: &ToolEntry,
+        arguments: Option<&str>,
+    ) -> Result<(), schema::Violations> {
+        if !(self.parts.options.arguments_checked && entry.record.validate_arguments) {
+            return Ok(());
         }
-        let name = &entry.record.name;
-        let result = match entry.rest.as_deref() {
-            Some(Ok(tool)) => {
-                let call = RestCall {
-                    tool,
-                    tool_id: &entry.record.id,
-                    arguments: arguments.unwrap_or("{}"),
-                    within: self.parts.options.tool_within,
-                    structured: entry.has_output_schema(),
-                };
-                self.parts.relay.call_rest(&call).await?
-            }
-            Some(Err(why)) => {
-                let text = format!("The tool {name} cannot be called: {why}");
-                return Err(Failure::protocol(200, code::INTERNAL, text));
-            }
-            None => return Err(unknown(None, || format!("Unknown tool: {name}"))),
-        };
-        let span = net::Span::new(0, result.len());
-        let reply = UpstreamReply { bytes: result, span, outcome: Outcome::Result };
-        stream::Translation::between(self.era, false, false).reply(reply, name)
+        self.parts.schemas.check_arguments(&entry.record, arguments)
+    }
+
+    /// The answer to arguments that do not fit the tool's schema: a result that the model reads,
+    /// for clients that hand it on, or else an error.
+    fn refuse_arguments(&self, name: &str, found: &schema::Violations) -> Result<Reply, Failure> {
+        let text = format!("Invalid arguments for tool {name}: {found}");
+        let Request { headers, transport, .. } = *self.request;
+        if !mcp::reads_argument_errors(self.era, headers, transport) {
+            return Err(Failure::protocol(200, code::INVALID_PARAMS, text));
+        }
+        Ok(self.told(&text))
+    }
+
+    /// A result that tells the model what went wrong.
+    fn told(&self, text: &str) -> Reply {
+        let content = serde_json::json!([{"type": "text", "text": text}]);
+        let result = serde_json::json!({"content": content, "isError": true}).to_string();
+        self.own_result(result.into_bytes())
     }
 
     async fn prompt(&self) -> Result<Reply, Failure> {

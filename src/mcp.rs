@@ -6,7 +6,10 @@ mod handshake;
 mod pages;
 mod translate;
 
-pub use era::{Era, HeaderSource, Transport, check_names, check_param_headers, find as find_era};
+pub use era::{
+    Era, HeaderSource, Transport, check_names, check_param_headers, find as find_era,
+    reads_argument_errors,
+};
 pub use handshake::{Offer, discover, initialize};
 pub use pages::{Kind, Page, PageRequest, Pages};
 pub use translate::{complete_result, strip_in_place, strip_modern};

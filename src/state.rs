@@ -18,6 +18,7 @@ use crate::{
     catalog::Catalog,
     limits,
     mcp::Pages,
+    schema,
     settings::Settings,
     upstream::{
         Upstreams,
@@ -49,6 +50,8 @@ pub struct Shard {
     pub origins: Arc<OriginGate>,
     /// The rendered lists.
     pub pages: Pages,
+    /// The compiled schemas.
+    pub schemas: schema::Cache,
     /// The way to the upstreams.
     pub upstreams: Upstreams,
     /// The way to the store.
@@ -127,6 +130,7 @@ impl Shard {
             index,
             options: Options::of(&settings),
             verifier: Verifier::new(&settings.auth, rules),
+            schemas: schema::Cache::new(settings.catalog.schema_count_max),
             settings,
             origins,
             pages: Pages::default(),

@@ -148,14 +148,14 @@ impl Gateway {
         self.server.pids()
     }
 
-    /// Registers an upstream under the name `bench`.
+    /// Registers an upstream under a name.
     ///
     /// # Errors
     ///
     /// When it is refused; the text has the answer.
-    pub fn register(&self, upstream: SocketAddr) -> io::Result<()> {
+    pub fn register(&self, name: &str, upstream: SocketAddr) -> io::Result<()> {
         let url = format!("http://{upstream}/mcp");
-        let body = json!({"name": "bench", "url": url, "transport": "STREAMABLEHTTP"});
+        let body = json!({"name": name, "url": url, "transport": "STREAMABLEHTTP"});
         self.ask_for(&self.message("/gateways", &[], &body.to_string()), 200)?;
         Ok(())
     }
@@ -216,13 +216,13 @@ impl Gateway {
         serde_json::from_slice(&answer.body).map_err(io::Error::other)
     }
 
-    /// Posts a record; gives the one that was made.
+    /// Posts a record, which is to be answered with `status`; gives the one that was made.
     ///
     /// # Errors
     ///
-    /// When the answer is another status than 201 or no JSON.
-    pub fn post(&self, path: &str, record: &Value) -> io::Result<Value> {
-        let answer = self.ask_for(&self.message(path, &[], &record.to_string()), 201)?;
+    /// When the answer is another status or no JSON.
+    pub fn post(&self, path: &str, record: &Value, status: u16) -> io::Result<Value> {
+        let answer = self.ask_for(&self.message(path, &[], &record.to_string()), status)?;
         serde_json::from_slice(&answer.body).map_err(io::Error::other)
     }
 

@@ -28,7 +28,7 @@ pub struct Site<'a> {
     pub health: &'a [u8],
     /// Static files by name.
     pub files: &'a [(&'a str, &'a [u8])],
-    /// Where POST /mcp goes.
+    /// Where POST /mcp and all under /rest go.
     pub upstream: SocketAddr,
 }
 
@@ -105,6 +105,9 @@ http {{
     location {REOPENED}/ {{ alias {folder}/html/; open_file_cache off; }}
     location = /health {{ return 200 '{health}'; }}
     location = /mcp {{
+      proxy_pass http://mcp; proxy_http_version 1.1; proxy_set_header Connection \"\";
+    }}
+    location /rest/ {{
       proxy_pass http://mcp; proxy_http_version 1.1; proxy_set_header Connection \"\";
     }}
   }}

@@ -2,7 +2,9 @@
 
 pub(crate) mod cases;
 mod idle;
+mod large;
 mod measure;
+mod rest;
 mod stores;
 
 use std::io;
@@ -17,8 +19,10 @@ use crate::nginx::{self, Site};
 use crate::process::Server;
 use crate::upstream::Era;
 pub use cases::Kind;
+pub use large::{LARGE_FIRST_ANSWER, LARGE_RSS};
 use measure::median;
 pub use measure::{Contender, Row, Sample, Timing, rounds};
+pub use rest::{CASE as REST_CALL, CHECK_COST};
 pub use stores::{CASE_SUFFIX as STORES, OWN_MISSES, READY_WITH_TOOLS, SECOND_POD_P99, TOOL_RSS};
 
 /// What to measure and for how long.
@@ -124,6 +128,8 @@ pub fn run(settings: &Settings, folder: &Path) -> io::Result<Results> {
     let mut results = Results::default();
     compare_with_nginx(settings, &folder.join("peer"), &mut results)?;
     compare_tool_counts(settings, &folder.join("scale"), &mut results)?;
+    rest::measure(settings, &folder.join("rest"), &mut results)?;
+    large::measure(settings, &folder.join("large"), &mut results)?;
     measure_start(settings, &folder.join("start"), &mut results)?;
     stores::measure(settings, &folder.join("stores"), &mut results)?;
     Ok(results)
@@ -150,7 +156,7 @@ impl Stage {
     ) -> io::Result<Stage> {
         let gateway = Gateway::start(program, folder)?;
         let (upstream, upstream_address) = start_upstream(settings, folder, tool_count)?;
-        gateway.register(upstream_address)?;
+        gateway.register("bench", upstream_address)?;
         Ok(Stage { gateway, upstream_address, _upstream: upstream })
     }
 

@@ -12,7 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 
 pub use listener::{serve, spawn};
-pub use script::{Script, tool_definition};
+pub use script::{REST_ANSWER, REST_PATH, Script, tool_definition};
 pub use wire::{Malformed, Request, parse};
 
 /// The newest legacy revision of MCP, which begins with `initialize`.

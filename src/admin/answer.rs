@@ -11,7 +11,8 @@ use crate::failure::{Failure, FieldError};
 pub enum Shape {
     /// `{"detail": ...}`, as nearly everywhere.
     Detail,
-    /// `{"message": ...}`, as under `/gateways`.
+    /// `{"message": ..., "detail": ...}`, as under `/gateways`, where some routes of the contract
+    /// have the one name and some the other.
     Message,
 }
 
@@ -51,9 +52,9 @@ fn body(failure: &Failure, shape: Shape) -> Value {
             Failure::Unauthorized { .. } | Failure::MethodNotAllowed { .. },
             Shape::Message | Shape::Detail,
         ) => json!({ "detail": text }),
-        (Failure::Forbidden(_), Shape::Message) => json!({ "message": text, "detail": text }),
-        (Failure::Conflict(_), Shape::Detail) => json!({ "detail": text, "message": text }),
-        (_, Shape::Message) => json!({ "message": text }),
+        (_, Shape::Message) | (Failure::Conflict(_), Shape::Detail) => {
+            json!({ "message": text, "detail": text })
+        }
         (_, Shape::Detail) => json!({ "detail": text }),
     }
 }

@@ -114,6 +114,7 @@ fn records() -> Vec<Current> {
 struct World {
     catalog: Catalog,
     pages: Pages,
+    schemas: schema::Cache,
     relay: Canned,
     options: Options,
 }
@@ -127,12 +128,14 @@ impl World {
         World {
             catalog,
             pages: Pages::default(),
+            schemas: schema::Cache::new(8),
             relay: Canned { result, sent: RefCell::default() },
             options: Options {
                 app_name: "Ringway".to_owned(),
                 envelope: EnvelopeLimits::default(),
                 params_size_max: 10_000,
                 page_count_max: 2,
+                arguments_checked: true,
                 tool_within: Duration::from_secs(1),
                 request_within: Duration::from_secs(1),
             },
@@ -144,6 +147,7 @@ impl World {
         let parts = Parts {
             catalog: &self.catalog,
             pages: &self.pages,
+            schemas: &self.schemas,
             relay: &self.relay,
             options: &self.options,
         };
@@ -438,4 +442,61 @@ fn says_of_what_is_known_that_its_upstream_is_out_of_service() {
     let listed = world.legacy("", &ask("tools/list", "{}"));
     assert!(listed.contains("new-echo") && !listed.contains("old-echo"), "{listed}");
     assert!(world.legacy("", &ask("tools/call", r#"{"name":"new-echo"}"#)).contains("result"));
+}
+
+#[test]
+fn tells_of_wrong_arguments_in_the_way_that_the_revision_reads() {
+    let world = World::answering("{}");
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"new-where","arguments":{"r":5}}}"#;
+    let sentence =
+        "Invalid arguments for tool new-where: /r: 5 is not of type \\\"string\\\" (type)";
+    let got = world.legacy("", body);
+    let expected = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"result":{{"content":[{{"type":"text","text":"{sentence}"}}],"isError":true}}}}"#
+    );
+    assert_eq!(got, expected);
+    let body = body.replace(r#"{"name""#, &format!(r#"{{{META},"name""#));
+    let got = world.modern("new-where", &[("Mcp-Param-Region", "5")], &body);
+    assert!(got.contains(r#""resultType":"complete","content":[{"#), "{got}");
+    assert!(got.contains(sentence) && got.contains(r#""isError":true"#), "{got}");
+    assert!(world.relay.sent.borrow().is_empty(), "the upstream is not asked");
+}
+
+#[test]
+fn tells_older_revisions_and_scripts_of_wrong_arguments_by_an_error() {
+    let world = World::answering("{}");
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"new-where","arguments":{"r":5}}}"#;
+    let older = Headers(vec![("MCP-Protocol-Version", "2025-06-18".to_owned())]);
+    let newer = Headers(vec![("MCP-Protocol-Version", "2025-11-25".to_owned())]);
+    let none = Headers(Vec::new());
+    for (headers, transport) in [
+        (&older, Transport::StreamableHttp),
+        (&none, Transport::StreamableHttp),
+        (&newer, Transport::Rpc),
+    ] {
+        let got = world.ask(&request("", transport, headers, body));
+        assert!(
+            got.starts_with("1 200 -32602 Invalid arguments for tool new-where: /r: "),
+            "{got}"
+        );
+    }
+}
+
+#[test]
+fn relays_any_arguments_where_checking_is_off() {
+    let mut world = World::answering(r#"{"ok":1}"#);
+    world.options.arguments_checked = false;
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"new-where","arguments":{"r":5}}}"#;
+    assert!(world.legacy("", body).contains(r#""ok":1"#));
+}
+
+#[test]
+fn relays_any_arguments_to_a_tool_that_asks_for_no_check() {
+    let mut world = World::answering(r#"{"ok":1}"#);
+    let entry = world.catalog.tool("3").expect("the tool is there");
+    let record = Tool { validate_arguments: false, ..(*entry.record).clone() };
+    let change = Change { sequence: 100, current: Current::Tool(Arc::new(record)) };
+    world.catalog.apply(vec![change], &Sealer::new("a secret that only tests have"));
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"new-where","arguments":{"r":5}}}"#;
+    assert!(world.legacy("", body).contains(r#""ok":1"#));
 }

@@ -114,6 +114,17 @@ pub fn find(
     Ok(Era::Modern)
 }
 
+/// Returns true if the client gives the model a result that says what is wrong with the arguments
+/// of a call, as it shall from revision 2025-11-25 on (SEP-1303); before, they are a protocol error.
+///
+/// What a legacy client speaks is known by the version header that it sends since 2025-06-18. Plain
+/// JSON-RPC has none: its clients are scripts, which look at errors rather than at results.
+pub fn reads_argument_errors(era: Era, headers: &dyn HeaderSource, transport: Transport) -> bool {
+    era == Era::Modern
+        || transport == Transport::StreamableHttp
+            && headers.get("mcp-protocol-version") == Some(LEGACY[0].as_bytes())
+}
+
 /// Checks that `Mcp-Name` repeats what the body names (`params.name` or `params.uri`).
 ///
 /// # Errors

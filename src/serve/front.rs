@@ -187,6 +187,7 @@ impl Front {
         let parts = Parts {
             catalog: &catalog,
             pages: &shard.pages,
+            schemas: &shard.schemas,
             relay: &shard.upstreams,
             options: &shard.options,
         };

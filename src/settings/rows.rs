@@ -244,6 +244,11 @@ table! {
         /// The longest description, in characters.
         description_length_max: usize, "VALIDATION_MAX_DESCRIPTION_LENGTH", [], "8192",
             Count { min: 64, max: 1 << 20 };
+        /// Whether arguments of a tool call are checked against the tool's `inputSchema`, so that
+        /// the model hears at once which one is wrong and why. Can be off for a tool by itself.
+        arguments_checked: bool, "TOOL_ARGUMENT_VALIDATION", [], "true", Flag;
+        /// How many tools a shard keeps the compiled schemas of.
+        schema_count_max: usize, "SCHEMA_CACHE_SIZE", [], "1024", Count { min: 2, max: 1_000_000 };
         /// How many entries a page of an MCP list has. Many clients read the first page only.
         mcp_page_count_max: usize, "MCP_LIST_PAGE_SIZE", [], "1000", Count { min: 1, max: 100_000 };
         /// How many entries a page of the REST API has unless `limit` says otherwise.

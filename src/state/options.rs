@@ -16,6 +16,8 @@ pub struct Options {
     pub params_size_max: usize,
     /// Entries of a page of a list.
     pub page_count_max: usize,
+    /// Arguments of tools are checked against their schemas.
+    pub arguments_checked: bool,
     /// For a tool call in all.
     pub tool_within: Duration,
     /// For any other request to an upstream in all.
@@ -33,6 +35,7 @@ impl Options {
             },
             params_size_max: settings.http.params_size_max,
             page_count_max: settings.catalog.mcp_page_count_max,
+            arguments_checked: settings.catalog.arguments_checked,
             tool_within: settings.upstreams.tool_timeout,
             request_within: settings.upstreams.request_timeout,
         }

@@ -32,7 +32,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The way of one shard to all upstreams.
 pub struct Upstreams {
-    limits: LegLimits,
+    pub(super) limits: LegLimits,
     policy: AddressPolicy,
     discovery: DiscoverLimits,
     host: Rc<StdioHost>,
@@ -150,7 +150,7 @@ impl Upstreams {
         }
     }
 
-    fn setup(&self, upstream: &Upstream) -> Result<Setup, Failure> {
+    pub(super) fn setup(&self, upstream: &Upstream) -> Result<Setup, Failure> {
         let record = &upstream.record;
         let https = record.url.as_deref().is_some_and(|url| url.starts_with("https:"));
         self.setup_for(&record.name, https, record.ca_certificate.as_deref())

@@ -7,8 +7,8 @@ use crate::harness::gateway::{Gateway, Setup};
 use crate::harness::postgres::{Instance, Version};
 use crate::harness::redis::Server as Redis;
 
-/// Every pair of a durable store and a shared one, by name.
-fn setups(redis: &Redis) -> Vec<(String, Setup)> {
+/// Every pair of a durable store and a shared one, by name; `of` keeps the data of tests apart.
+pub fn setups(redis: &Redis, of: &str) -> Vec<(String, Setup)> {
     let databases = [("SQLite", None), ("PostgreSQL 15", Some(Version::V15))]
         .into_iter()
         .chain([("PostgreSQL 18", Some(Version::V18))]);
@@ -22,7 +22,7 @@ fn setups(redis: &Redis) -> Vec<(String, Setup)> {
             }
             if let Some(version) = version {
                 let server = Instance::shared(version);
-                let name = format!("equal_{shared}");
+                let name = format!("{of}_{shared}");
                 server.ask("postgres", &format!("CREATE DATABASE {name}"));
                 setup = setup.set("DATABASE_URL", server.url(&name));
             }
@@ -124,7 +124,7 @@ fn every_answer_is_equal_on_every_pair_of_stores() {
     let redis = Redis::start();
     let upstream = Faulty::legacy();
     let mut first: Option<(String, Vec<String>)> = None;
-    for (name, setup) in setups(&redis) {
+    for (name, setup) in setups(&redis, "equal") {
         let gateway = setup.start();
         let lines = transcript(&gateway, &upstream);
         match &first {

@@ -5,9 +5,11 @@
 mod harness;
 
 mod apparatus;
+mod apply;
 mod auth;
 mod cli;
 mod clients;
+mod compat;
 mod conformance;
 mod equal;
 mod faults;
@@ -15,6 +17,7 @@ mod health;
 mod http;
 mod lifecycle;
 mod nodes;
+mod openapi;
 mod outages;
 mod protocol;
 mod registry;

@@ -1,9 +1,13 @@
 //! The parts of the path that are worth a time of their own.
 
+use std::sync::Arc;
+
 use net::http1::{HeadLimits, RequestHead};
 use net::jsonrpc::{self, EnvelopeLimits, Message};
 use ringway::auth;
 use ringway::route;
+use ringway::schema::Cache;
+use storage::record::Tool;
 
 use super::world::{HOST, NOW, Upstreams, World};
 use super::{TOOL, TOOL_COUNT, Work};
@@ -91,5 +95,24 @@ pub fn list_splice() -> Work {
         out.clear();
         jsonrpc::result(&mut out, "12345", &list);
         out.len()
+    })
+}
+
+/// Checks the arguments of a call against a typical schema, compiled before.
+pub fn arguments() -> Work {
+    const DEFINITION: &str = r#"{"name":"forecast","inputSchema":{"type":"object","properties":{
+        "city":{"type":"string","minLength":1,"maxLength":100},
+        "days":{"type":"integer","minimum":1,"maximum":14},
+        "units":{"type":"string","enum":["metric","imperial"]},
+        "hourly":{"type":"boolean"},
+        "fields":{"type":"array","items":{"type":"string"},"maxItems":10}},
+        "required":["city","days"],"additionalProperties":false}}"#;
+    const ARGUMENTS: &str = r#"{"city":"Basel","days":3,"units":"metric","hourly":false,"fields":["temperature","wind"]}"#;
+    let definition = DEFINITION.to_owned();
+    let tool = Arc::new(Tool { id: "0".repeat(32), definition, ..Tool::default() });
+    let cache = Cache::new(2);
+    Box::new(move || {
+        cache.check_arguments(&tool, Some(ARGUMENTS)).expect("the arguments fit");
+        ARGUMENTS.len()
     })
 }

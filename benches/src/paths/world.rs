@@ -17,6 +17,7 @@ use ringway::gateway::{self, Parts};
 use ringway::mcp::{HeaderSource, Pages, Transport};
 use ringway::reply::{self, Accepts};
 use ringway::route::{self, Route};
+use ringway::schema::Cache;
 use ringway::settings::{self, Settings};
 use ringway::state::Options;
 use ringway::upstream::{self, Outcome, Outgoing, Relay};
@@ -49,6 +50,7 @@ pub struct World {
     verifier: Verifier,
     catalog: Catalog,
     pages: Pages,
+    schemas: Cache,
     options: Options,
     relay: Canned,
     head: RequestHead,
@@ -67,6 +69,7 @@ impl World {
             verifier: Verifier::new(&settings.auth, rules),
             catalog: catalog(tool_count, upstreams),
             pages: Pages::default(),
+            schemas: Cache::new(settings.catalog.schema_count_max),
             options: Options::of(&settings),
             relay: Canned::new(upstreams),
             head: RequestHead::default(),
@@ -137,6 +140,7 @@ impl World {
         let parts = Parts {
             catalog: &self.catalog,
             pages: &self.pages,
+            schemas: &self.schemas,
             relay: &self.relay,
             options: &self.options,
         };

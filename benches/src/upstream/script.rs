@@ -8,6 +8,10 @@ use super::{Era, Options, REVISION_LEGACY, REVISION_MODERN};
 
 /// The session of every legacy client: this server keeps nothing that could tell them apart.
 const SESSION: &str = "bench-session";
+/// Where the REST service answers.
+pub const REST_PATH: &str = "/rest/weather";
+/// What the REST service answers.
+pub const REST_ANSWER: &str = r#"{"temperature":21.5,"unit":"celsius"}"#;
 /// What comes before the number in the name of a tool.
 const TOOL_PREFIX: &str = "tool_";
 
@@ -75,6 +79,9 @@ impl Script {
 
     /// Appends the whole HTTP answer to a request.
     pub fn answer(&self, request: &Request<'_>, out: &mut Vec<u8>) {
+        if request.verb == "POST" && request.path == REST_PATH {
+            return write_answer(out, "200 OK", "", &[REST_ANSWER]);
+        }
         if request.verb != "POST" {
             return write_answer(out, "405 Method Not Allowed", "Allow: POST\r\n", &[]);
         }

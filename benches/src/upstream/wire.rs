@@ -8,6 +8,8 @@ const FIELD_COUNT_MAX: usize = 48;
 pub struct Request<'a> {
     /// The HTTP method.
     pub verb: &'a str,
+    /// The path, with what follows it.
+    pub path: &'a str,
     /// The value of MCP-Protocol-Version.
     pub revision: Option<&'a [u8]>,
     /// The value of Mcp-Session-Id.
@@ -35,7 +37,8 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Request<'_>>, Malformed> {
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(_) => return Err(Malformed),
     };
-    let mut request = Request { verb: head.method.unwrap_or_default(), ..Request::default() };
+    let (verb, path) = (head.method.unwrap_or_default(), head.path.unwrap_or_default());
+    let mut request = Request { verb, path, ..Request::default() };
     let mut body_size = 0;
     for field in head.headers.iter() {
         match field.name.len() {
@@ -72,7 +75,7 @@ mod tests {
     #[test]
     fn reads_a_request_and_leaves_what_follows() {
         let request = parse(POST).expect("is a request").expect("is whole");
-        assert_eq!(request.verb, "POST");
+        assert_eq!((request.verb, request.path), ("POST", "/mcp"));
         assert_eq!(request.revision, Some(&b"2026-07-28"[..]));
         assert_eq!(request.session, Some(&b"s"[..]));
         assert_eq!(request.body, b"{}");

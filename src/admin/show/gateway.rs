@@ -25,6 +25,9 @@ struct GatewayRead<'a> {
     capabilities: Capabilities<'a>,
     server_info: Option<&'a RawValue>,
     instructions: Option<&'a str>,
+    status: &'static str,
+    registration_attempts: u32,
+    gateway_mode: &'static str,
     enabled: bool,
     reachable: bool,
     last_seen: Option<Time>,
@@ -39,11 +42,44 @@ struct GatewayRead<'a> {
     resource_count: usize,
     prompt_count: usize,
     skipped_tools: &'a [String],
+    #[serde(flatten)]
+    unused: Nulls,
     tags: Tags<'a>,
     #[serde(flatten)]
     ownership: OwnershipRead<'a>,
     #[serde(flatten)]
     audit: AuditRead<'a>,
+}
+
+/// The contract's fields for what does not exist here: a registration that waits for another try
+/// (`POST /gateways` answers when it is done), a secret shown unmasked, a client's certificate.
+const UNUSED: Nulls = Nulls(&[
+    "statusMessage",
+    "nextRetryAt",
+    "lifecycleClaimedBy",
+    "lifecycleClaimedAt",
+    "lifecycleClaimExpiresAt",
+    "identityPropagation",
+    "refreshIntervalSeconds",
+    "caCertificateSig",
+    "signingAlgorithm",
+    "clientCert",
+    "clientKey",
+    "authQueryParamKey",
+    "authQueryParamValueMasked",
+    "authHeadersUnmasked",
+    "authPasswordUnmasked",
+    "authTokenUnmasked",
+    "authHeaderValueUnmasked",
+]);
+
+/// Fields by name that are null.
+struct Nulls(&'static [&'static str]);
+
+impl Serialize for Nulls {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|name| (name, ())))
+    }
 }
 
 /// What an upstream can do; an empty object until it was asked.
@@ -81,6 +117,9 @@ pub fn gateway<'a>(
         capabilities: Capabilities(record.capabilities.as_deref().and_then(raw)),
         server_info: record.server_info.as_deref().and_then(raw),
         instructions: record.instructions.as_deref(),
+        status: "active",
+        registration_attempts: 0,
+        gateway_mode: "cache",
         enabled: record.enabled,
         reachable: record.reachable,
         last_seen: record.last_seen.map(Time),
@@ -94,6 +133,7 @@ pub fn gateway<'a>(
         resource_count,
         prompt_count,
         skipped_tools: &record.skipped_tools,
+        unused: UNUSED,
         tags: Tags(&record.tags),
         ownership: (&record.ownership).into(),
         audit: (&record.audit).into(),

@@ -43,7 +43,7 @@ fn a_new_upstream_is_answered_with_the_fields_of_the_contract() {
         let value = body[name].take();
         assert!(name == "id" || value.as_str().unwrap().ends_with('Z'), "{name}: {value}");
     }
-    let expected = made(
+    let mut expected = made(
         "api",
         None,
         json!({
@@ -61,6 +61,16 @@ fn a_new_upstream_is_answered_with_the_fields_of_the_contract() {
             "tags": [{"id": "time-zone", "label": "time-zone"}],
         }),
     );
+    let unused = "statusMessage nextRetryAt lifecycleClaimedBy lifecycleClaimedAt signingAlgorithm \
+                  lifecycleClaimExpiresAt identityPropagation refreshIntervalSeconds clientCert \
+                  caCertificateSig clientKey authQueryParamKey authQueryParamValueMasked \
+                  authHeadersUnmasked authPasswordUnmasked authTokenUnmasked authHeaderValueUnmasked";
+    for name in unused.split(' ') {
+        expected[name] = Value::Null;
+    }
+    expected["status"] = "active".into();
+    expected["registrationAttempts"] = 0.into();
+    expected["gatewayMode"] = "cache".into();
     assert_eq!(body, expected);
     assert_eq!(gateway.tool_names(), ["fast-time-convert-time", "fast-time-get-system-time"]);
     gateway.assert_stored();
@@ -155,7 +165,7 @@ fn a_name_or_url_that_exists_is_a_conflict_even_by_another_spelling() {
         let (status, answer) = create(&gateway, body);
         assert_eq!(status, 409);
         assert!(answer["message"].as_str().unwrap().contains(part), "{answer}");
-        assert_eq!(answer.get("detail"), None);
+        assert_eq!(answer["detail"], answer["message"]);
     }
     assert_eq!(gateway.sequence(), sequence);
     let (status, _) = create(
@@ -176,11 +186,9 @@ fn an_upstream_that_cannot_be_reached_is_503_and_stored_nowhere() {
     assert_eq!(answer.status, 503);
     assert!(answer.retry_after);
     let body: Value = serde_json::from_slice(&answer.body).unwrap();
-    assert_eq!(
-        body,
-        json!({"message": "Unable to connect to gateway time: tried streamable HTTP at \
-                           http://time.example/mcp: connection refused"})
-    );
+    let text = "Unable to connect to gateway time: tried streamable HTTP at \
+                http://time.example/mcp: connection refused";
+    assert_eq!(body, json!({"message": text, "detail": text}));
     assert_eq!(gateway.asked.borrow().len(), 1, "SSE would be refused as well");
     assert_eq!(gateway.sequence(), 0);
 }

@@ -584,13 +584,8 @@ fn keeps_connections_for_an_origin_whichever_tool_calls_it() {
         let other = RestTool::new(&json!({"url": service.url("/b")}).to_string(), &[]);
         let other = other.expect("a tool");
         for tool in [&world.tool, &other, &world.tool] {
-            let call = RestCall {
-                tool,
-                tool_id: "t",
-                arguments: "{}",
-                within: AGES,
-                structured: false,
-            };
+            let call =
+                RestCall { tool, tool_id: "t", arguments: "{}", within: AGES, structured: false };
             world.rest.call(&call, |_, _| Ok(setup())).await.expect("a result");
         }
         assert_eq!(connections.lock().expect("no test panics with it").len(), 1);
@@ -656,9 +651,8 @@ fn filters_run_in_a_process_of_their_own() {
             "application/json",
             br#"{"items":[{"id":1,"x":"secret"},{"id":2}]}"#,
         );
-        let with = |filter: &str| {
-            World::new(json!({"url": service.url("/"), "jsonpath_filter": filter}))
-        };
+        let with =
+            |filter: &str| World::new(json!({"url": service.url("/"), "jsonpath_filter": filter}));
         let result = with("{ids: [.items[].id]}").call(json!({})).await;
         assert_eq!(result["structuredContent"], json!({"ids": [1, 2]}));
         assert_eq!(with(".items[].id").text(json!({})).await, "[1,2]");

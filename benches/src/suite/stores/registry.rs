@@ -58,7 +58,11 @@ fn measure_reads(
     let reads = [("GET /servers/{id}, stores", one), ("GET /tools?limit=50, stores", page)];
     let mut made = Vec::new();
     for (_, stage) in stages {
-        made.push(stage.gateway.post("/servers", &json!({"server": {"name": "bench-read"}}))?);
+        made.push(stage.gateway.post(
+            "/servers",
+            &json!({"server": {"name": "bench-read"}}),
+            201,
+        )?);
     }
     for (case, path) in reads {
         eprintln!("{case}, c={READ_CONCURRENCY}");
