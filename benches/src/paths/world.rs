@@ -255,4 +255,8 @@ impl Relay for Canned {
         let span = place.expect("the answer has a result").shifted(size);
         Ok(upstream::Answer::Whole(upstream::Reply { bytes, span, outcome: Outcome::Result }))
     }
+
+    async fn call_rest(&self, _: &upstream::rest::RestCall<'_>) -> Result<Vec<u8>, Failure> {
+        unreachable!("every tool of this world has an upstream")
+    }
 }
