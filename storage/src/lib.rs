@@ -11,6 +11,7 @@ mod change;
 mod error;
 mod lease;
 mod location;
+pub mod metrics;
 mod migrate;
 mod postgres;
 pub mod record;

@@ -43,6 +43,11 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "V0003__registry",
         sql: include_str!("../migrations/V0003__registry.sql"),
     },
+    Migration {
+        version: 4,
+        name: "V0004__metrics",
+        sql: include_str!("../migrations/V0004__metrics.sql"),
+    },
 ];
 
 const _: () = {

@@ -9,6 +9,7 @@ mod connect;
 mod failure;
 mod hub;
 mod lease;
+mod metrics;
 mod migrate;
 mod notices;
 mod outpost;
@@ -19,6 +20,7 @@ mod session;
 mod tls;
 mod write;
 
+use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +32,10 @@ use shards::{Driver, runtime, task, time};
 use crate::change::{Applied, Feed, Mutation, Snapshot};
 use crate::error::StoreError;
 use crate::location::PostgresUrl;
+use crate::metrics::sql::Step;
+use crate::metrics::{MetricBatch, Metrics};
 use crate::migrate::MigrationReport;
+use crate::record::Entity;
 use crate::store::{PoolFigures, StoreOptions};
 use connect::Link;
 use hub::Hub;
@@ -110,6 +115,26 @@ impl Postgres {
     pub async fn release_lease(&self, name: &str, holder: &str) -> Result<(), StoreError> {
         let (name, holder) = (name.to_owned(), holder.to_owned());
         self.ask(async move |session: &Session| lease::release(session, &name, &holder).await).await
+    }
+
+    pub async fn add_metrics(&self, batch: Arc<MetricBatch>) -> Result<(), StoreError> {
+        self.ask(async move |session: &Session| metrics::add(session, &batch).await).await
+    }
+
+    pub async fn read_metrics(
+        &self,
+        entity: Entity,
+        ids: Vec<String>,
+    ) -> Result<HashMap<String, Metrics>, StoreError> {
+        self.ask(async move |session: &Session| metrics::read(session, entity, &ids).await).await
+    }
+
+    pub async fn total_metrics(&self) -> Result<HashMap<Entity, Metrics>, StoreError> {
+        self.ask(metrics::totals).await
+    }
+
+    pub async fn run_metrics(&self, steps: Vec<Step>) -> Result<(), StoreError> {
+        self.ask(async move |session: &Session| metrics::run(session, &steps).await).await
     }
 
     pub async fn ping(&self) -> Result<(), StoreError> {

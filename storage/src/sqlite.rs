@@ -5,9 +5,11 @@
 
 mod connect;
 mod lease;
+mod metrics;
 mod read;
 mod write;
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -19,7 +21,10 @@ use rusqlite::Connection;
 use crate::change::{Applied, Feed, Mutation, Snapshot};
 use crate::error::StoreError;
 use crate::location::Location;
+use crate::metrics::sql::Step;
+use crate::metrics::{MetricBatch, Metrics};
 use crate::migrate::MigrationReport;
+use crate::record::Entity;
 use crate::store::StoreOptions;
 
 pub(crate) use connect::{migrate, pending};
@@ -110,6 +115,26 @@ impl Sqlite {
     pub async fn release_lease(&self, name: &str, holder: &str) -> Result<(), StoreError> {
         let (name, holder) = (name.to_owned(), holder.to_owned());
         self.ask(move |connection| lease::release(connection, &name, &holder)).await
+    }
+
+    pub async fn add_metrics(&self, batch: Arc<MetricBatch>) -> Result<(), StoreError> {
+        self.ask(move |connection| metrics::add(connection, &batch)).await
+    }
+
+    pub async fn read_metrics(
+        &self,
+        entity: Entity,
+        ids: Vec<String>,
+    ) -> Result<HashMap<String, Metrics>, StoreError> {
+        self.ask(move |connection| metrics::read(connection, entity, &ids)).await
+    }
+
+    pub async fn total_metrics(&self) -> Result<HashMap<Entity, Metrics>, StoreError> {
+        self.ask(metrics::totals).await
+    }
+
+    pub async fn run_metrics(&self, steps: Vec<Step>) -> Result<(), StoreError> {
+        self.ask(move |connection| metrics::run(connection, &steps)).await
     }
 
     pub async fn ping(&self) -> Result<(), StoreError> {

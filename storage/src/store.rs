@@ -1,12 +1,17 @@
 //! The store: one handle, whatever database stands behind it.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::change::{Applied, Feed, Mutation, Snapshot};
 use crate::error::StoreError;
 use crate::location::Location;
+use crate::metrics::sql::{self, Step};
+use crate::metrics::{MEASURED, MetricBatch, Metrics};
 use crate::migrate::MigrationReport;
 use crate::postgres::{self, Notices};
+use crate::record::{Entity, now};
 use crate::sqlite;
 
 /// How many requests may wait for the database before the next is refused.
@@ -264,6 +269,85 @@ impl Store {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.release_lease(name, holder).await,
             Backend::Postgres(postgres) => postgres.release_lease(name, holder).await,
+        }
+    }
+
+    /// Adds what was counted, unless this batch was added before; so it may be tried again after
+    /// any error, [`StoreError::Uncertain`] included.
+    ///
+    /// What was counted before a reset is left out. The change feed does not tell of metrics, and
+    /// adding them waits for no writer of records but, on SQLite, one that writes now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::load`].
+    pub async fn add_metrics(&self, batch: Arc<MetricBatch>) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.add_metrics(batch).await,
+            Backend::Postgres(postgres) => postgres.add_metrics(batch).await,
+        }
+    }
+
+    /// Reads what was counted of some records of a kind, by id; one that was never used has none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::load`].
+    pub async fn read_metrics(
+        &self,
+        entity: Entity,
+        ids: Vec<String>,
+    ) -> Result<HashMap<String, Metrics>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.read_metrics(entity, ids).await,
+            Backend::Postgres(postgres) => postgres.read_metrics(entity, ids).await,
+        }
+    }
+
+    /// Reads what was counted of each kind together, without records that are gone; a kind that
+    /// was never used has none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::load`].
+    pub async fn total_metrics(&self) -> Result<HashMap<Entity, Metrics>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.total_metrics().await,
+            Backend::Postgres(postgres) => postgres.total_metrics().await,
+        }
+    }
+
+    /// Sets metrics to nothing: of one record, of a kind, or all. What other processes counted
+    /// until now and did not hand over yet goes too, by the clocks of the machines.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::load`].
+    pub async fn reset_metrics(
+        &self,
+        entity: Option<Entity>,
+        id: Option<&str>,
+    ) -> Result<(), StoreError> {
+        assert!(entity.is_some() || id.is_none(), "an id alone does not say what it names");
+        let kinds = entity.map_or(MEASURED.to_vec(), |entity| vec![entity]);
+        let at = now();
+        self.run_metrics(kinds.into_iter().flat_map(|kind| sql::reset(kind, id, at)).collect())
+            .await
+    }
+
+    /// Deletes the metrics of records that are gone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::load`].
+    pub async fn sweep_metrics(&self) -> Result<(), StoreError> {
+        self.run_metrics(sql::sweep(now())).await
+    }
+
+    async fn run_metrics(&self, steps: Vec<Step>) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.run_metrics(steps).await,
+            Backend::Postgres(postgres) => postgres.run_metrics(steps).await,
         }
     }
 

@@ -13,6 +13,7 @@ mod crash;
 mod feed;
 mod harness;
 mod lease;
+mod metrics;
 mod outage;
 #[path = "../support/postgres.rs"]
 mod postgres;
