@@ -421,7 +421,7 @@ fn filters_leave_out_what_is_not_wanted() {
         }}));
     let tools = |options: Options| {
         let conversion = convert(&document, &options).unwrap();
-        assert_eq!(conversion.tools.len() + conversion.filtered_count, 3);
+        assert_eq!(conversion.tools.len() + conversion.filtered.len(), 3);
         conversion.tools.into_iter().map(|tool| tool.operation).collect::<Vec<_>>().join(", ")
     };
     let list = |word: &str| vec![word.to_owned()];
