@@ -36,7 +36,7 @@ use crate::catalog::{Catalog, Upstream};
 use crate::failure::Failure;
 use crate::settings::Settings;
 
-pub use probes::{About, DatabaseAbout, RedisAbout};
+pub use probes::{About, DatabaseAbout, RedisAbout, Security};
 use routes::Route;
 
 /// A request to the REST API.
@@ -94,6 +94,8 @@ pub struct Rules {
     pub page_count_max: usize,
     /// Whether an administrator may register commands.
     pub stdio_allowed: bool,
+    /// What `GET /health/security` tells.
+    pub security: Security,
 }
 
 impl Rules {
@@ -109,6 +111,7 @@ impl Rules {
             page_count: catalog.page_count,
             page_count_max: catalog.page_count_max,
             stdio_allowed: settings.stdio_allowed(),
+            security: Security::new(settings),
         }
     }
 }
@@ -182,6 +185,7 @@ async fn dispatch<B: Backend>(
         Route::Health => Ok(probes::health()),
         Route::Ready => Ok(probes::ready(backend)),
         Route::Version => Ok(probes::version(&ask?).await),
+        Route::Security => Ok(probes::security(&ask?)),
         Route::Gateways => gateways::list(&ask?),
         Route::CreateGateway => gateways::create(&ask?).await,
         Route::Gateway(id) => gateways::get(&ask?, id),

@@ -12,6 +12,7 @@ pub enum Route<'a> {
     Health,
     Ready,
     Version,
+    Security,
     Gateways,
     CreateGateway,
     Gateway(&'a str),
@@ -71,6 +72,7 @@ impl<'a> Route<'a> {
     pub fn permission(&self) -> Option<&'static str> {
         Some(match self {
             Route::Root | Route::Health | Route::Ready | Route::Version => return None,
+            Route::Security => "admin.system_config",
             Route::Gateways | Route::Gateway(_) => "gateways.read",
             Route::CreateGateway => "gateways.create",
             Route::UpdateGateway(_) | Route::GatewayState(_) | Route::RefreshGateway(_) => {
@@ -141,6 +143,7 @@ impl<'a> Place<'a> {
         let found = match (parts.next()?, parts.next()) {
             ("", None) => Place::Probe(Route::Root),
             ("health", None) => Place::Probe(Route::Health),
+            ("health", Some("security")) => Place::Probe(Route::Security),
             ("ready", None) => Place::Probe(Route::Ready),
             ("version", None) => Place::Probe(Route::Version),
             ("gateways", id) => Place::gateway(id, parts.next(), parts.next())?,
@@ -236,6 +239,7 @@ mod tests {
             (Method::Get, "/health", Route::Health),
             (Method::Get, "/ready", Route::Ready),
             (Method::Get, "/version", Route::Version),
+            (Method::Get, "/health/security", Route::Security),
             (Method::Head, "/gateways", Route::Gateways),
             (Method::Post, "/gateways", Route::CreateGateway),
             (Method::Get, "/gateways/x", Route::Gateway("x")),
@@ -278,7 +282,7 @@ mod tests {
             "/servers/x/y",
             "/servers/x/tools/y",
             "/tools/x/y",
-            "/health/security",
+            "/health/else",
             "//gateways",
         ] {
             let failure = Route::parse(Method::Get, path).unwrap_err();

@@ -15,12 +15,13 @@ use storage::seal::Sealer;
 use storage::{Applied, Location, Mutation, Store, StoreOptions};
 
 use crate::admin::{
-    About, Backend, DatabaseAbout, RedisAbout, RestAnswer, RestRequest, Rules, handle,
+    About, Backend, DatabaseAbout, RedisAbout, RestAnswer, RestRequest, Rules, Security, handle,
 };
 use crate::auth::Caller;
 use crate::catalog::inventory::{Inventory, Listed};
 use crate::catalog::{Catalog, Upstream};
 use crate::failure::{Failure, UpstreamKind};
+use crate::settings;
 
 /// What was asked of the upstream.
 pub struct Asked {
@@ -61,6 +62,7 @@ impl Gateway {
             page_count: 50,
             page_count_max: 500,
             stdio_allowed: true,
+            security: Security::new(&settings::parse("", [], &[]).unwrap().settings),
         };
         Gateway {
             store,
