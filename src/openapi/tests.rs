@@ -290,6 +290,10 @@ fn says_why_an_operation_cannot_be_a_tool() {
             "matrix",
         ),
         (json!({"parameters": [{"name": "x"}]}), "no name or no place"),
+        (
+            json!({"parameters": [{"name": "Host", "in": "header", "required": true, "schema": text}]}),
+            "the header Host",
+        ),
     ] {
         let components =
             json!({"requestBodies": {"Loop": {"$ref": "#/components/requestBodies/Loop"}}});
@@ -349,6 +353,33 @@ fn secrets_travel_as_the_security_schemes_say() {
     let without = only(&one(json!({"security": [{"key": []}, {"token": []}]}), schemes));
     let note = "without credentials: it asks for key (the header X-Key), or token (a bearer token)";
     assert_eq!(without.notes, [note]);
+}
+
+#[test]
+fn a_parameter_that_is_the_proof_is_no_argument() {
+    let schemes =
+        json!({"securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-Key"}}});
+    let operation = json!({"security": [{"key": []}], "parameters": [
+        {"name": "x-key", "in": "header", "required": true, "schema": {"type": "string"}}]});
+    let fields = only(&one(operation, schemes)).fields;
+    assert_eq!(fields.get("header_mapping"), None);
+    assert_eq!(fields["inputSchema"]["required"], json!(["id"]));
+}
+
+#[test]
+fn the_path_is_one_that_can_be_filled() {
+    let of = |path: &str, parameters: Value| {
+        let document = document(json!({"openapi": "3.0.0", "servers": [{"url": "http://h"}],
+            "paths": {path: {"get": {"parameters": parameters}}}}));
+        let conversion = converted(&document);
+        let given = conversion.tools.first().map(|tool| tool.fields["path_template"].clone());
+        given.unwrap_or_else(|| json!(conversion.refused[0].reason))
+    };
+    let pet = json!([{"name": "pet id", "in": "path", "required": true}]);
+    assert_eq!(of("/my pets/{pet id}", pet), "/my%20pets/{pet_id}");
+    assert_eq!(of("/pets/{id}:feed", json!([])), "/pets/{id}:feed");
+    assert!(of("/pets/{+name}", json!([])).as_str().unwrap().contains("{+name}"));
+    assert!(of("/pets#all", json!([])).as_str().unwrap().contains("fragment"));
 }
 
 #[test]
