@@ -200,6 +200,7 @@ async fn dispatch<B: Backend>(
         Route::RefreshGateway(id) => gateways::refresh(&ask?, id).await,
         Route::Tools => offers::tools(&ask?),
         Route::Tool(id) => offers::tool(&ask?, id),
+        Route::ImportOpenapi => openapi::import(&ask?).await,
         Route::GenerateSchemas => openapi::generate_schemas(&ask?).await,
         Route::Servers => servers::list(&ask?),
         Route::CreateServer => servers::create(&ask?).await,

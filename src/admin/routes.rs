@@ -23,6 +23,7 @@ pub enum Route<'a> {
     Tools,
     Tool(&'a str),
     GenerateSchemas,
+    ImportOpenapi,
     Servers,
     CreateServer,
     Server(&'a str),
@@ -79,7 +80,7 @@ impl<'a> Route<'a> {
             }
             Route::DeleteGateway(_) => "gateways.delete",
             Route::Tools | Route::Tool(_) => "tools.read",
-            Route::GenerateSchemas => "tools.create",
+            Route::GenerateSchemas | Route::ImportOpenapi => "tools.create",
             Route::Servers
             | Route::Server(_)
             | Route::ServerTools(_)
@@ -148,6 +149,7 @@ impl<'a> Place<'a> {
             ("gateways", id) => Place::gateway(id, parts.next(), parts.next())?,
             ("servers", id) => Place::server(id, parts.next())?,
             ("tools", None) => Place::Collection(Route::Tools, None),
+            ("tools", Some("import-openapi")) => Place::Action(Route::ImportOpenapi),
             ("tools", Some("generate-schemas-from-openapi")) => {
                 Place::Action(Route::GenerateSchemas)
             }
@@ -249,6 +251,7 @@ mod tests {
             (Method::Get, "/tools", Route::Tools),
             (Method::Get, "/tools/x", Route::Tool("x")),
             (Method::Post, "/tools/generate-schemas-from-openapi", Route::GenerateSchemas),
+            (Method::Post, "/tools/import-openapi", Route::ImportOpenapi),
             (Method::Get, "/servers", Route::Servers),
             (Method::Post, "/servers", Route::CreateServer),
             (Method::Get, "/servers/x", Route::Server("x")),
