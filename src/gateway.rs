@@ -70,7 +70,11 @@ pub async fn answer<'a, R: Relay>(
         Ok(message) => message,
         Err(error) => {
             let id = error.id.and_then(|id| std::str::from_utf8(id.of_bytes(request.body)).ok());
-            let failure = Failure::protocol(400, error.code(), error.to_string());
+            // The contract answers 200 to all JSON that comes to /rpc.
+            let is_told_inside =
+                request.transport == Transport::Rpc && error.code() == code::INVALID_REQUEST;
+            let status = if is_told_inside { 200 } else { 400 };
+            let failure = Failure::protocol(status, error.code(), error.to_string());
             return Answered { id, modern: false, outcome: Err(failure) };
         }
     };
