@@ -70,10 +70,9 @@ pub async fn answer<'a, R: Relay>(
         Ok(message) => message,
         Err(error) => {
             let id = error.id.and_then(|id| std::str::from_utf8(id.of_bytes(request.body)).ok());
-            // The contract answers 200 to all JSON that comes to /rpc.
-            let is_told_inside =
-                request.transport == Transport::Rpc && error.code() == code::INVALID_REQUEST;
-            let status = if is_told_inside { 200 } else { 400 };
+            // The contract answers 200 to all that comes to /rpc and is JSON.
+            let is_json = error.code() != code::PARSE_ERROR;
+            let status = if request.transport == Transport::Rpc && is_json { 200 } else { 400 };
             let failure = Failure::protocol(status, error.code(), error.to_string());
             return Answered { id, modern: false, outcome: Err(failure) };
         }
