@@ -71,7 +71,10 @@ pub async fn answer<'a, R: Relay>(
         Ok(message) => message,
         Err(error) => {
             let id = error.id.and_then(|id| std::str::from_utf8(id.of_bytes(request.body)).ok());
-            let failure = Failure::protocol(400, error.code(), error.to_string());
+            // The contract answers 200 to all that comes to /rpc and is JSON.
+            let is_json = error.code() != code::PARSE_ERROR;
+            let status = if request.transport == Transport::Rpc && is_json { 200 } else { 400 };
+            let failure = Failure::protocol(status, error.code(), error.to_string());
             return Answered { id, modern: false, outcome: Err(failure) };
         }
     };

@@ -32,6 +32,8 @@ pub mod meta {
 
 /// JSON-RPC codes that MCP defines.
 pub mod code {
+    /// The message is no JSON.
+    pub const PARSE_ERROR: i32 = -32700;
     /// The message is no valid request.
     pub const INVALID_REQUEST: i32 = -32600;
     /// There is no such method.
