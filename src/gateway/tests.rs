@@ -111,6 +111,7 @@ struct World {
     pages: Pages,
     schemas: schema::Cache,
     relay: Canned,
+    meters: Rc<Meters>,
     options: Options,
 }
 
@@ -125,6 +126,7 @@ impl World {
             pages: Pages::default(),
             schemas: schema::Cache::new(8),
             relay: Canned { result, sent: RefCell::default() },
+            meters: Rc::new(Meters::new(100, || ())),
             options: Options {
                 app_name: "Ringway".to_owned(),
                 envelope: EnvelopeLimits::default(),
@@ -144,6 +146,7 @@ impl World {
             pages: &self.pages,
             schemas: &self.schemas,
             relay: &self.relay,
+            meters: &self.meters,
             options: &self.options,
         };
         let answered = answer(&parts, request, &|_| ()).now_or_never();
