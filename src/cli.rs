@@ -15,6 +15,7 @@ use crate::{
 };
 
 pub mod add;
+pub mod apply;
 mod arguments;
 pub mod call;
 pub mod client;
@@ -66,6 +67,8 @@ enum Command {
     Tools(tools::ToolsArgs),
     /// Call a tool.
     Call(call::CallArgs),
+    /// Make the registry equal to YAML files.
+    Apply(apply::ApplyArgs),
 }
 
 /// What `serve` takes on the command line; everything else is a setting of the environment.
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
             with_settings(|settings| token::run(&args, settings, &mut stdout(), &mut stderr()))
         }
         Some(Command::Settings(args)) => settings_page::run(&args, &mut stdout()).map_err(say),
+        Some(Command::Apply(args)) => apply(&args),
         Some(command) => with_settings(|settings| client(command, settings)),
     };
     outcome.err().unwrap_or(ExitCode::SUCCESS)
@@ -112,11 +116,25 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         | Command::DbReady(_)
         | Command::RedisReady(_)
         | Command::Token(_)
-        | Command::Settings(_) => {
+        | Command::Settings(_)
+        | Command::Apply(_) => {
             unreachable!("these were done already")
         }
     };
     done.or_else(client::ClientError::unless_closed)
+}
+
+/// A dry run that found something to do has an exit code of its own.
+fn apply(args: &apply::ApplyArgs) -> Result<(), ExitCode> {
+    let mut outcome = apply::Outcome::Equal;
+    with_settings(|settings| -> Result<(), client::ClientError> {
+        outcome = apply::run(args, settings, &mut stdout(), &mut stderr())?;
+        Ok(())
+    })?;
+    match outcome {
+        apply::Outcome::Equal => Ok(()),
+        apply::Outcome::Differs => Err(ExitCode::from(2)),
+    }
 }
 
 fn serve(listen: &ListenArgs) -> Result<(), ExitCode> {

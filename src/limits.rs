@@ -28,11 +28,33 @@ pub const REST_BODY_SIZE_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes of a JSON Schema that values are checked by.
 pub const SCHEMA_SIZE_MAX: usize = 256 * 1024;
 
+/// How deeply the JSON of a schema may nest. It is compiled by recursion, on the stack of a shard.
+pub const SCHEMA_DEPTH_MAX: usize = 64;
+
 /// Subschemas that one check may apply, over all places of the value: a few tenths of a second.
 pub const SCHEMA_EFFORT_MAX: u64 = 8_000_000;
 
 /// Things wrong with a value that are listed.
 pub const VIOLATION_COUNT_MAX: usize = 10;
+
+/// Bytes of an OpenAPI document. The largest that are published have about 13 MB.
+pub const OPENAPI_SIZE_MAX: usize = 16 * 1024 * 1024;
+
+/// Operations of an OpenAPI document.
+pub const OPERATION_COUNT_MAX: usize = 5000;
+
+/// Bytes of the schema of an answer that is kept with a tool. Larger ones describe whole data models
+/// and help no model.
+pub const OUTPUT_SCHEMA_SIZE_MAX: usize = 64 * 1024;
+
+/// Bytes of a YAML document.
+pub const YAML_SIZE_MAX: usize = 16 * 1024 * 1024;
+
+/// Values in a YAML document, its aliases replaced by what they stand for.
+pub const YAML_NODE_COUNT_MAX: usize = 2_000_000;
+
+/// How deeply a YAML document may nest.
+pub const YAML_DEPTH_MAX: usize = 100;
 
 const _: () = {
     // A full page of the largest tools must fit what is kept at all, or it would be rendered anew

@@ -7,9 +7,12 @@
 mod cache;
 mod compile;
 mod effort;
+mod parts;
 mod violations;
 
 pub use cache::Cache;
+pub use compile::drop_unreadable_patterns;
+pub use parts::{parts, parts_mut};
 pub use violations::Violations;
 
 /// Checks that a raw schema can be used: that it is one, that every reference leads somewhere

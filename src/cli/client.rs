@@ -100,6 +100,15 @@ impl Client {
         self.send("POST", path, Some(body))
     }
 
+    /// Replaces fields of what is at a path.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::get`].
+    pub fn put(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.send("PUT", path, Some(body))
+    }
+
     /// Deletes what is at a path.
     ///
     /// # Errors
@@ -115,11 +124,20 @@ impl Client {
     ///
     /// As [`Client::get`].
     pub fn list(&self, name: &str, query: &str) -> Result<Vec<Value>, ClientError> {
+        self.list_at(&format!("/{name}"), name, query)
+    }
+
+    /// As [`Client::list`], of a list that is at `path` and stands under `name` in a page.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::get`].
+    pub fn list_at(&self, path: &str, name: &str, query: &str) -> Result<Vec<Value>, ClientError> {
         let mut entries = Vec::new();
         let mut cursor = String::new();
         loop {
-            let path = format!("/{name}?{query}limit={PAGE_COUNT}&include_pagination=true{cursor}");
-            let mut page = self.get(&path)?;
+            let query = format!("{query}limit={PAGE_COUNT}&include_pagination=true{cursor}");
+            let mut page = self.get(&format!("{path}?{query}"))?;
             let Some(Value::Array(part)) = page.get_mut(name).map(Value::take) else {
                 return Err(self.nonsense(&format!("its answer has no list of {name}")));
             };

@@ -1,17 +1,17 @@
 //! From the text of a schema to what checks by it.
 
 use jsonschema::{PatternOptions, ValidationError, ValidationOptions, Validator};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::effort::{self, Effort};
+use super::{
+    effort::{self, Effort},
+    parts::parts_mut,
+};
 use crate::limits;
 
 /// Bytes of a compiled pattern. Those of real schemas need a few hundred; counted repetitions of
 /// large classes can need any number.
 const PATTERN_SIZE_MAX: usize = 256 * 1024;
-
-/// Keywords whose value is data, in which nothing is a schema.
-pub const DATA: [&str; 5] = ["const", "enum", "default", "example", "examples"];
 
 /// A schema ready for use.
 pub struct Compiled {
@@ -36,7 +36,7 @@ pub fn compile(raw: &str) -> Result<Option<Compiled>, String> {
     let effort = effort::measure(&schema)?;
     let validator = match build(&schema) {
         Ok(validator) => validator,
-        Err(_) if leave_out_patterns(&mut schema) => build(&schema)?,
+        Err(_) if leave_out(&mut schema, &is_linear) => build(&schema)?,
         Err(sentence) => return Err(sentence),
     };
     Ok(Some(Compiled { validator, effort }))
@@ -55,12 +55,35 @@ fn read(raw: &str) -> Result<Value, String> {
     if raw.len() > limits::SCHEMA_SIZE_MAX {
         return Err(format!("the schema is larger than {} bytes", limits::SCHEMA_SIZE_MAX));
     }
+    if depth(raw) > limits::SCHEMA_DEPTH_MAX {
+        return Err(format!("the schema nests deeper than {} levels", limits::SCHEMA_DEPTH_MAX));
+    }
     let schema: Value =
         serde_json::from_str(raw).map_err(|error| format!("the schema is no JSON: {error}"))?;
     if !schema.is_object() {
         return Err("the schema must be an object".to_owned());
     }
     Ok(schema)
+}
+
+/// How deeply a JSON text nests, without recursion.
+fn depth(raw: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut within_text, mut escaped) = (false, false);
+    for byte in raw.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if within_text => escaped = true,
+            b'"' => within_text = !within_text,
+            b'{' | b'[' if !within_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !within_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// Whether the schema says no more than that the value is an object, as that of a tool without
@@ -99,35 +122,32 @@ fn fault(error: &ValidationError<'_>) -> String {
     }
 }
 
-/// Takes out every pattern that cannot run in linear time; true if there was one.
-fn leave_out_patterns(schema: &mut Value) -> bool {
-    match schema {
-        Value::Array(items) => {
-            items.iter_mut().fold(false, |found, item| leave_out_patterns(item) | found)
-        }
-        Value::Object(map) => {
-            let mut found = false;
-            if map.get("pattern").and_then(Value::as_str).is_some_and(|text| !is_linear(text)) {
-                map.shift_remove("pattern");
-                found = true;
-            }
-            if let Some(Value::Object(patterns)) = map.get_mut("patternProperties") {
-                let count = patterns.len();
-                patterns.retain(|pattern, _| is_linear(pattern));
-                // What they matched would be an additional property now.
-                if patterns.len() < count {
-                    found = true;
-                    map.shift_remove("additionalProperties");
-                    map.shift_remove("unevaluatedProperties");
-                }
-            }
-            let schemas = map.iter_mut().filter(|(key, _)| !DATA.contains(&key.as_str()));
-            schemas.fold(found, |found, (_, value)| leave_out_patterns(value) | found)
-        }
-        _ => false,
+/// Takes out every pattern that is no regular expression at all; true if there was one.
+pub fn drop_unreadable_patterns(schema: &mut Value) -> bool {
+    leave_out(schema, &|pattern| check(&json!({ "pattern": pattern }).to_string()).is_ok())
+}
+
+/// Takes out every pattern that `stays` does not keep; true if there was one.
+fn leave_out(schema: &mut Value, stays: &dyn Fn(&str) -> bool) -> bool {
+    let Value::Object(map) = schema else { return false };
+    let mut found = false;
+    if map.get("pattern").and_then(Value::as_str).is_some_and(|pattern| !stays(pattern)) {
+        map.shift_remove("pattern");
+        found = true;
     }
+    if let Some(Value::Object(patterns)) = map.get_mut("patternProperties") {
+        let count = patterns.len();
+        patterns.retain(|pattern, _| stays(pattern));
+        // What they matched would be an additional property now.
+        if patterns.len() < count {
+            found = true;
+            map.shift_remove("additionalProperties");
+            map.shift_remove("unevaluatedProperties");
+        }
+    }
+    parts_mut(map).fold(found, |found, part| leave_out(part, stays) | found)
 }
 
 fn is_linear(pattern: &str) -> bool {
-    build(&serde_json::json!({ "pattern": pattern })).is_ok()
+    build(&json!({ "pattern": pattern })).is_ok()
 }

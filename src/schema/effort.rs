@@ -6,11 +6,12 @@
 //! subschemas are the nodes of a graph, and the paths through it that can meet in one place of a
 //! value are counted, as deep as a value may nest.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::collections::HashMap;
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use super::{compile::DATA, violations::cut};
+use super::{parts::parts, violations::cut};
 use crate::limits;
 
 /// Levels for which the work is counted; deeper values are not checked by a schema that recurs.
@@ -102,20 +103,15 @@ type Steps<'s> = HashMap<Step<'s>, HashMap<usize, u64>>;
 impl<'s> Graph<'s> {
     /// Finds everything that may be a subschema.
     fn collect(&mut self, value: &'s Value) {
-        match value {
-            Value::Array(items) => items.iter().for_each(|item| self.collect(item)),
-            Value::Object(map) => {
-                self.indices.insert(std::ptr::from_ref(value), self.nodes.len());
-                self.nodes.push(Node { map, beside: Vec::new(), below: Vec::new() });
-                for key in ["$id", "id", "$anchor", "$dynamicAnchor"] {
-                    if let Some(name) = map.get(key).and_then(Value::as_str) {
-                        self.names.insert(name.trim_matches('#'), value);
-                    }
+        if let Value::Object(map) = value {
+            self.indices.insert(std::ptr::from_ref(value), self.nodes.len());
+            self.nodes.push(Node { map, beside: Vec::new(), below: Vec::new() });
+            for key in ["$id", "id", "$anchor", "$dynamicAnchor"] {
+                if let Some(name) = map.get(key).and_then(Value::as_str) {
+                    self.names.insert(name.trim_matches('#'), value);
                 }
-                let schemas = map.iter().filter(|(key, _)| !DATA.contains(&key.as_str()));
-                schemas.for_each(|(_, value)| self.collect(value));
             }
-            _ => {}
+            parts(map).for_each(|part| self.collect(part));
         }
     }
 
@@ -172,7 +168,7 @@ impl<'s> Graph<'s> {
         let found = match fragment {
             "" => base,
             pointer if pointer.starts_with('/') => {
-                base.and_then(|base| base.pointer(&percent_decoded(pointer)))
+                base.and_then(|base| base.pointer(&percent_decode_str(pointer).decode_utf8_lossy()))
             }
             name => self.names.get(name).copied(),
         };
@@ -292,28 +288,4 @@ fn fill(mut counts: [u64; LEVEL_COUNT + 1]) -> [u64; LEVEL_COUNT + 1] {
         counts[level] = counts[level].max(counts[level - 1]);
     }
     counts
-}
-
-/// Decodes `%XX`; what is none stays.
-fn percent_decoded(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text);
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        let hex = behind.get(..2).filter(|_| *first == b'%');
-        let hex = hex.and_then(|hex| std::str::from_utf8(hex).ok());
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &behind[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = behind;
-            }
-        }
-    }
-    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }

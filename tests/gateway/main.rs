@@ -5,6 +5,7 @@
 mod harness;
 
 mod apparatus;
+mod apply;
 mod auth;
 mod cli;
 mod clients;
@@ -16,6 +17,7 @@ mod health;
 mod http;
 mod lifecycle;
 mod nodes;
+mod openapi;
 mod outages;
 mod protocol;
 mod registry;

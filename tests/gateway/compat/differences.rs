@@ -13,6 +13,8 @@ pub struct Rule {
     /// Names of calls and lines of differences; `*` stands for anything.
     calls: Vec<String>,
     differences: Vec<String>,
+    /// Whether it is of something that is being built: it may match nothing by now.
+    is_open: bool,
 }
 
 /// Reads the list that the tests keep.
@@ -24,6 +26,7 @@ pub fn rules() -> Vec<Rule> {
         reason: rule["reason"].as_str().expect("a rule has a reason").to_owned(),
         calls: texts(&rule["calls"]),
         differences: texts(&rule["differences"]),
+        is_open: rule["open"] == true,
     });
     rules.collect()
 }
@@ -73,7 +76,7 @@ pub fn check(found: &BTreeMap<String, Vec<String>>, rules: &[Rule]) {
     }
     for (index, rule) in rules.iter().enumerate() {
         for pattern in rule.calls.iter().chain(&rule.differences) {
-            if !used.contains(&(index, pattern)) {
+            if !rule.is_open && !used.contains(&(index, pattern)) {
                 writeln!(faults, "listed, but no longer so: {pattern}  ({})", rule.reason)
                     .expect("it fits");
             }
@@ -96,7 +99,7 @@ pub fn table(rules: &[Rule]) -> String {
         let texts = texts.iter().map(|text| format!("`{}`", text.replace('|', "\\|")));
         texts.collect::<Vec<_>>().join("<br>")
     };
-    for rule in rules {
+    for rule in rules.iter().filter(|rule| !rule.is_open) {
         let (calls, differences) = (code(&rule.calls), code(&rule.differences));
         writeln!(text, "| {calls} | {differences} | {} |", rule.reason).expect("it fits");
     }
@@ -127,6 +130,7 @@ fn a_listed_difference_that_is_gone_fails() {
         reason: "x".to_owned(),
         calls: vec!["a/get".to_owned(), "a/gone".to_owned()],
         differences: vec!["status: *".to_owned()],
+        is_open: false,
     };
     let found = [("a/get".to_owned(), vec!["status: 200 -> 404".to_owned()])];
     check(&found.into(), &[rule]);
