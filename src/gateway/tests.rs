@@ -498,3 +498,50 @@ fn relays_any_arguments_to_a_tool_that_asks_for_no_check() {
     let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"new-where","arguments":{"r":5}}}"#;
     assert!(world.legacy("", body).contains(r#""ok":1"#));
 }
+
+/// What was counted, as short words: kind, id, executions, failures.
+fn counted(world: &World) -> Vec<String> {
+    let mut words: Vec<String> = (world.meters.take().deltas.iter())
+        .map(|delta| {
+            let metrics = &delta.metrics;
+            format!("{} {} {} {}", delta.entity, delta.id, metrics.executions, metrics.failures)
+        })
+        .collect();
+    words.sort();
+    words
+}
+
+#[test]
+fn counts_tools_resources_prompts_and_the_server_they_are_used_through() {
+    let world = World::answering("{}");
+    let ask = |server: &str, method: &str, params: &str| {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+        world.legacy(server, &body);
+    };
+    ask("", "tools/call", r#"{"name":"old-echo","arguments":{}}"#);
+    ask("s", "tools/call", r#"{"name":"echo","arguments":{}}"#);
+    ask("", "resources/read", r#"{"uri":"test://7"}"#);
+    ask("", "prompts/get", r#"{"name":"old-greet"}"#);
+    assert_eq!(counted(&world), ["prompt 5 1 0", "resource 4 1 0", "server s 1 0", "tool 1 2 0"]);
+
+    // Lists, and what is not there, are no executions.
+    ask("", "tools/list", "{}");
+    ask("", "tools/call", r#"{"name":"nowhere"}"#);
+    ask("", "completion/complete", r#"{"ref":{"type":"ref/prompt","name":"old-greet"}}"#);
+    assert_eq!(counted(&world), [""; 0]);
+}
+
+#[test]
+fn a_result_that_says_it_is_an_error_and_an_error_count_as_failures() {
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"old-echo"}}"#;
+    for (answer, failures) in [
+        (r#"{"content":[],"isError":false}"#, 0),
+        (r#"{"content":[],"isError":true}"#, 1),
+        (r#"{"isError":true,"content":[],"_meta":{}}"#, 1),
+        (r#"!{"code":-32603,"message":"no"}"#, 1),
+    ] {
+        let world = World::answering(answer);
+        world.legacy("", call);
+        assert_eq!(counted(&world), [format!("tool 1 1 {failures}")], "{answer}");
+    }
+}
