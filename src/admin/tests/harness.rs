@@ -348,6 +348,16 @@ pub fn made(via: &str, source: Option<&str>, mut own: Value) -> Value {
     own
 }
 
+/// The metrics of what was never used.
+pub fn never_used() -> Value {
+    json!({
+        "totalExecutions": 0, "successfulExecutions": 0, "failedExecutions": 0,
+        "failureRate": 0.0, "minResponseTime": null, "maxResponseTime": null,
+        "avgResponseTime": null, "p50ResponseTime": null, "p95ResponseTime": null,
+        "p99ResponseTime": null, "lastExecutionTime": null,
+    })
+}
+
 /// An upstream that fails.
 pub fn failure(kind: UpstreamKind, detail: &str) -> Failure {
     Failure::upstream("scripted", kind, detail, false)
