@@ -5,6 +5,7 @@ mod era;
 mod handshake;
 mod pages;
 mod translate;
+mod verdict;
 
 pub use era::{
     Era, HeaderSource, Transport, check_names, check_param_headers, find as find_era,
@@ -13,6 +14,7 @@ pub use era::{
 pub use handshake::{Offer, discover, initialize};
 pub use pages::{Kind, Page, PageRequest, Pages};
 pub use translate::{complete_result, strip_in_place, strip_modern};
+pub use verdict::is_error;
 
 /// The newest stateless revision.
 pub const MODERN: &str = "2026-07-28";
