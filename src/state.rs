@@ -18,7 +18,7 @@ use crate::{
     catalog::Catalog,
     limits,
     mcp::Pages,
-    schema,
+    own, schema,
     settings::Settings,
     upstream::{
         Upstreams,
@@ -52,6 +52,8 @@ pub struct Shard {
     pub pages: Pages,
     /// The compiled schemas.
     pub schemas: schema::Cache,
+    /// The compiled templates of our own prompts.
+    pub prompts: own::Prompts,
     /// The way to the upstreams.
     pub upstreams: Upstreams,
     /// The way to the store.
@@ -131,6 +133,7 @@ impl Shard {
             options: Options::of(&settings),
             verifier: Verifier::new(&settings.auth, rules),
             schemas: schema::Cache::new(settings.catalog.schema_count_max),
+            prompts: own::Prompts::new(settings.catalog.prompt_count_max),
             settings,
             origins,
             pages: Pages::default(),

@@ -9,7 +9,6 @@ use storage::{
 };
 
 use super::*;
-use crate::upstream::Reply as UpstreamReply;
 
 /// Upstreams that answer what they are told to, and remember what they were sent.
 struct Canned {
@@ -110,6 +109,7 @@ struct World {
     catalog: Catalog,
     pages: Pages,
     schemas: schema::Cache,
+    prompts: own::Prompts,
     relay: Canned,
     options: Options,
 }
@@ -124,6 +124,7 @@ impl World {
             catalog,
             pages: Pages::default(),
             schemas: schema::Cache::new(8),
+            prompts: own::Prompts::new(8),
             relay: Canned { result, sent: RefCell::default() },
             options: Options {
                 app_name: "Ringway".to_owned(),
@@ -143,6 +144,7 @@ impl World {
             catalog: &self.catalog,
             pages: &self.pages,
             schemas: &self.schemas,
+            prompts: &self.prompts,
             relay: &self.relay,
             options: &self.options,
         };

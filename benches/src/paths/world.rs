@@ -15,6 +15,7 @@ use ringway::catalog::{Catalog, Upstream};
 use ringway::failure::Failure;
 use ringway::gateway::{self, Parts};
 use ringway::mcp::{HeaderSource, Pages, Transport};
+use ringway::own::Prompts;
 use ringway::reply::{self, Accepts};
 use ringway::route::{self, Route};
 use ringway::schema::Cache;
@@ -51,6 +52,7 @@ pub struct World {
     catalog: Catalog,
     pages: Pages,
     schemas: Cache,
+    prompts: Prompts,
     options: Options,
     relay: Canned,
     head: RequestHead,
@@ -70,6 +72,7 @@ impl World {
             catalog: catalog(tool_count, upstreams),
             pages: Pages::default(),
             schemas: Cache::new(settings.catalog.schema_count_max),
+            prompts: Prompts::new(settings.catalog.prompt_count_max),
             options: Options::of(&settings),
             relay: Canned::new(upstreams),
             head: RequestHead::default(),
@@ -141,6 +144,7 @@ impl World {
             catalog: &self.catalog,
             pages: &self.pages,
             schemas: &self.schemas,
+            prompts: &self.prompts,
             relay: &self.relay,
             options: &self.options,
         };
