@@ -116,6 +116,7 @@ struct World {
     catalog: Catalog,
     pages: Pages,
     schemas: schema::Cache,
+    prompts: own::Prompts,
     relay: Canned,
     meters: Rc<Meters>,
     options: Options,
@@ -131,6 +132,7 @@ impl World {
             catalog,
             pages: Pages::default(),
             schemas: schema::Cache::new(8),
+            prompts: own::Prompts::new(8),
             relay: Canned { result, sent: RefCell::default() },
             meters: Rc::new(Meters::new(100, || ())),
             options: Options {
@@ -151,6 +153,7 @@ impl World {
             catalog: &self.catalog,
             pages: &self.pages,
             schemas: &self.schemas,
+            prompts: &self.prompts,
             relay: &self.relay,
             meters: &self.meters,
             options: &self.options,

@@ -188,6 +188,7 @@ impl Front {
             catalog: &catalog,
             pages: &shard.pages,
             schemas: &shard.schemas,
+            prompts: &shard.prompts,
             relay: &shard.upstreams,
             meters: &shard.meters,
             options: &shard.options,

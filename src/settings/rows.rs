@@ -249,6 +249,8 @@ table! {
         arguments_checked: bool, "TOOL_ARGUMENT_VALIDATION", [], "true", Flag;
         /// How many tools a shard keeps the compiled schemas of.
         schema_count_max: usize, "SCHEMA_CACHE_SIZE", [], "1024", Count { min: 2, max: 1_000_000 };
+        /// How many prompts of its own a shard keeps the compiled templates of.
+        prompt_count_max: usize, "PROMPT_CACHE_SIZE", [], "100", Count { min: 1, max: 1_000_000 };
         /// How many entries a page of an MCP list has. Many clients read the first page only.
         mcp_page_count_max: usize, "MCP_LIST_PAGE_SIZE", [], "1000", Count { min: 1, max: 100_000 };
         /// How many entries a page of the REST API has unless `limit` says otherwise.

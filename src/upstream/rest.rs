@@ -100,9 +100,12 @@ pub struct Rest {
     limits: RestLimits,
     wires: RefCell<AHashMap<Box<str>, Kept>>,
     /// The turns of tools that bound how many calls of them run.
-    turns: RefCell<AHashMap<Box<str>, (usize, Rc<Turns>)>>,
+    turns: RefCell<AHashMap<Box<str>, Bounded>>,
     filters: Filters,
 }
+
+/// The bound on the calls of a tool, and the turns that keep it.
+type Bounded = (usize, Rc<Turns>);
 
 /// Connections to an origin, and when they were last asked for.
 struct Kept {
