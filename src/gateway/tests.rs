@@ -117,6 +117,7 @@ struct World {
     pages: Pages,
     schemas: schema::Cache,
     relay: Canned,
+    meters: Rc<Meters>,
     options: Options,
 }
 
@@ -131,6 +132,7 @@ impl World {
             pages: Pages::default(),
             schemas: schema::Cache::new(8),
             relay: Canned { result, sent: RefCell::default() },
+            meters: Rc::new(Meters::new(100, || ())),
             options: Options {
                 app_name: "Ringway".to_owned(),
                 envelope: EnvelopeLimits::default(),
@@ -150,6 +152,7 @@ impl World {
             pages: &self.pages,
             schemas: &self.schemas,
             relay: &self.relay,
+            meters: &self.meters,
             options: &self.options,
         };
         let answered = answer(&parts, request, &|_| ()).now_or_never();
@@ -571,4 +574,51 @@ fn a_rest_tool_that_cannot_be_read_says_why_it_is_not_called() {
     with_rest_tool(&mut world, r#"{"url":"https://{host}/"}"#);
     let got = world.legacy("", DOUBLE);
     assert!(got.starts_with("1 200 -32603 The tool double cannot be called"), "{got}");
+}
+
+/// What was counted, as short words: kind, id, executions, failures.
+fn counted(world: &World) -> Vec<String> {
+    let mut words: Vec<String> = (world.meters.take().deltas.iter())
+        .map(|delta| {
+            let metrics = &delta.metrics;
+            format!("{} {} {} {}", delta.entity, delta.id, metrics.executions, metrics.failures)
+        })
+        .collect();
+    words.sort();
+    words
+}
+
+#[test]
+fn counts_tools_resources_prompts_and_the_server_they_are_used_through() {
+    let world = World::answering("{}");
+    let ask = |server: &str, method: &str, params: &str| {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+        world.legacy(server, &body);
+    };
+    ask("", "tools/call", r#"{"name":"old-echo","arguments":{}}"#);
+    ask("s", "tools/call", r#"{"name":"echo","arguments":{}}"#);
+    ask("", "resources/read", r#"{"uri":"test://7"}"#);
+    ask("", "prompts/get", r#"{"name":"old-greet"}"#);
+    assert_eq!(counted(&world), ["prompt 5 1 0", "resource 4 1 0", "server s 1 0", "tool 1 2 0"]);
+
+    // Lists, and what is not there, are no executions.
+    ask("", "tools/list", "{}");
+    ask("", "tools/call", r#"{"name":"nowhere"}"#);
+    ask("", "completion/complete", r#"{"ref":{"type":"ref/prompt","name":"old-greet"}}"#);
+    assert_eq!(counted(&world), [""; 0]);
+}
+
+#[test]
+fn a_result_that_says_it_is_an_error_and_an_error_count_as_failures() {
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"old-echo"}}"#;
+    for (answer, failures) in [
+        (r#"{"content":[],"isError":false}"#, 0),
+        (r#"{"content":[],"isError":true}"#, 1),
+        (r#"{"isError":true,"content":[],"_meta":{}}"#, 1),
+        (r#"!{"code":-32603,"message":"no"}"#, 1),
+    ] {
+        let world = World::answering(answer);
+        world.legacy("", call);
+        assert_eq!(counted(&world), [format!("tool 1 1 {failures}")], "{answer}");
+    }
 }

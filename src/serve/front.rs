@@ -189,6 +189,7 @@ impl Front {
             pages: &shard.pages,
             schemas: &shard.schemas,
             relay: &shard.upstreams,
+            meters: &shard.meters,
             options: &shard.options,
         };
         let headers = Headers(request);
@@ -242,6 +243,9 @@ impl Front {
         }
         if answer.retry_after {
             responder.lines("retry-after: 1\r\n");
+        }
+        if let Some(version) = answer.etag {
+            responder.header("etag", format!("\"{version}\"").as_bytes());
         }
         responder.lines(REST_HEADERS);
         responder.finish(&[&answer.body]);
