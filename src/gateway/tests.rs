@@ -9,6 +9,7 @@ use storage::{
 };
 
 use super::*;
+use crate::upstream::{Reply as UpstreamReply, rest::RestCall};
 
 /// Upstreams that answer what they are told to, and remember what they were sent.
 struct Canned {

@@ -83,6 +83,10 @@ impl admin::Backend for Backend<'_> {
         }
     }
 
+    async fn check_filter(&self, program: &str) -> Result<(), String> {
+        self.shard.upstreams.check_filter(program).await
+    }
+
     fn ready(&self) -> Result<(), String> {
         if self.shard.draining.is_open() {
             return Err("the gateway is stopping".to_owned());

@@ -61,6 +61,7 @@ impl Gateway {
             description_length_max: 100,
             page_count: 50,
             page_count_max: 500,
+            bulk_count_max: 3,
             stdio_allowed: true,
             security: Security::new(&settings::parse("", [], &[]).unwrap().settings),
         };
@@ -139,6 +140,13 @@ impl Gateway {
         tool.unwrap_or_else(|| panic!("there is no tool {name}")).record.id.clone()
     }
 
+    /// A tool as the store has it.
+    pub fn stored_tool(&self, id: &str) -> storage::record::Tool {
+        let tools = block_on(self.store.load()).unwrap().tools;
+        let found = tools.iter().find(|tool| tool.id == id).expect("it is stored");
+        storage::record::Tool::clone(found)
+    }
+
     /// The end of the change feed.
     pub fn sequence(&self) -> i64 {
         self.catalog().sequence
@@ -203,6 +211,11 @@ impl Backend for Gateway {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Failure> {
         Ok(work())
+    }
+
+    async fn check_filter(&self, program: &str) -> Result<(), String> {
+        let is_sound = program != "no program";
+        is_sound.then_some(()).ok_or_else(|| "jsonpath_filter is no program of jq".to_owned())
     }
 
     fn ready(&self) -> Result<(), String> {
