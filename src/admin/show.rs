@@ -5,16 +5,19 @@ mod gateway;
 mod metrics;
 mod offering;
 mod server;
+mod tool;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use storage::record::{Audit, Ownership, Visibility};
 use time::OffsetDateTime;
 
 pub use gateway::{gateway, gateway_in_snake_case};
 pub use metrics::{AgentMetricsRead, MetricsRead};
-pub use offering::{prompt, resource, tool};
+pub use offering::{prompt, resource};
 pub use server::server;
+pub use tool::{tool, tool_in_snake_case};
 
 /// A time as RFC 3339 in UTC, from microseconds since the epoch.
 pub struct Time(pub i64);
@@ -112,6 +115,25 @@ impl<'a> From<&'a Ownership> for OwnershipRead<'a> {
             visibility: Visibility::as_str(ownership.visibility),
         }
     }
+}
+
+/// What is shown, with its own fields in snake_case; those inside them stay.
+fn snake_case(shown: &impl Serialize) -> Value {
+    let Ok(Value::Object(fields)) = serde_json::to_value(shown) else { return Value::Null };
+    Value::Object(
+        fields.into_iter().map(|(name, value)| (snake(&name), value)).collect::<Map<_, _>>(),
+    )
+}
+
+fn snake(camel: &str) -> String {
+    let mut snake = String::with_capacity(camel.len() + 4);
+    for letter in camel.chars() {
+        if letter.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
 }
 
 /// Stored JSON text as it is; `None` if it should not be JSON after all.
