@@ -156,7 +156,10 @@ fn template(fields: &mut Fields, rules: &Rules) -> Option<String> {
 fn arguments(fields: &mut Fields) -> Option<Vec<Argument>> {
     let value = fields.given("arguments")?.clone();
     let Ok(arguments) = serde_json::from_value::<Vec<Argument>>(value) else {
-        fields.error("arguments", "Input should be a list of {\"name\", \"description\", \"required\"}");
+        fields.error(
+            "arguments",
+            "Input should be a list of {\"name\", \"description\", \"required\"}",
+        );
         return None;
     };
     let mut seen = HashSet::new();

@@ -107,7 +107,7 @@ pub async fn set_state<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAns
     }
     let catalog = ask.backend.catalog();
     let record = find(ask, &stored.id)?;
-    let shown = show::in_snake_case(answer::value(&show::prompt(&catalog, &record)));
+    let shown = show::snake_case(&show::prompt(&catalog, &record));
     Ok(show::switched("Prompt", "prompt", &stored.id, activate, shown))
 }
 

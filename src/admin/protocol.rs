@@ -41,7 +41,8 @@ pub fn ping<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     if message.get("method").and_then(Value::as_str) == Some("ping") {
         return Ok(answer::ok(&json!({ "jsonrpc": "2.0", "id": id, "result": {} })));
     }
-    let error = json!({ "code": INVALID_REQUEST, "message": "Invalid method; this path takes ping" });
+    let error =
+        json!({ "code": INVALID_REQUEST, "message": "Invalid method; this path takes ping" });
     Ok(answer::with_status(400, &json!({ "jsonrpc": "2.0", "id": id, "error": error })))
 }
 

@@ -190,7 +190,9 @@ fn mime_type(fields: &mut Fields) -> Option<String> {
     let is_shaped = essence.split_once('/').is_some_and(|(kind, rest)| {
         let is_token = |part: &str| {
             !part.is_empty()
-                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte))
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte))
         };
         is_token(kind) && is_token(rest)
     });

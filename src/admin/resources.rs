@@ -149,7 +149,7 @@ pub async fn set_state<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAns
     }
     let catalog = ask.backend.catalog();
     let record = find(ask, &stored.id)?;
-    let shown = show::in_snake_case(answer::value(&show::resource(&catalog, &record)));
+    let shown = show::snake_case(&show::resource(&catalog, &record));
     Ok(show::switched("Resource", "resource", &stored.id, activate, shown))
 }
 

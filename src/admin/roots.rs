@@ -99,7 +99,9 @@ fn find<B: Backend>(ask: &Ask<'_, B>, uri: &str) -> Result<Arc<Root>, Failure> {
 fn read_into<B: Backend>(ask: &Ask<'_, B>, root: &mut Root) -> Result<(), Failure> {
     let mut fields = Fields::parse(ask.request.content_type, ask.request.body)?;
     match (fields.text("uri"), root.uri.is_empty()) {
-        (Some(uri), _) => root.uri = checked_uri(&mut fields, uri, ask.backend.rules().url_length_max),
+        (Some(uri), _) => {
+            root.uri = checked_uri(&mut fields, uri, ask.backend.rules().url_length_max)
+        }
         (None, true) => fields.missing("uri"),
         (None, false) => {}
     }
