@@ -17,6 +17,7 @@ mod openapi;
 mod probes;
 mod query;
 mod record_form;
+mod reshape;
 mod routes;
 mod server_form;
 mod servers;
@@ -76,6 +77,10 @@ pub struct RestAnswer {
     pub allow: Option<&'static str>,
     /// The caller should be told to try again (`Retry-After`).
     pub retry_after: bool,
+    /// The version of the one record that is shown: the header `ETag`, in quotes. What is computed
+    /// beside the record (metrics, whether an upstream answers) changes without it, so it is for
+    /// `If-Match` and not for a cache.
+    pub etag: Option<i64>,
 }
 
 /// What the settings decide about the REST API.
@@ -215,6 +220,7 @@ async fn dispatch<B: Backend>(
         Route::RefreshGateway(id) => gateways::refresh(&ask?, id).await,
         Route::Tools => offers::tools(&ask?),
         Route::Tool(id) => offers::tool(&ask?, id),
+        Route::ImportOpenapi => openapi::import(&ask?).await,
         Route::GenerateSchemas => openapi::generate_schemas(&ask?).await,
         Route::Servers => servers::list(&ask?),
         Route::CreateServer => servers::create(&ask?).await,

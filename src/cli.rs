@@ -12,6 +12,7 @@ use crate::{
     observe::log,
     serve,
     settings::{self, Settings},
+    upstream::rest,
 };
 
 pub mod add;
@@ -21,6 +22,7 @@ pub mod call;
 pub mod client;
 pub mod db_ready;
 pub mod gateways;
+pub mod import_openapi;
 pub mod migrate;
 mod print;
 pub mod readiness;
@@ -63,10 +65,15 @@ enum Command {
     Refresh(gateways::GatewayArgs),
     /// Forget an upstream and all that it offers.
     Remove(gateways::GatewayArgs),
+    /// Make tools of the operations of an OpenAPI document.
+    ImportOpenapi(import_openapi::ImportOpenapiArgs),
     /// List the tools.
     Tools(tools::ToolsArgs),
     /// Call a tool.
     Call(call::CallArgs),
+    /// Run the filters of REST tools for a gateway, which starts this by itself.
+    #[command(hide = true)]
+    FilterWorker,
     /// Make the registry equal to YAML files.
     Apply(apply::ApplyArgs),
 }
@@ -94,6 +101,7 @@ pub fn main() -> ExitCode {
         Some(Command::Token(args)) => {
             with_settings(|settings| token::run(&args, settings, &mut stdout(), &mut stderr()))
         }
+        Some(Command::FilterWorker) => rest::work().map_err(say),
         Some(Command::Settings(args)) => settings_page::run(&args, &mut stdout()).map_err(say),
         Some(Command::Apply(args)) => apply(&args),
         Some(command) => with_settings(|settings| client(command, settings)),
@@ -109,6 +117,7 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         Command::Gateways(args) => gateways::list(&args, settings, &mut out),
         Command::Refresh(args) => gateways::refresh(&args, settings, &mut out),
         Command::Remove(args) => gateways::remove(&args, settings, &mut out),
+        Command::ImportOpenapi(args) => import_openapi::run(&args, settings, &mut out, &mut notes),
         Command::Tools(args) => tools::run(&args, settings, &mut out),
         Command::Call(args) => call::run(&args, settings, &mut out),
         Command::Serve(_)
@@ -116,6 +125,7 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         | Command::DbReady(_)
         | Command::RedisReady(_)
         | Command::Token(_)
+        | Command::FilterWorker
         | Command::Settings(_)
         | Command::Apply(_) => {
             unreachable!("these were done already")

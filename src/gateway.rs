@@ -3,22 +3,24 @@
 //! There is no socket in it. Authentication came before, since it happens before the body is read;
 //! what is written how comes after.
 
-use std::{borrow::Cow, rc::Rc, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, rc::Rc, sync::Arc};
 
 use net::jsonrpc::{self, Message, MessageKind, Param};
 use storage::record::Entity;
 
 use crate::{
-    catalog::{Catalog, Upstream, View, param_headers},
+    catalog::{Catalog, PromptEntry, ToolEntry, Upstream, View, param_headers},
     failure::{Failure, ProtocolError, UpstreamKind},
     mcp::{self, Era, HeaderSource, Kind, PageRequest, Pages, Transport, code},
     observe::meters::{Execution, Meters},
+    own,
     reply::{Accepts, Relayed, Reply},
     route, schema,
     state::Options,
     upstream::{Answer, Edit, Outcome, Outgoing, Relay},
 };
 
+mod own_tool;
 mod stream;
 
 /// What the path takes of its shard.
@@ -29,6 +31,8 @@ pub struct Parts<'a, R> {
     pub pages: &'a Pages,
     /// The compiled schemas.
     pub schemas: &'a schema::Cache,
+    /// The compiled templates of our own prompts.
+    pub prompts: &'a own::Prompts,
     /// The way to the upstreams.
     pub relay: &'a R,
     /// What is counted of what is used.
@@ -74,7 +78,10 @@ pub async fn answer<'a, R: Relay>(
         Ok(message) => message,
         Err(error) => {
             let id = error.id.and_then(|id| std::str::from_utf8(id.of_bytes(request.body)).ok());
-            let failure = Failure::protocol(400, error.code(), error.to_string());
+            // The contract answers 200 to all that comes to /rpc and is JSON.
+            let is_json = error.code() != code::PARSE_ERROR;
+            let status = if request.transport == Transport::Rpc && is_json { 200 } else { 400 };
+            let failure = Failure::protocol(status, error.code(), error.to_string());
             return Answered { id, modern: false, outcome: Err(failure) };
         }
     };
@@ -181,6 +188,9 @@ impl<R: Relay> Call<'_, R> {
     async fn tool(&self) -> Result<Reply, Failure> {
         let name = self.name(Param::Name, "name")?;
         let Some((entry, upstream)) = route::tool(self.parts.catalog, self.view, &name) else {
+            if let Some(entry) = route::own_tool(self.view, &name) {
+                return self.own_tool(entry, &name).await;
+            }
             let absent = route::tool(self.parts.catalog, self.away, &name);
             let absent = absent.map(|(_, upstream)| upstream);
             return Err(unknown(absent, || format!("Unknown tool: {name}")));
@@ -189,10 +199,7 @@ impl<R: Relay> Call<'_, R> {
         if self.checks_headers() {
             mcp::check_param_headers(self.request.headers, entry, arguments)?;
         }
-        if self.parts.options.arguments_checked
-            && entry.record.validate_arguments
-            && let Err(violations) = self.parts.schemas.check_arguments(&entry.record, arguments)
-        {
+        if let Err(violations) = self.check_arguments(entry, arguments) {
             return self.refuse_arguments(&name, &violations);
         }
         let original_name = &entry.record.original_name;
@@ -203,6 +210,18 @@ impl<R: Relay> Call<'_, R> {
         self.relay(upstream, &outgoing, false, Some(execution)).await
     }
 
+    /// Checks arguments by the tool's schema, unless that is switched off.
+    fn check_arguments(
+        &self,
+        entry: &ToolEntry,
+        arguments: Option<&str>,
+    ) -> Result<(), schema::Violations> {
+        if !(self.parts.options.arguments_checked && entry.record.validate_arguments) {
+            return Ok(());
+        }
+        self.parts.schemas.check_arguments(&entry.record, arguments)
+    }
+
     /// The answer to arguments that do not fit the tool's schema: a result that the model reads,
     /// for clients that hand it on, or else an error.
     fn refuse_arguments(&self, name: &str, found: &schema::Violations) -> Result<Reply, Failure> {
@@ -211,19 +230,22 @@ impl<R: Relay> Call<'_, R> {
         if !mcp::reads_argument_errors(self.era, headers, transport) {
             return Err(Failure::protocol(200, code::INVALID_PARAMS, text));
         }
+        Ok(self.told(&text))
+    }
+
+    /// A result that tells the model what went wrong.
+    fn told(&self, text: &str) -> Reply {
         let content = serde_json::json!([{"type": "text", "text": text}]);
         let result = serde_json::json!({"content": content, "isError": true}).to_string();
-        if self.era == Era::Legacy {
-            return Ok(Reply::Result(result.into_bytes()));
-        }
-        let mut out = Vec::with_capacity(result.len() + 32);
-        mcp::complete_result(&mut out, &result, false);
-        Ok(Reply::Result(out))
+        self.own_result(result.into_bytes(), false)
     }
 
     async fn prompt(&self) -> Result<Reply, Failure> {
         let name = self.name(Param::Name, "name")?;
         let Some((entry, upstream)) = route::prompt(self.parts.catalog, self.view, &name) else {
+            if let Some(entry) = route::own_prompt(self.view, &name) {
+                return self.own_prompt(entry);
+            }
             let absent = route::prompt(self.parts.catalog, self.away, &name);
             let absent = absent.map(|(_, upstream)| upstream);
             return Err(unknown(absent, || format!("Unknown prompt: {name}")));
@@ -233,9 +255,26 @@ impl<R: Relay> Call<'_, R> {
         self.relay(upstream, &outgoing, false, Some(execution)).await
     }
 
+    /// Renders a prompt that no upstream has.
+    fn own_prompt(&self, entry: &PromptEntry) -> Result<Reply, Failure> {
+        let execution = self.begin(Entity::Prompt, &entry.record.id);
+        let rendered = prompt_arguments(self.message.param(Param::Arguments)).and_then(|given| {
+            let rendered = self.parts.prompts.get(&entry.record, given);
+            rendered.map_err(|error| wrong_params(error.to_string()))
+        });
+        self.parts.meters.end(&execution, rendered.is_ok());
+        rendered.map(|result| self.own_result(result, false))
+    }
+
     async fn resource(&self) -> Result<Reply, Failure> {
         let uri = self.name(Param::Uri, "uri")?;
         let catalog = self.parts.catalog;
+        if let Some(entry) = route::own_resource(self.view, &uri) {
+            let execution = self.begin(Entity::Resource, &entry.record.id);
+            let result = own::resource::read(&entry.record, &uri);
+            self.parts.meters.end(&execution, true);
+            return Ok(self.own_result(result, true));
+        }
         if let Some(upstream) = route::absent_resource(catalog, self.view, self.away, &uri) {
             return Err(absent(upstream));
         }
@@ -273,6 +312,9 @@ impl<R: Relay> Call<'_, R> {
             return Err(needed("ref.name or ref.uri"));
         };
         let Some((original, upstream)) = find(self.view) else {
+            if is_own_reference(self.view, name.as_ref(), uri.as_ref()) {
+                return Ok(self.own_result(NO_COMPLETION.to_vec(), false));
+            }
             let absent = find(self.away).map(|(_, upstream)| upstream);
             return Err(unknown(absent, || format!("Unknown reference: {text}")));
         };
@@ -432,6 +474,50 @@ fn discreet(upstream: &Upstream, failure: Failure) -> Failure {
         }
         other => other,
     }
+}
+
+/// What completes an argument of our own prompts and templates: nothing is known of their values.
+const NO_COMPLETION: &[u8] = br#"{"completion":{"values":[],"total":0,"hasMore":false}}"#;
+
+/// Whether a reference is to a prompt or a template of our own.
+fn is_own_reference(
+    view: &View,
+    name: Option<&Reference<'_>>,
+    uri: Option<&Reference<'_>>,
+) -> bool {
+    match (name, uri) {
+        (Some((_, name)), _) => route::own_prompt(view, name).is_some(),
+        (None, Some((_, uri))) => {
+            let template = view.templates.get(uri);
+            template.is_some_and(|entry| entry.record.gateway_id.is_none())
+                || route::own_resource(view, uri).is_some()
+        }
+        (None, None) => false,
+    }
+}
+
+/// Where a reference lies, and its text.
+type Reference<'a> = (net::Span, Cow<'a, str>);
+
+fn wrong_params(text: impl Into<String>) -> Failure {
+    Failure::protocol(200, code::INVALID_PARAMS, text)
+}
+
+/// The arguments of a prompt: texts, or what is written as one.
+fn prompt_arguments(raw: Option<&str>) -> Result<BTreeMap<String, String>, Failure> {
+    let read = serde_json::from_str::<serde_json::Value>(raw.unwrap_or("null"));
+    let arguments = match read {
+        Ok(serde_json::Value::Null) => return Ok(BTreeMap::new()),
+        Ok(serde_json::Value::Object(arguments)) => arguments,
+        _ => return Err(wrong_params("params.arguments must be an object of texts")),
+    };
+    let texts = arguments.into_iter().map(|(name, value)| match value {
+        serde_json::Value::String(text) => Ok((name, text)),
+        serde_json::Value::Number(number) => Ok((name, number.to_string())),
+        serde_json::Value::Bool(flag) => Ok((name, flag.to_string())),
+        _ => Err(wrong_params(format!("params.arguments.{name} must be a text"))),
+    });
+    texts.collect()
 }
 
 fn quoted<'a>(text: &str) -> Cow<'a, [u8]> {

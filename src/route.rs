@@ -51,6 +51,11 @@ pub fn tool<'a>(
     Some((entry, upstream_of(catalog, entry.record.gateway_id.as_deref())?))
 }
 
+/// A tool that no MCP upstream runs: one of our own.
+pub fn own_tool<'a>(view: &'a View, name: &str) -> Option<&'a Arc<ToolEntry>> {
+    view.tools.get(name).filter(|entry| entry.record.gateway_id.is_none())
+}
+
 /// A prompt and the upstream that has it.
 pub fn prompt<'a>(
     catalog: &'a Catalog,
@@ -59,6 +64,22 @@ pub fn prompt<'a>(
 ) -> Option<(&'a Arc<PromptEntry>, &'a Arc<Upstream>)> {
     let entry = view.prompts.get(name)?;
     Some((entry, upstream_of(catalog, entry.record.gateway_id.as_deref())?))
+}
+
+/// A prompt that no upstream has: one of our own.
+pub fn own_prompt<'a>(view: &'a View, name: &str) -> Option<&'a Arc<PromptEntry>> {
+    view.prompts.get(name).filter(|entry| entry.record.gateway_id.is_none())
+}
+
+/// What reads `uri` and belongs to no upstream: the resource itself, or else the first template that
+/// fits it if that is our own.
+pub fn own_resource<'a>(view: &'a View, uri: &str) -> Option<&'a Arc<ResourceEntry>> {
+    let fitting = || {
+        let mut templates = view.templates.iter();
+        templates.find(|(template, _)| template_fits(template, uri)).map(|(_, entry)| entry)
+    };
+    let found = view.resources.get(uri).or_else(fitting)?;
+    Some(found).filter(|entry| entry.record.gateway_id.is_none())
 }
 
 /// The upstream that can read `uri`: the one that lists it, else the one with a template that

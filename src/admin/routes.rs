@@ -23,6 +23,7 @@ pub enum Route<'a> {
     Tools,
     Tool(&'a str),
     GenerateSchemas,
+    ImportOpenapi,
     Servers,
     CreateServer,
     Server(&'a str),
@@ -81,7 +82,7 @@ impl<'a> Route<'a> {
             }
             Route::DeleteGateway(_) => "gateways.delete",
             Route::Tools | Route::Tool(_) => "tools.read",
-            Route::GenerateSchemas => "tools.create",
+            Route::GenerateSchemas | Route::ImportOpenapi => "tools.create",
             Route::Servers
             | Route::Server(_)
             | Route::ServerTools(_)
@@ -153,6 +154,7 @@ impl<'a> Place<'a> {
             ("metrics", None) => Place::Collection(Route::Metrics, None),
             ("metrics", Some("reset")) => Place::Action(Route::ResetMetrics),
             ("tools", None) => Place::Collection(Route::Tools, None),
+            ("tools", Some("import-openapi")) => Place::Action(Route::ImportOpenapi),
             ("tools", Some("generate-schemas-from-openapi")) => {
                 Place::Action(Route::GenerateSchemas)
             }
@@ -254,6 +256,7 @@ mod tests {
             (Method::Get, "/tools", Route::Tools),
             (Method::Get, "/tools/x", Route::Tool("x")),
             (Method::Post, "/tools/generate-schemas-from-openapi", Route::GenerateSchemas),
+            (Method::Post, "/tools/import-openapi", Route::ImportOpenapi),
             (Method::Get, "/servers", Route::Servers),
             (Method::Post, "/servers", Route::CreateServer),
             (Method::Get, "/servers/x", Route::Server("x")),

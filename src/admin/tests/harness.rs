@@ -284,6 +284,10 @@ impl<'a> Request<'a> {
         Request { if_match: Some(version), ..self }
     }
 
+    pub fn with_body(self, body: &'a str) -> Request<'a> {
+        Request { body, ..self }
+    }
+
     pub fn by(self, caller: &Caller) -> Request<'a> {
         Request { caller: Some(caller.clone()), ..self }
     }
