@@ -33,6 +33,8 @@ pub enum Route<'a> {
     ServerTools(&'a str),
     ServerResources(&'a str),
     ServerPrompts(&'a str),
+    Metrics,
+    ResetMetrics,
 }
 
 /// A place in the tree of paths, whatever the method.
@@ -89,6 +91,7 @@ impl<'a> Route<'a> {
             Route::CreateServer => "servers.create",
             Route::UpdateServer(_) | Route::ServerState(_) => "servers.update",
             Route::DeleteServer(_) => "servers.delete",
+            Route::Metrics | Route::ResetMetrics => "admin.metrics",
         })
     }
 
@@ -148,6 +151,8 @@ impl<'a> Place<'a> {
             ("version", None) => Place::Probe(Route::Version),
             ("gateways", id) => Place::gateway(id, parts.next(), parts.next())?,
             ("servers", id) => Place::server(id, parts.next())?,
+            ("metrics", None) => Place::Collection(Route::Metrics, None),
+            ("metrics", Some("reset")) => Place::Action(Route::ResetMetrics),
             ("tools", None) => Place::Collection(Route::Tools, None),
             ("tools", Some("import-openapi")) => Place::Action(Route::ImportOpenapi),
             ("tools", Some("generate-schemas-from-openapi")) => {
@@ -262,6 +267,8 @@ mod tests {
             (Method::Get, "/servers/x/tools", Route::ServerTools("x")),
             (Method::Get, "/servers/x/resources", Route::ServerResources("x")),
             (Method::Get, "/servers/x/prompts", Route::ServerPrompts("x")),
+            (Method::Get, "/metrics", Route::Metrics),
+            (Method::Post, "/metrics/reset", Route::ResetMetrics),
         ] {
             for path in [path.to_owned(), format!("{path}/"), format!("/v1{path}")] {
                 assert_eq!(Route::parse(method, &path).unwrap(), expected, "{method:?} {path}");

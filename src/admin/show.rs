@@ -2,6 +2,7 @@
 //! stored.
 
 mod gateway;
+mod metrics;
 mod offering;
 mod server;
 
@@ -11,6 +12,7 @@ use storage::record::{Audit, Ownership, Visibility};
 use time::OffsetDateTime;
 
 pub use gateway::{gateway, gateway_in_snake_case};
+pub use metrics::{AgentMetricsRead, MetricsRead};
 pub use offering::{prompt, resource, tool};
 pub use server::server;
 
