@@ -77,6 +77,23 @@ pub struct RestRequest<'a> {
     pub user_agent: Option<&'a str>,
 }
 
+impl<'a> RestRequest<'a> {
+    /// A request of which nothing else is known.
+    pub fn plain(method: Method, path: &'a str) -> RestRequest<'a> {
+        RestRequest {
+            method,
+            path,
+            query: None,
+            body: b"",
+            content_type: None,
+            if_match: None,
+            caller: None,
+            client_ip: None,
+            user_agent: None,
+        }
+    }
+}
+
 /// An answer of the REST API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestAnswer {

@@ -20,6 +20,7 @@ mod metrics;
 mod nodes;
 mod openapi;
 mod outages;
+mod own;
 mod protocol;
 mod registry;
 mod relay;
