@@ -23,6 +23,7 @@ mod routes;
 mod server_form;
 mod servers;
 mod show;
+mod tags;
 mod tool_form;
 mod tools;
 
@@ -236,6 +237,8 @@ async fn dispatch<B: Backend>(
         Route::ToolState(id) => tools::set_state(&ask?, id).await,
         Route::ImportOpenapi => openapi::import(&ask?).await,
         Route::GenerateSchemas => openapi::generate_schemas(&ask?).await,
+        Route::Tags => tags::list(&ask?),
+        Route::TagEntities(tag) => tags::entities(&ask?, tag),
         Route::Servers => servers::list(&ask?),
         Route::CreateServer => servers::create(&ask?).await,
         Route::Server(id) => servers::get(&ask?, id),
