@@ -106,7 +106,8 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
     let cores = chosen_cores(&settings);
     let (store, sealer) = open_store(&settings, cores.len())?;
     let chosen = &settings.catalog;
-    let loading = load(store.clone(), sealer.clone(), chosen.separator, &chosen.default_roots);
+    let roots = chosen.default_roots.clone();
+    let loading = load(store.clone(), sealer.clone(), chosen.separator, roots);
     let catalog = runtime::block_on(Driver::Epoll, loading)
         .map_err(|error| fail(&error))?
         .map_err(|error| fail(&error))?;
@@ -164,7 +165,7 @@ async fn load(
     store: Store,
     sealer: Arc<Sealer>,
     separator: &str,
-    default_roots: &[String],
+    default_roots: Vec<String>,
 ) -> Result<Catalog, storage::StoreError> {
     let mut snapshot = store.load().await?;
     let former = store.get_meta(SEPARATOR_KEY).await?;
@@ -178,7 +179,7 @@ async fn load(
         }
         store.put_meta(SEPARATOR_KEY, separator).await?;
     }
-    if seed_roots(&store, &snapshot, default_roots).await? {
+    if seed_roots(&store, &snapshot, &default_roots).await? {
         snapshot = store.load().await?;
     }
     Ok(Catalog::load(snapshot, &sealer))

@@ -6,6 +6,7 @@ mod harness;
 mod offers;
 mod openapi;
 mod servers;
+mod tags;
 mod tools;
 
 use serde_json::json;

@@ -29,3 +29,4 @@ mod servers;
 mod smuggling;
 mod stand_ins;
 mod stdio;
+mod tools;
