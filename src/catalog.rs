@@ -24,7 +24,7 @@ mod shelf;
 mod upstream;
 mod view;
 
-pub use agent::AgentEntry;
+pub use agent::{AgentEntry, tool_of};
 pub use entry::{PromptEntry, ResourceEntry, ToolEntry};
 pub use shelf::{Item, Shelf};
 pub use upstream::Upstream;
