@@ -12,9 +12,11 @@ mod gateway_form;
 mod gateways;
 mod listing;
 mod offers;
+mod openapi;
 mod probes;
 mod query;
 mod record_form;
+mod reshape;
 mod routes;
 mod server_form;
 mod servers;
@@ -35,7 +37,7 @@ use crate::catalog::{Catalog, Upstream};
 use crate::failure::Failure;
 use crate::settings::Settings;
 
-pub use probes::{About, DatabaseAbout, RedisAbout};
+pub use probes::{About, DatabaseAbout, RedisAbout, Security};
 use routes::Route;
 
 /// A request to the REST API.
@@ -72,6 +74,10 @@ pub struct RestAnswer {
     pub allow: Option<&'static str>,
     /// The caller should be told to try again (`Retry-After`).
     pub retry_after: bool,
+    /// The version of the one record that is shown: the header `ETag`, in quotes. What is computed
+    /// beside the record (metrics, whether an upstream answers) changes without it, so it is for
+    /// `If-Match` and not for a cache.
+    pub etag: Option<i64>,
 }
 
 /// What the settings decide about the REST API.
@@ -93,6 +99,8 @@ pub struct Rules {
     pub page_count_max: usize,
     /// Whether an administrator may register commands.
     pub stdio_allowed: bool,
+    /// What `GET /health/security` tells.
+    pub security: Security,
 }
 
 impl Rules {
@@ -108,6 +116,7 @@ impl Rules {
             page_count: catalog.page_count,
             page_count_max: catalog.page_count_max,
             stdio_allowed: settings.stdio_allowed(),
+            security: Security::new(settings),
         }
     }
 }
@@ -130,6 +139,15 @@ pub trait Backend {
     /// Asks an upstream, which need not be stored, what it is and what it offers, by the transport
     /// and the era that its record names.
     fn discover(&self, upstream: &Upstream) -> impl Future<Output = Result<Inventory, Failure>>;
+
+    /// Reads what lies at a URL, by the rules that hold for upstreams.
+    fn fetch(&self, url: &str) -> impl Future<Output = Result<Vec<u8>, Failure>>;
+
+    /// Does work that takes long, where it keeps nobody waiting.
+    fn offload<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = Result<T, Failure>>;
 
     /// Whether requests can be served, or why not.
     fn ready(&self) -> Result<(), String>;
@@ -172,6 +190,7 @@ async fn dispatch<B: Backend>(
         Route::Health => Ok(probes::health()),
         Route::Ready => Ok(probes::ready(backend)),
         Route::Version => Ok(probes::version(&ask?).await),
+        Route::Security => Ok(probes::security(&ask?)),
         Route::Gateways => gateways::list(&ask?),
         Route::CreateGateway => gateways::create(&ask?).await,
         Route::Gateway(id) => gateways::get(&ask?, id),
@@ -181,6 +200,7 @@ async fn dispatch<B: Backend>(
         Route::RefreshGateway(id) => gateways::refresh(&ask?, id).await,
         Route::Tools => offers::tools(&ask?),
         Route::Tool(id) => offers::tool(&ask?, id),
+        Route::GenerateSchemas => openapi::generate_schemas(&ask?).await,
         Route::Servers => servers::list(&ask?),
         Route::CreateServer => servers::create(&ask?).await,
         Route::Server(id) => servers::get(&ask?, id),

@@ -185,6 +185,7 @@ impl<R: Relay> Call<'_, R> {
             mcp::check_param_headers(self.request.headers, entry, arguments)?;
         }
         if self.parts.options.arguments_checked
+            && entry.record.validate_arguments
             && let Err(violations) = self.parts.schemas.check_arguments(&entry.record, arguments)
         {
             return self.refuse_arguments(&name, &violations);

@@ -14,6 +14,7 @@ pub mod limits;
 pub mod mcp;
 pub mod observe;
 pub mod openapi;
+pub mod own;
 pub mod reply;
 pub mod route;
 pub mod schema;

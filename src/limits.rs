@@ -18,8 +18,18 @@ pub const KEEPER_COUNT_MAX: usize = 1024;
 /// Bytes of a body on the REST paths that are not a setting of their own.
 pub const REST_BODY_SIZE_MAX: u64 = 4 * 1024 * 1024;
 
+/// Records that `limit=0` lists at once: some forty megabytes of JSON. Of more, `include_pagination`
+/// gives a cursor.
+pub const LIST_COUNT_MAX: usize = 25_000;
+
+/// Values of an answer that was reshaped by `apijsonpath`: more than a list of whole records has.
+pub const RESHAPED_VALUE_COUNT_MAX: usize = 2_000_000;
+
 /// Bytes of a JSON Schema that values are checked by.
 pub const SCHEMA_SIZE_MAX: usize = 256 * 1024;
+
+/// How deeply the JSON of a schema may nest. It is compiled by recursion, on the stack of a shard.
+pub const SCHEMA_DEPTH_MAX: usize = 64;
 
 /// Subschemas that one check may apply, over all places of the value: a few tenths of a second.
 pub const SCHEMA_EFFORT_MAX: u64 = 8_000_000;

@@ -140,6 +140,4 @@ pub fn convert(document: &Document, options: &Options) -> Result<Conversion, Str
 }
 
 #[cfg(test)]
-mod survey;
-#[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::catalog::{Catalog, PromptEntry, ResourceEntry, ToolEntry, Upstream, View};
+use crate::own::resource::variables;
 
 /// What answers a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,29 +118,9 @@ fn sole_upstream<'a>(catalog: &'a Catalog, view: &View) -> Option<&'a Arc<Upstre
     ids.all(|id| id == first).then(|| catalog.upstream(first)).flatten()
 }
 
-/// Returns true if `uri` may be an expansion of the RFC 6570 `template`: `{name}` stands for
-/// anything without a slash, the reserved forms (`{+name}`, `{#name}`, `{/name*}`) for anything.
-/// Each expression takes as little as it can, so the cost is linear in practice.
+/// Returns true if `uri` may be an expansion of the RFC 6570 `template`.
 fn template_fits(template: &str, uri: &str) -> bool {
-    let Some((literal, rest)) = template.split_once('{') else { return template == uri };
-    let Some(uri) = uri.strip_prefix(literal) else { return false };
-    let Some((expression, rest)) = rest.split_once('}') else { return false };
-    let reserved = expression.starts_with(['+', '#', '/', '?', '&', '.', ';']);
-    let next_literal = rest.split_once('{').map_or(rest, |(literal, _)| literal);
-    let longest = match reserved {
-        true => uri.len(),
-        false => uri.find('/').unwrap_or(uri.len()),
-    };
-    if next_literal.is_empty() {
-        return if rest.is_empty() {
-            longest == uri.len()
-        } else {
-            template_fits(rest, &uri[longest..])
-        };
-    }
-    uri.match_indices(next_literal)
-        .take_while(|(at, _)| *at <= longest)
-        .any(|(at, _)| template_fits(rest, &uri[at..]))
+    variables(template, uri).is_some()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod discover;
+mod fetch;
 pub mod http;
 mod legs;
 pub mod sse;

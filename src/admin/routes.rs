@@ -12,6 +12,7 @@ pub enum Route<'a> {
     Health,
     Ready,
     Version,
+    Security,
     Gateways,
     CreateGateway,
     Gateway(&'a str),
@@ -21,6 +22,7 @@ pub enum Route<'a> {
     RefreshGateway(&'a str),
     Tools,
     Tool(&'a str),
+    GenerateSchemas,
     Servers,
     CreateServer,
     Server(&'a str),
@@ -69,6 +71,7 @@ impl<'a> Route<'a> {
     pub fn permission(&self) -> Option<&'static str> {
         Some(match self {
             Route::Root | Route::Health | Route::Ready | Route::Version => return None,
+            Route::Security => "admin.system_config",
             Route::Gateways | Route::Gateway(_) => "gateways.read",
             Route::CreateGateway => "gateways.create",
             Route::UpdateGateway(_) | Route::GatewayState(_) | Route::RefreshGateway(_) => {
@@ -76,6 +79,7 @@ impl<'a> Route<'a> {
             }
             Route::DeleteGateway(_) => "gateways.delete",
             Route::Tools | Route::Tool(_) => "tools.read",
+            Route::GenerateSchemas => "tools.create",
             Route::Servers
             | Route::Server(_)
             | Route::ServerTools(_)
@@ -138,11 +142,15 @@ impl<'a> Place<'a> {
         let found = match (parts.next()?, parts.next()) {
             ("", None) => Place::Probe(Route::Root),
             ("health", None) => Place::Probe(Route::Health),
+            ("health", Some("security")) => Place::Probe(Route::Security),
             ("ready", None) => Place::Probe(Route::Ready),
             ("version", None) => Place::Probe(Route::Version),
             ("gateways", id) => Place::gateway(id, parts.next(), parts.next())?,
             ("servers", id) => Place::server(id, parts.next())?,
             ("tools", None) => Place::Collection(Route::Tools, None),
+            ("tools", Some("generate-schemas-from-openapi")) => {
+                Place::Action(Route::GenerateSchemas)
+            }
             ("tools", Some(id)) => Place::Record { get: Route::Tool(id), put: None, delete: None },
             _ => return None,
         };
@@ -229,6 +237,7 @@ mod tests {
             (Method::Get, "/health", Route::Health),
             (Method::Get, "/ready", Route::Ready),
             (Method::Get, "/version", Route::Version),
+            (Method::Get, "/health/security", Route::Security),
             (Method::Head, "/gateways", Route::Gateways),
             (Method::Post, "/gateways", Route::CreateGateway),
             (Method::Get, "/gateways/x", Route::Gateway("x")),
@@ -239,6 +248,7 @@ mod tests {
             (Method::Post, "/gateways/x/tools/refresh", Route::RefreshGateway("x")),
             (Method::Get, "/tools", Route::Tools),
             (Method::Get, "/tools/x", Route::Tool("x")),
+            (Method::Post, "/tools/generate-schemas-from-openapi", Route::GenerateSchemas),
             (Method::Get, "/servers", Route::Servers),
             (Method::Post, "/servers", Route::CreateServer),
             (Method::Get, "/servers/x", Route::Server("x")),
@@ -269,7 +279,7 @@ mod tests {
             "/servers/x/y",
             "/servers/x/tools/y",
             "/tools/x/y",
-            "/health/security",
+            "/health/else",
             "//gateways",
         ] {
             let failure = Route::parse(Method::Get, path).unwrap_err();

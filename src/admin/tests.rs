@@ -4,10 +4,13 @@
 mod gateways;
 mod harness;
 mod offers;
+mod openapi;
 mod servers;
 
 use serde_json::json;
 
+use crate::admin::Security;
+use crate::settings;
 use harness::{Gateway, Request};
 use net::http1::Method;
 
@@ -37,6 +40,26 @@ fn readiness_says_why_not_and_to_try_again() {
     assert!(answer.retry_after);
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(body, json!({"status": "not ready", "error": "the catalog is being loaded"}));
+}
+
+#[test]
+fn security_is_judged_by_the_settings_and_told_to_administrators() {
+    let judged = |file: &str| {
+        let mut gateway = Gateway::new();
+        let loaded = settings::parse(file, [], &[]).unwrap();
+        gateway.rules.security = Security::new(&loaded.settings);
+        gateway.send(Request::get("/health/security")).1
+    };
+    let body = judged("");
+    assert_eq!((&body["status"], &body["score"]), (&json!("healthy"), &json!(100)));
+    assert_eq!((&body["warning_count"], &body["warnings"]), (&json!(0), &json!([])));
+    let body = judged("AUTH_REQUIRED=false\nJWT_SECRET_KEY=short");
+    assert_eq!(body["score"], 66);
+    assert_eq!(body["checks"]["authentication"], false);
+    assert_eq!(body["checks"]["secure_secrets"], false);
+    assert_eq!(body["warning_count"], 2);
+    let gateway = Gateway::new();
+    assert_eq!(gateway.send(Request::get("/health/security").by_nobody()).0, 401);
 }
 
 #[test]

@@ -484,3 +484,14 @@ fn relays_any_arguments_where_checking_is_off() {
     let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"new-where","arguments":{"r":5}}}"#;
     assert!(world.legacy("", body).contains(r#""ok":1"#));
 }
+
+#[test]
+fn relays_any_arguments_to_a_tool_that_asks_for_no_check() {
+    let mut world = World::answering(r#"{"ok":1}"#);
+    let entry = world.catalog.tool("3").expect("the tool is there");
+    let record = Tool { validate_arguments: false, ..(*entry.record).clone() };
+    let change = Change { sequence: 100, current: Current::Tool(Arc::new(record)) };
+    world.catalog.apply(vec![change], &Sealer::new("a secret that only tests have"));
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"new-where","arguments":{"r":5}}}"#;
+    assert!(world.legacy("", body).contains(r#""ok":1"#));
+}

@@ -75,6 +75,14 @@ pub fn find<'d>(
     let body = document.resolve(body)?;
     let is_required = body.get("required") == Some(&Value::Bool(true));
     let content = body.get("content").and_then(Value::as_object);
+    if operation.method == "GET" {
+        // What the content of such a body means is not defined (RFC 9110 §9.3.1).
+        if is_required {
+            return Err("it is a GET with a body".to_owned());
+        }
+        notes.push("without its optional body, since it is a GET".to_owned());
+        return Ok(None);
+    }
     let types = || content.into_iter().flatten();
     let find = |format| types().find(|(name, _)| Format::of(name) == Some(format));
     let found = [Format::Json, Format::Form, Format::Multipart].into_iter();

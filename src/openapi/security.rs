@@ -70,9 +70,11 @@ fn demands<'d>(document: &'d Document, requirement: &'d Value) -> Result<Vec<Dem
     names
         .map(|name| {
             let scheme = schemes.and_then(|all| all.get(name));
-            let scheme =
-                scheme.ok_or_else(|| format!("the security scheme {name:.100} is not there"))?;
-            Ok(Demand { name, kind: kind(document.resolve(scheme)?) })
+            let kind = match scheme {
+                Some(scheme) => kind(document.resolve(scheme)?),
+                None => Kind::Other("a scheme that the document does not define".to_owned()),
+            };
+            Ok(Demand { name, kind })
         })
         .collect()
 }

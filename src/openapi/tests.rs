@@ -290,7 +290,6 @@ fn says_why_an_operation_cannot_be_a_tool() {
             "matrix",
         ),
         (json!({"parameters": [{"name": "x"}]}), "no name or no place"),
-        (json!({"security": [{"gone": []}]}), "gone"),
     ] {
         let components =
             json!({"requestBodies": {"Loop": {"$ref": "#/components/requestBodies/Loop"}}});

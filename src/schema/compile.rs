@@ -55,12 +55,35 @@ fn read(raw: &str) -> Result<Value, String> {
     if raw.len() > limits::SCHEMA_SIZE_MAX {
         return Err(format!("the schema is larger than {} bytes", limits::SCHEMA_SIZE_MAX));
     }
+    if depth(raw) > limits::SCHEMA_DEPTH_MAX {
+        return Err(format!("the schema nests deeper than {} levels", limits::SCHEMA_DEPTH_MAX));
+    }
     let schema: Value =
         serde_json::from_str(raw).map_err(|error| format!("the schema is no JSON: {error}"))?;
     if !schema.is_object() {
         return Err("the schema must be an object".to_owned());
     }
     Ok(schema)
+}
+
+/// How deeply a JSON text nests, without recursion.
+fn depth(raw: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut within_text, mut escaped) = (false, false);
+    for byte in raw.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if within_text => escaped = true,
+            b'"' => within_text = !within_text,
+            b'{' | b'[' if !within_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !within_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// Whether the schema says no more than that the value is an object, as that of a tool without

@@ -281,3 +281,37 @@ fn keeps_no_more_than_it_may_and_what_is_used() {
     }
     assert!(cache.holds("used"));
 }
+
+/// A shard has 2 MiB of stack, most of it free; a build without optimisation takes several times
+/// what the released one does.
+#[test]
+fn the_deepest_schema_fits_the_stack_of_a_shard() {
+    let nested = |wrap: &dyn Fn(Value) -> Value| {
+        let mut schema = json!({"type": "string"});
+        loop {
+            let deeper = wrap(schema.clone());
+            if check(&deeper.to_string()).is_err_and(|error| error.contains("deeper")) {
+                return schema;
+            }
+            schema = deeper;
+        }
+    };
+    let work = move || {
+        for schema in [
+            nested(&|inner| json!({"not": inner})),
+            nested(&|inner| json!({"allOf": [inner]})),
+            nested(&|inner| json!({"properties": {"a": inner}, "additionalProperties": false})),
+            nested(&|inner| json!({"unevaluatedProperties": inner})),
+        ] {
+            let mut value = json!(1);
+            for _ in 0..100 {
+                value = json!({"a": value});
+            }
+            said(&schema, &value);
+        }
+        let chain = doubling(2000, |next| json!({"properties": {"a": next}}));
+        said(&chain, &json!({"a": {"a": 1}}));
+    };
+    let thread = std::thread::Builder::new().stack_size(1024 * 1024).spawn(work).unwrap();
+    thread.join().unwrap();
+}

@@ -1,8 +1,12 @@
 //! A shard as the REST API sees it.
 
-use std::{rc::Rc, sync::Arc};
+use std::{
+    rc::Rc,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
 
-use shards::Driver;
+use shards::{Driver, blocking};
 use storage::{Applied, Mutation, seal::Sealer, shared::CacheType};
 
 use crate::{
@@ -11,6 +15,9 @@ use crate::{
     failure::Failure,
     state::Shard,
 };
+
+/// Stack of a thread that does offloaded work.
+const OFFLOAD_STACK_SIZE: usize = 16 * 1024 * 1024;
 
 /// The backend of the REST API.
 pub struct Backend<'a> {
@@ -52,6 +59,28 @@ impl admin::Backend for Backend<'_> {
     async fn discover(&self, upstream: &Upstream) -> Result<Inventory, Failure> {
         let stored = self.shard.catalog().upstream(&upstream.record.id).is_some();
         self.shard.upstreams.discover(&Arc::new(upstream.clone()), stored).await
+    }
+
+    async fn fetch(&self, url: &str) -> Result<Vec<u8>, Failure> {
+        self.shard.upstreams.fetch(url).await
+    }
+
+    async fn offload<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        // Such work recurses as deeply as documents nest, and the stacks of the pool are small.
+        let run = move || {
+            let thread = thread::Builder::new().name("offload".to_owned());
+            let thread = thread.stack_size(OFFLOAD_STACK_SIZE).spawn(work);
+            thread.map(JoinHandle::join)
+        };
+        match blocking::run(run).await {
+            Ok(Ok(Ok(value))) => Ok(value),
+            Ok(Ok(Err(_))) => Err(Failure::Internal("offloaded work panicked".to_owned())),
+            Ok(Err(error)) => Err(Failure::Busy(format!("No thread can be started: {error}"))),
+            Err(refused) => Err(Failure::Busy(format!("{refused}; try again"))),
+        }
     }
 
     fn ready(&self) -> Result<(), String> {

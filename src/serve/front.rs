@@ -243,6 +243,9 @@ impl Front {
         if answer.retry_after {
             responder.lines("retry-after: 1\r\n");
         }
+        if let Some(version) = answer.etag {
+            responder.header("etag", format!("\"{version}\"").as_bytes());
+        }
         responder.lines(REST_HEADERS);
         responder.finish(&[&answer.body]);
     }

@@ -91,7 +91,7 @@ impl Settings {
     }
 
     /// Notes secrets that are easily guessed. They work: scripts rely on them.
-    pub(super) fn warn_of_weakness(&self, warnings: &mut Vec<String>) {
+    pub fn warn_of_weakness(&self, warnings: &mut Vec<String>) {
         let secrets = [
             ("JWT_SECRET_KEY", &self.auth.secret_key),
             ("AUTH_ENCRYPTION_SECRET", &self.auth.encryption_secret),

@@ -31,7 +31,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The way of one shard to all upstreams.
 pub struct Upstreams {
-    limits: LegLimits,
+    pub(super) limits: LegLimits,
     policy: AddressPolicy,
     discovery: DiscoverLimits,
     host: Rc<StdioHost>,
@@ -146,7 +146,7 @@ impl Upstreams {
         }
     }
 
-    fn setup(&self, upstream: &Upstream) -> Result<Setup, Failure> {
+    pub(super) fn setup(&self, upstream: &Upstream) -> Result<Setup, Failure> {
         let record = &upstream.record;
         let https = record.url.as_deref().is_some_and(|url| url.starts_with("https:"));
         let connector = match (&record.ca_certificate, https) {

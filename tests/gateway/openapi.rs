@@ -24,7 +24,7 @@ const fn all(file: &'static str, tool_count: usize, output_count: usize) -> Publ
 }
 
 /// Both versions, both formats; the files of npm packages first.
-const FROM_NPM: [Published; 7] = [
+const FROM_NPM: [Published; 8] = [
     all("@directus/specs/dist/openapi.json", 136, 93),
     all("@figma/rest-api-spec/openapi/openapi.yaml", 54, 51),
     all("rclone-openapi/openapi.json", 101, 101),
@@ -32,6 +32,15 @@ const FROM_NPM: [Published; 7] = [
     all("@readme/oas-examples/3.0/json/star-trek.json", 120, 120),
     all("@readme/oas-examples/3.1/json/readme.json", 54, 45),
     all("@scalar/galaxy/dist/3.1.yaml", 10, 9),
+    Published {
+        file: "@readme/oas-examples/3.0/json/petstore.json",
+        tool_count: 18,
+        refused: &[
+            ("POST /user/createWithArray", "no object but array"),
+            ("POST /user/createWithList", "no object but array"),
+        ],
+        output_count: 6,
+    },
 ];
 
 const FROM_PYPI: [Published; 4] = [

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use storage::record::{Prompt, Resource, Tool};
+use storage::record::{Prompt, Resource};
 
 use super::{AuditRead, OwnershipRead, Tags};
-use crate::catalog::{Catalog, Upstream};
+use crate::catalog::{Catalog, ToolEntry, Upstream};
 
 /// What the API shows of the object that an upstream listed, byte for byte.
 #[derive(Deserialize, Default)]
@@ -78,7 +78,8 @@ struct ToolRead<'a> {
 }
 
 /// A tool. It is switched on and reachable only if its upstream is.
-pub fn tool<'a>(catalog: &'a Catalog, tool: &'a Tool) -> impl Serialize + use<'a> {
+pub fn tool<'a>(catalog: &'a Catalog, entry: &'a ToolEntry) -> impl Serialize + use<'a> {
+    let tool = &*entry.record;
     let gateway_id = tool.gateway_id.as_deref();
     let upstream = upstream(catalog, gateway_id);
     let gateway = upstream.map(|upstream| &*upstream.record);

@@ -1,10 +1,9 @@
 //! Virtual servers as the API shows them.
 
 use serde::Serialize;
-use storage::record::Server;
 
 use super::{AuditRead, OwnershipRead, Tags};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, VirtualServer};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -35,7 +34,8 @@ struct ServerRead<'a> {
 }
 
 /// A virtual server.
-pub fn server<'a>(catalog: &'a Catalog, server: &'a Server) -> impl Serialize + use<'a> {
+pub fn server<'a>(catalog: &'a Catalog, entry: &'a VirtualServer) -> impl Serialize + use<'a> {
+    let server = &*entry.record;
     let names = server.associated_tools.iter().filter_map(|id| catalog.tool(id));
     ServerRead {
         id: &server.id,

@@ -15,12 +15,13 @@ use storage::seal::Sealer;
 use storage::{Applied, Location, Mutation, Store, StoreOptions};
 
 use crate::admin::{
-    About, Backend, DatabaseAbout, RedisAbout, RestAnswer, RestRequest, Rules, handle,
+    About, Backend, DatabaseAbout, RedisAbout, RestAnswer, RestRequest, Rules, Security, handle,
 };
 use crate::auth::Caller;
 use crate::catalog::inventory::{Inventory, Listed};
 use crate::catalog::{Catalog, Upstream};
 use crate::failure::{Failure, UpstreamKind};
+use crate::settings;
 
 /// What was asked of the upstream.
 pub struct Asked {
@@ -33,6 +34,9 @@ pub struct Asked {
 /// How the upstream answers by one transport.
 pub type Script = Box<dyn Fn(&Upstream) -> Result<Inventory, Failure>>;
 
+/// What lies at URLs.
+pub type Pages = Box<dyn Fn(&str) -> Result<Vec<u8>, Failure>>;
+
 /// The gateway under test.
 pub struct Gateway {
     pub store: Store,
@@ -40,6 +44,7 @@ pub struct Gateway {
     pub ready: RefCell<Result<(), String>>,
     pub asked: RefCell<Vec<Asked>>,
     pub script: RefCell<Script>,
+    pub pages: RefCell<Pages>,
     sealer: Sealer,
     catalog: RefCell<Arc<Catalog>>,
 }
@@ -57,6 +62,7 @@ impl Gateway {
             page_count: 50,
             page_count_max: 500,
             stdio_allowed: true,
+            security: Security::new(&settings::parse("", [], &[]).unwrap().settings),
         };
         Gateway {
             store,
@@ -64,6 +70,9 @@ impl Gateway {
             ready: RefCell::new(Ok(())),
             asked: RefCell::default(),
             script: RefCell::new(Box::new(|_| Ok(inventory(&["get_system_time", "convert_time"])))),
+            pages: RefCell::new(Box::new(|url| {
+                Err(Failure::upstream(url, UpstreamKind::Unreachable, "nothing is there", false))
+            })),
             sealer: Sealer::new("a secret that only tests have"),
             catalog: RefCell::default(),
         }
@@ -185,6 +194,17 @@ impl Backend for Gateway {
         (self.script.borrow())(upstream)
     }
 
+    async fn fetch(&self, url: &str) -> Result<Vec<u8>, Failure> {
+        (self.pages.borrow())(url)
+    }
+
+    async fn offload<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        Ok(work())
+    }
+
     fn ready(&self) -> Result<(), String> {
         self.ready.borrow().clone()
     }
@@ -240,6 +260,10 @@ impl<'a> Request<'a> {
 
     pub fn if_match(self, version: &'a str) -> Request<'a> {
         Request { if_match: Some(version), ..self }
+    }
+
+    pub fn with_body(self, body: &'a str) -> Request<'a> {
+        Request { body, ..self }
     }
 
     pub fn by(self, caller: &Caller) -> Request<'a> {

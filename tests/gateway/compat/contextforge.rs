@@ -89,6 +89,8 @@ fn command(environment: &Path, program: &str, data: &Path) -> Command {
         ("ROOT_ALLOW_FILE_SCHEME", "true"),
         ("ROOT_ALLOWED_FILE_PREFIXES", r#"["/srv", "/nowhere", "/imported"]"#),
         ("HEALTH_CHECK_INTERVAL", "86400"),
+        // So that what was counted is seen at once.
+        ("METRICS_BUFFER_ENABLED", "false"),
         ("LOG_LEVEL", "ERROR"),
     ]);
     command.stdin(Stdio::null());
