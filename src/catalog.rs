@@ -21,6 +21,7 @@ pub mod inventory;
 pub mod naming;
 pub mod param_headers;
 pub mod reconcile;
+pub mod rest_tool;
 mod shelf;
 mod upstream;
 mod view;

@@ -12,6 +12,7 @@ use crate::{
     observe::log,
     serve,
     settings::{self, Settings},
+    upstream::rest,
 };
 
 pub mod add;
@@ -67,6 +68,9 @@ enum Command {
     Tools(tools::ToolsArgs),
     /// Call a tool.
     Call(call::CallArgs),
+    /// Run the filters of REST tools for a gateway, which starts this by itself.
+    #[command(hide = true)]
+    FilterWorker,
     /// Make the registry equal to YAML files.
     Apply(apply::ApplyArgs),
 }
@@ -94,6 +98,7 @@ pub fn main() -> ExitCode {
         Some(Command::Token(args)) => {
             with_settings(|settings| token::run(&args, settings, &mut stdout(), &mut stderr()))
         }
+        Some(Command::FilterWorker) => rest::work().map_err(say),
         Some(Command::Settings(args)) => settings_page::run(&args, &mut stdout()).map_err(say),
         Some(Command::Apply(args)) => apply(&args),
         Some(command) => with_settings(|settings| client(command, settings)),
@@ -116,6 +121,7 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         | Command::DbReady(_)
         | Command::RedisReady(_)
         | Command::Token(_)
+        | Command::FilterWorker
         | Command::Settings(_)
         | Command::Apply(_) => {
             unreachable!("these were done already")

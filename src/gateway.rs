@@ -8,7 +8,7 @@ use std::{borrow::Cow, sync::Arc};
 use net::jsonrpc::{self, Message, MessageKind, Param};
 
 use crate::{
-    catalog::{Catalog, Upstream, View, param_headers},
+    catalog::{Catalog, ToolEntry, Upstream, View, param_headers},
     failure::{Failure, ProtocolError, UpstreamKind},
     mcp::{self, Era, HeaderSource, Kind, PageRequest, Pages, Transport, code},
     reply::{Accepts, Relayed, Reply},
@@ -17,6 +17,7 @@ use crate::{
     upstream::{Answer, Edit, Outcome, Outgoing, Relay},
 };
 
+mod own_tool;
 mod stream;
 
 /// What the path takes of its shard.
@@ -176,6 +177,9 @@ impl<R: Relay> Call<'_, R> {
     async fn tool(&self) -> Result<Reply, Failure> {
         let name = self.name(Param::Name, "name")?;
         let Some((entry, upstream)) = route::tool(self.parts.catalog, self.view, &name) else {
+            if let Some(entry) = route::own_tool(self.view, &name) {
+                return self.own_tool(entry, &name).await;
+            }
             let absent = route::tool(self.parts.catalog, self.away, &name);
             let absent = absent.map(|(_, upstream)| upstream);
             return Err(unknown(absent, || format!("Unknown tool: {name}")));
@@ -184,10 +188,7 @@ impl<R: Relay> Call<'_, R> {
         if self.checks_headers() {
             mcp::check_param_headers(self.request.headers, entry, arguments)?;
         }
-        if self.parts.options.arguments_checked
-            && entry.record.validate_arguments
-            && let Err(violations) = self.parts.schemas.check_arguments(&entry.record, arguments)
-        {
+        if let Err(violations) = self.check_arguments(entry, arguments) {
             return self.refuse_arguments(&name, &violations);
         }
         let original_name = &entry.record.original_name;
@@ -195,6 +196,18 @@ impl<R: Relay> Call<'_, R> {
         outgoing.within = self.parts.options.tool_within;
         outgoing.param_headers = param_headers::encode_all(&entry.param_headers, arguments);
         self.relay(upstream, &outgoing, false).await
+    }
+
+    /// Checks arguments by the tool's schema, unless that is switched off.
+    fn check_arguments(
+        &self,
+        entry: &ToolEntry,
+        arguments: Option<&str>,
+    ) -> Result<(), schema::Violations> {
+        if !(self.parts.options.arguments_checked && entry.record.validate_arguments) {
+            return Ok(());
+        }
+        self.parts.schemas.check_arguments(&entry.record, arguments)
     }
 
     /// The answer to arguments that do not fit the tool's schema: a result that the model reads,
@@ -205,14 +218,14 @@ impl<R: Relay> Call<'_, R> {
         if !mcp::reads_argument_errors(self.era, headers, transport) {
             return Err(Failure::protocol(200, code::INVALID_PARAMS, text));
         }
+        Ok(self.told(&text))
+    }
+
+    /// A result that tells the model what went wrong.
+    fn told(&self, text: &str) -> Reply {
         let content = serde_json::json!([{"type": "text", "text": text}]);
         let result = serde_json::json!({"content": content, "isError": true}).to_string();
-        if self.era == Era::Legacy {
-            return Ok(Reply::Result(result.into_bytes()));
-        }
-        let mut out = Vec::with_capacity(result.len() + 32);
-        mcp::complete_result(&mut out, &result, false);
-        Ok(Reply::Result(out))
+        self.own_result(result.into_bytes())
     }
 
     async fn prompt(&self) -> Result<Reply, Failure> {

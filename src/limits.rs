@@ -25,6 +25,11 @@ pub const LIST_COUNT_MAX: usize = 25_000;
 /// Values of an answer that was reshaped by `apijsonpath`: more than a list of whole records has.
 pub const RESHAPED_VALUE_COUNT_MAX: usize = 2_000_000;
 
+/// Origins of REST tools to which a shard keeps connections.
+pub const REST_ORIGIN_COUNT_MAX: usize = 256;
+
+/// Redirects that are followed for one call of a REST tool.
+pub const REST_REDIRECT_COUNT_MAX: usize = 5;
 /// Bytes of a JSON Schema that values are checked by.
 pub const SCHEMA_SIZE_MAX: usize = 256 * 1024;
 

@@ -38,6 +38,8 @@ pub mod code {
     pub const METHOD_NOT_FOUND: i32 = -32601;
     /// The parameters are wrong.
     pub const INVALID_PARAMS: i32 = -32602;
+    /// Something of ours is broken.
+    pub const INTERNAL: i32 = -32603;
     /// Legacy: there is no such resource.
     pub const RESOURCE_NOT_FOUND: i32 = -32002;
     /// A header and the body contradict each other.

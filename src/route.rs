@@ -51,6 +51,11 @@ pub fn tool<'a>(
     Some((entry, upstream_of(catalog, entry.record.gateway_id.as_deref())?))
 }
 
+/// A tool that no MCP upstream runs: one of our own.
+pub fn own_tool<'a>(view: &'a View, name: &str) -> Option<&'a Arc<ToolEntry>> {
+    view.tools.get(name).filter(|entry| entry.record.gateway_id.is_none())
+}
+
 /// A prompt and the upstream that has it.
 pub fn prompt<'a>(
     catalog: &'a Catalog,

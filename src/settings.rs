@@ -25,7 +25,7 @@ use raw::{Raw, Reading};
 pub use raw::{SettingError, Source};
 use relations::warn_of_unknown;
 pub use rows::{
-    Auth, Cache, Catalog, Health, Http, Listen, Log, Origins, Storage, Upstreams, rows,
+    Auth, Cache, Catalog, Health, Http, Listen, Log, Origins, Rest, Storage, Upstreams, rows,
 };
 pub use table::Row;
 pub use values::{LogFormat, MASK, Secret, ShardCount, Switch, TlsFiles};
@@ -36,6 +36,7 @@ pub const IGNORED: &[(&str, &str)] = &[
     ("GUNICORN_MAX_REQUESTS", "shards do not leak, so they are not recycled"),
     ("GUNICORN_MAX_REQUESTS_JITTER", "shards are not recycled"),
     ("SESSION_TTL", "sessions live with their upstream; none is kept by us yet"),
+    ("MAX_TOOL_RETRIES", "RETRY_MAX_ATTEMPTS says how often a request is sent"),
     ("MESSAGE_TTL", "no message to a session is kept by us yet"),
     ("GUNICORN_PRELOAD_APP", "there is one process, so nothing is loaded twice"),
 ];
@@ -59,6 +60,8 @@ pub struct Settings {
     pub origins: Origins,
     /// How upstreams are called.
     pub upstreams: Upstreams,
+    /// How the services of REST tools are called.
+    pub rest: Rest,
     /// How upstreams are watched.
     pub health: Health,
     /// What is said of the gateway, and how much is listed at once.
@@ -140,6 +143,7 @@ impl Settings {
         let auth = Auth::read(reading);
         let origins = Origins::read(reading);
         let upstreams = Upstreams::read(reading);
+        let rest = Rest::read(reading);
         let health = Health::read(reading);
         let catalog = Catalog::read(reading);
         let storage = Storage::read(reading);
@@ -152,6 +156,7 @@ impl Settings {
             auth: auth?,
             origins: origins?,
             upstreams: upstreams?,
+            rest: rest?,
             health: health?,
             catalog: catalog?,
             storage: storage?,

@@ -9,7 +9,6 @@ use storage::{
 };
 
 use super::*;
-use crate::upstream::Reply as UpstreamReply;
 
 /// Upstreams that answer what they are told to, and remember what they were sent.
 struct Canned {
@@ -36,6 +35,12 @@ impl Relay for Canned {
         let start = bytes.len() - raw.len();
         let span = net::Span::new(start, bytes.len());
         Ok(Answer::Whole(UpstreamReply { bytes, span, outcome }))
+    }
+
+    async fn call_rest(&self, call: &RestCall<'_>) -> Result<Vec<u8>, Failure> {
+        let sent = (call.tool.url.host.clone(), call.tool_id.to_owned(), call.arguments.to_owned());
+        self.sent.borrow_mut().push(sent);
+        Ok(self.result.as_bytes().to_vec())
     }
 }
 

@@ -10,9 +10,9 @@ use jsonwebtoken::Algorithm;
 
 use super::authority::{Allowed, HostRule, Origin};
 use super::check::{
-    self, Address, AutoFlag, Count, DatabaseUrl, FilePath, Flag, Hidden, Hosts, Level, Minutes,
-    OneOrigin, Optional, OriginList, Port, RedisUrl, RootPath, Seconds, Shards, Size, Text,
-    Threshold,
+    self, Address, AutoFlag, Count, DatabaseUrl, FilePath, Flag, Fraction, Hidden, Hosts, Level,
+    Minutes, OneOrigin, Optional, OriginList, Port, RedisUrl, RootPath, Seconds, Shards, Size,
+    Text, Threshold,
 };
 use super::table::table;
 use super::values::{LogFormat, Secret, ShardCount, Switch};
@@ -189,6 +189,27 @@ table! {
         /// Whether upstreams may be in private networks. `auto`: only while the gateway listens
         /// on loopback. Metadata services and link-local addresses are refused always.
         private_networks: Switch, "SSRF_ALLOW_PRIVATE_NETWORKS", [], "auto", AutoFlag;
+    }
+
+    /// How the services of REST tools are called, beside what holds for all upstreams.
+    Rest "REST tools" {
+        /// The most calls of a shard to one REST tool at the same time, unless the tool says
+        /// otherwise; more wait as for a connection. Unset: only the connections are bounded.
+        call_count_max: Option<usize>, "TOOL_CONCURRENT_LIMIT", [], "",
+            Optional(Count { min: 1, max: 65_536 });
+        /// How often a request is sent at most, if it failed in a way that may pass (no connection,
+        /// or status 408, 429, 502, 503 or 504). One that must not be executed twice is only sent
+        /// again if the service cannot have received it.
+        attempt_count_max: usize, "RETRY_MAX_ATTEMPTS", [], "3", Count { min: 1, max: 100 };
+        /// The pause before the second attempt; doubled with each.
+        retry_delay: Duration, "RETRY_BASE_DELAY", [], "1.0", Seconds { min_ms: 0, max: 600 };
+        /// The longest such pause, also if the service asks for a longer one.
+        retry_delay_max: Duration, "RETRY_MAX_DELAY", [], "60", Seconds { min_ms: 0, max: 3600 };
+        /// By which part of itself a pause is lengthened at random, at most.
+        retry_jitter: f64, "RETRY_JITTER_MAX", [], "0.5", Fraction;
+        /// How long the filter of an answer (`jsonpath_filter`, a program of jq) may run.
+        filter_timeout: Duration, "REST_FILTER_TIMEOUT", [], "1",
+            Seconds { min_ms: 10, max: 600 };
     }
 
     /// How upstreams are watched. One of all processes on a database does it.
