@@ -4,6 +4,8 @@
 //! that tests call it with a real store and without a network. Everybody who proved who they are
 //! may read what they may see; only administrators write.
 
+mod agent_form;
+mod agents;
 mod answer;
 mod credentials;
 mod discovery;
@@ -26,6 +28,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 pub use net::http1::Method;
+use serde_json::value::RawValue;
 use storage::record::{Ownership, Visibility, now};
 use storage::seal::Sealer;
 use storage::{Applied, Mutation};
@@ -33,9 +36,10 @@ use storage::{Applied, Mutation};
 use crate::auth::Caller;
 use crate::catalog::author::Author;
 use crate::catalog::inventory::Inventory;
-use crate::catalog::{Catalog, Upstream};
+use crate::catalog::{AgentEntry, Catalog, Upstream};
 use crate::failure::Failure;
 use crate::settings::Settings;
+use crate::upstream::a2a;
 
 pub use probes::{About, DatabaseAbout, RedisAbout, Security};
 use routes::Route;
@@ -99,6 +103,8 @@ pub struct Rules {
     pub page_count_max: usize,
     /// Whether an administrator may register commands.
     pub stdio_allowed: bool,
+    /// Whether there are A2A agents here.
+    pub a2a_enabled: bool,
     /// What `GET /health/security` tells.
     pub security: Security,
 }
@@ -116,6 +122,7 @@ impl Rules {
             page_count: catalog.page_count,
             page_count_max: catalog.page_count_max,
             stdio_allowed: settings.stdio_allowed(),
+            a2a_enabled: catalog.a2a_enabled,
             security: Security::new(settings),
         }
     }
@@ -140,6 +147,13 @@ pub trait Backend {
     /// and the era that its record names.
     fn discover(&self, upstream: &Upstream) -> impl Future<Output = Result<Inventory, Failure>>;
 
+    /// Sends a request to an agent and gives what it answers, byte for byte.
+    fn invoke(
+        &self,
+        agent: &Arc<AgentEntry>,
+        request: &a2a::Request,
+    ) -> impl Future<Output = Result<Box<RawValue>, Failure>>;
+
     /// Reads what lies at a URL, by the rules that hold for upstreams.
     fn fetch(&self, url: &str) -> impl Future<Output = Result<Vec<u8>, Failure>>;
 
@@ -162,6 +176,10 @@ pub async fn handle<B: Backend>(backend: &B, request: RestRequest<'_>) -> RestAn
         Ok(route) => route,
         Err(failure) => return answer::failure(failure, answer::Shape::Detail),
     };
+    if route.is_a2a() && !backend.rules().a2a_enabled {
+        let absent = Failure::NotFound("Not Found".to_owned());
+        return answer::failure(absent, answer::Shape::Detail);
+    }
     let shape = route.shape();
     match dispatch(backend, &request, route).await {
         Ok(answer) => answer,
@@ -210,6 +228,15 @@ async fn dispatch<B: Backend>(
         Route::ServerTools(id) => offers::server_tools(&ask?, id),
         Route::ServerResources(id) => offers::server_resources(&ask?, id),
         Route::ServerPrompts(id) => offers::server_prompts(&ask?, id),
+        Route::Agents => agents::list(&ask?),
+        Route::CreateAgent => agents::create(&ask?).await,
+        Route::Agent(id) => agents::get(&ask?, id),
+        Route::UpdateAgent(id) => agents::update(&ask?, id).await,
+        Route::DeleteAgent(id) => agents::delete(&ask?, id).await,
+        Route::AgentState(id) => agents::set_state(&ask?, id).await,
+        Route::InvokeAgent(name) => agents::invoke(&ask?, name).await,
+        Route::InvokeAgentById => agents::invoke_by_id(&ask?).await,
+        Route::RelayToAgent(name) => agents::relay(&ask?, name).await,
     }
 }
 
@@ -244,8 +271,8 @@ fn admit<'a, B>(
     Ok(Ask { backend, request, caller })
 }
 
-/// Refuses what the caller, or the token that they show, may not do. Every user may read; only an
-/// administrator writes.
+/// Refuses what the caller, or the token that they show, may not do. Every user may read, and call
+/// what they may see; only an administrator writes.
 fn permit(caller: &Caller, route: &Route<'_>) -> Result<(), Failure> {
     if !caller.opens(route.server_id()) {
         let sentence = "This token is for one virtual server only, and this path is not of it";

@@ -296,7 +296,8 @@ impl<'a> Stored<'a> {
     }
 
     fn query_param(&self) -> Option<(String, String)> {
-        let found = self.headers.iter().find_map(|(key, value)| Some((key.strip_prefix('?')?, value)));
+        let found =
+            self.headers.iter().find_map(|(key, value)| Some((key.strip_prefix('?')?, value)));
         found.map(|(key, value)| (key.to_owned(), value.clone()))
     }
 

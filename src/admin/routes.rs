@@ -32,6 +32,15 @@ pub enum Route<'a> {
     ServerTools(&'a str),
     ServerResources(&'a str),
     ServerPrompts(&'a str),
+    Agents,
+    CreateAgent,
+    Agent(&'a str),
+    UpdateAgent(&'a str),
+    DeleteAgent(&'a str),
+    AgentState(&'a str),
+    InvokeAgent(&'a str),
+    InvokeAgentById,
+    RelayToAgent(&'a str),
 }
 
 /// A place in the tree of paths, whatever the method.
@@ -88,12 +97,24 @@ impl<'a> Route<'a> {
             Route::CreateServer => "servers.create",
             Route::UpdateServer(_) | Route::ServerState(_) => "servers.update",
             Route::DeleteServer(_) => "servers.delete",
+            Route::Agents | Route::Agent(_) => "a2a.read",
+            Route::CreateAgent => "a2a.create",
+            Route::UpdateAgent(_) | Route::AgentState(_) => "a2a.update",
+            Route::DeleteAgent(_) => "a2a.delete",
+            Route::InvokeAgent(_) | Route::InvokeAgentById | Route::RelayToAgent(_) => "a2a.invoke",
         })
     }
 
-    /// Whether nothing is changed.
+    /// Whether nothing of the registry is changed.
     pub fn is_read(&self) -> bool {
-        self.permission().is_none_or(|permission| permission.ends_with(".read"))
+        self.permission().is_none_or(|permission| {
+            permission.ends_with(".read") || permission.ends_with(".invoke")
+        })
+    }
+
+    /// Whether it is about A2A agents, which can be switched off.
+    pub fn is_a2a(&self) -> bool {
+        self.permission().is_some_and(|permission| permission.starts_with("a2a."))
     }
 
     /// The virtual server that is asked of.
@@ -147,6 +168,7 @@ impl<'a> Place<'a> {
             ("version", None) => Place::Probe(Route::Version),
             ("gateways", id) => Place::gateway(id, parts.next(), parts.next())?,
             ("servers", id) => Place::server(id, parts.next())?,
+            ("a2a", id) => Place::agent(id, parts.next())?,
             ("tools", None) => Place::Collection(Route::Tools, None),
             ("tools", Some("generate-schemas-from-openapi")) => {
                 Place::Action(Route::GenerateSchemas)
@@ -183,6 +205,22 @@ impl<'a> Place<'a> {
             (Some(id), Some("tools")) => Place::Collection(Route::ServerTools(id), None),
             (Some(id), Some("resources")) => Place::Collection(Route::ServerResources(id), None),
             (Some(id), Some("prompts")) => Place::Collection(Route::ServerPrompts(id), None),
+            _ => return None,
+        })
+    }
+
+    fn agent(id: Option<&'a str>, part: Option<&str>) -> Option<Place<'a>> {
+        Some(match (id, part) {
+            (None, _) => Place::Collection(Route::Agents, Some(Route::CreateAgent)),
+            (Some("invoke"), None) => Place::Action(Route::InvokeAgentById),
+            (Some(id), None) => Place::Record {
+                get: Route::Agent(id),
+                put: Some(Route::UpdateAgent(id)),
+                delete: Some(Route::DeleteAgent(id)),
+            },
+            (Some(id), Some("state" | "toggle")) => Place::Action(Route::AgentState(id)),
+            (Some(name), Some("invoke")) => Place::Action(Route::InvokeAgent(name)),
+            (Some(name), Some("jsonrpc")) => Place::Action(Route::RelayToAgent(name)),
             _ => return None,
         })
     }
@@ -259,6 +297,16 @@ mod tests {
             (Method::Get, "/servers/x/tools", Route::ServerTools("x")),
             (Method::Get, "/servers/x/resources", Route::ServerResources("x")),
             (Method::Get, "/servers/x/prompts", Route::ServerPrompts("x")),
+            (Method::Get, "/a2a", Route::Agents),
+            (Method::Post, "/a2a", Route::CreateAgent),
+            (Method::Get, "/a2a/x", Route::Agent("x")),
+            (Method::Put, "/a2a/x", Route::UpdateAgent("x")),
+            (Method::Delete, "/a2a/x", Route::DeleteAgent("x")),
+            (Method::Post, "/a2a/x/state", Route::AgentState("x")),
+            (Method::Post, "/a2a/x/toggle", Route::AgentState("x")),
+            (Method::Post, "/a2a/x/invoke", Route::InvokeAgent("x")),
+            (Method::Post, "/a2a/invoke", Route::InvokeAgentById),
+            (Method::Post, "/a2a/x/jsonrpc", Route::RelayToAgent("x")),
         ] {
             for path in [path.to_owned(), format!("{path}/"), format!("/v1{path}")] {
                 assert_eq!(Route::parse(method, &path).unwrap(), expected, "{method:?} {path}");

@@ -1,6 +1,7 @@
 //! Records as the API shows them: the contract's fields in camelCase, computed ones beside the
 //! stored.
 
+mod agent;
 mod gateway;
 mod offering;
 mod server;
@@ -10,6 +11,7 @@ use serde_json::value::RawValue;
 use storage::record::{Audit, Ownership, Visibility};
 use time::OffsetDateTime;
 
+pub use agent::agent;
 pub use gateway::{gateway, gateway_in_snake_case};
 pub use offering::{prompt, resource, tool};
 pub use server::server;

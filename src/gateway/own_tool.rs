@@ -1,4 +1,4 @@
-//! Calls of tools that no MCP upstream runs: those of REST services.
+//! Calls of tools that no MCP upstream runs: those of REST services and of A2A agents.
 
 use net::jsonrpc::{self, Param};
 
@@ -8,7 +8,7 @@ use crate::{
     failure::Failure,
     mcp::{self, Era, code},
     reply::Reply,
-    upstream::{Relay, rest::RestCall},
+    upstream::{Relay, a2a::AgentCall, rest::RestCall},
 };
 
 impl<R: Relay> Call<'_, R> {
@@ -20,6 +20,9 @@ impl<R: Relay> Call<'_, R> {
         }
         if let Err(violations) = self.check_arguments(entry, arguments) {
             return self.refuse_arguments(name, &violations);
+        }
+        if let Some(agent_id) = entry.record.agent_id.as_deref() {
+            return self.agent(agent_id, name, arguments.unwrap_or("{}")).await;
         }
         let tool = match entry.rest.as_deref() {
             Some(Ok(tool)) => tool,
@@ -41,6 +44,14 @@ impl<R: Relay> Call<'_, R> {
             Some(text) => Ok(self.told(&text)),
             None => Ok(self.own_result(result)),
         }
+    }
+
+    /// Calls the agent that a tool stands for.
+    async fn agent(&self, id: &str, name: &str, arguments: &str) -> Result<Reply, Failure> {
+        let agent = self.parts.catalog.agent(id);
+        let agent = agent.ok_or_else(|| unknown(None, || format!("Unknown tool: {name}")))?;
+        let call = AgentCall { agent, arguments, within: self.parts.options.tool_within };
+        Ok(self.own_result(self.parts.relay.call_agent(&call).await?))
     }
 
     /// How a result breaks what the tool's output schema promises: clients refuse such a result

@@ -6,14 +6,16 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use serde_json::value::RawValue;
 use shards::{Driver, blocking};
 use storage::{Applied, Mutation, seal::Sealer, shared::CacheType};
 
 use crate::{
     admin::{self, About, DatabaseAbout, RedisAbout, Rules},
-    catalog::{Catalog, Upstream, inventory::Inventory},
+    catalog::{AgentEntry, Catalog, Upstream, inventory::Inventory},
     failure::Failure,
     state::Shard,
+    upstream::a2a,
 };
 
 /// Stack of a thread that does offloaded work.
@@ -59,6 +61,15 @@ impl admin::Backend for Backend<'_> {
     async fn discover(&self, upstream: &Upstream) -> Result<Inventory, Failure> {
         let stored = self.shard.catalog().upstream(&upstream.record.id).is_some();
         self.shard.upstreams.discover(&Arc::new(upstream.clone()), stored).await
+    }
+
+    async fn invoke(
+        &self,
+        agent: &Arc<AgentEntry>,
+        request: &a2a::Request,
+    ) -> Result<Box<RawValue>, Failure> {
+        let within = self.shard.options.tool_within;
+        self.shard.upstreams.invoke(agent, request, within).await
     }
 
     async fn fetch(&self, url: &str) -> Result<Vec<u8>, Failure> {

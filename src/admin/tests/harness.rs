@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
 use net::http1::Method;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 use storage::record::{Era, Transport, now};
 use storage::seal::Sealer;
 use storage::{Applied, Location, Mutation, Store, StoreOptions};
@@ -19,9 +19,10 @@ use crate::admin::{
 };
 use crate::auth::Caller;
 use crate::catalog::inventory::{Inventory, Listed};
-use crate::catalog::{Catalog, Upstream};
+use crate::catalog::{AgentEntry, Catalog, Upstream};
 use crate::failure::{Failure, UpstreamKind};
 use crate::settings;
+use crate::upstream::a2a;
 
 /// What was asked of the upstream.
 pub struct Asked {
@@ -43,6 +44,8 @@ pub struct Gateway {
     pub rules: Rules,
     pub ready: RefCell<Result<(), String>>,
     pub asked: RefCell<Vec<Asked>>,
+    /// What was sent to which agent.
+    pub invoked: RefCell<Vec<(String, a2a::Request)>>,
     pub script: RefCell<Script>,
     pub pages: RefCell<Pages>,
     sealer: Sealer,
@@ -62,6 +65,7 @@ impl Gateway {
             page_count: 50,
             page_count_max: 500,
             stdio_allowed: true,
+            a2a_enabled: true,
             security: Security::new(&settings::parse("", [], &[]).unwrap().settings),
         };
         Gateway {
@@ -69,6 +73,7 @@ impl Gateway {
             rules,
             ready: RefCell::new(Ok(())),
             asked: RefCell::default(),
+            invoked: RefCell::default(),
             script: RefCell::new(Box::new(|_| Ok(inventory(&["get_system_time", "convert_time"])))),
             pages: RefCell::new(Box::new(|url| {
                 Err(Failure::upstream(url, UpstreamKind::Unreachable, "nothing is there", false))
@@ -132,6 +137,11 @@ impl Gateway {
         names
     }
 
+    /// The names of the tools that clients are offered.
+    pub fn catalog_tool_names(&self) -> Vec<String> {
+        self.catalog().everything.tools.iter().map(|(name, _)| name.to_string()).collect()
+    }
+
     /// The id of the tool with this name.
     pub fn tool_id(&self, name: &str) -> String {
         let catalog = self.catalog();
@@ -152,6 +162,8 @@ impl Gateway {
         assert!(
             loaded.tools().map(|each| &each.record).eq(catalog.tools().map(|each| &each.record))
         );
+        let agents = catalog.agents().map(|each| &each.record);
+        assert!(loaded.agents().map(|each| &each.record).eq(agents));
         let gateways = catalog.upstreams().map(|each| &each.record);
         assert!(loaded.upstreams().map(|each| &each.record).eq(gateways));
         assert!(
@@ -182,6 +194,16 @@ impl Backend for Gateway {
         catalog.apply(applied.changes.clone(), &self.sealer);
         self.catalog.replace(Arc::new(catalog));
         Ok(applied)
+    }
+
+    async fn invoke(
+        &self,
+        agent: &Arc<AgentEntry>,
+        request: &a2a::Request,
+    ) -> Result<Box<RawValue>, Failure> {
+        self.invoked.borrow_mut().push((agent.record.name.clone(), request.clone()));
+        let answer = json!({"jsonrpc": "2.0", "id": 1, "result": {"n": 1.50}});
+        Ok(serde_json::value::to_raw_value(&answer).unwrap())
     }
 
     async fn discover(&self, upstream: &Upstream) -> Result<Inventory, Failure> {
