@@ -9,7 +9,7 @@ use storage::{
 };
 
 use super::*;
-use crate::upstream::a2a::AgentCall;
+use crate::upstream::{Reply as UpstreamReply, a2a::AgentCall, rest::RestCall};
 
 /// Upstreams that answer what they are told to, and remember what they were sent.
 struct Canned {

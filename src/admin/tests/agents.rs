@@ -152,7 +152,8 @@ fn a_name_is_taken_once_and_unknown_agents_are_404() {
     let first = agent(&gateway, "Helper");
     let again = json!({"name": "helper", "endpoint_url": "http://b.example/"});
     assert_eq!(create(&gateway, again).0, 409);
-    let stale = Request::put(&path(&first, ""), r#"{"description": "x"}"#.trim()).if_match("\"7\"");
+    let own = path(&first, "");
+    let stale = Request::put(&own, r#"{"description": "x"}"#).if_match("\"7\"");
     assert_eq!(gateway.send(stale).0, 412);
     for request in [
         Request::get("/a2a/nobody"),
