@@ -22,6 +22,7 @@ pub mod call;
 pub mod client;
 pub mod db_ready;
 pub mod gateways;
+pub mod import_openapi;
 pub mod migrate;
 mod print;
 pub mod readiness;
@@ -64,6 +65,8 @@ enum Command {
     Refresh(gateways::GatewayArgs),
     /// Forget an upstream and all that it offers.
     Remove(gateways::GatewayArgs),
+    /// Make tools of the operations of an OpenAPI document.
+    ImportOpenapi(import_openapi::ImportOpenapiArgs),
     /// List the tools.
     Tools(tools::ToolsArgs),
     /// Call a tool.
@@ -114,6 +117,7 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         Command::Gateways(args) => gateways::list(&args, settings, &mut out),
         Command::Refresh(args) => gateways::refresh(&args, settings, &mut out),
         Command::Remove(args) => gateways::remove(&args, settings, &mut out),
+        Command::ImportOpenapi(args) => import_openapi::run(&args, settings, &mut out, &mut notes),
         Command::Tools(args) => tools::run(&args, settings, &mut out),
         Command::Call(args) => call::run(&args, settings, &mut out),
         Command::Serve(_)

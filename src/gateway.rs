@@ -3,14 +3,16 @@
 //! There is no socket in it. Authentication came before, since it happens before the body is read;
 //! what is written how comes after.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, rc::Rc, sync::Arc};
 
 use net::jsonrpc::{self, Message, MessageKind, Param};
+use storage::record::Entity;
 
 use crate::{
     catalog::{Catalog, ToolEntry, Upstream, View, param_headers},
     failure::{Failure, ProtocolError, UpstreamKind},
     mcp::{self, Era, HeaderSource, Kind, PageRequest, Pages, Transport, code},
+    observe::meters::{Execution, Meters},
     reply::{Accepts, Relayed, Reply},
     route, schema,
     state::Options,
@@ -30,6 +32,8 @@ pub struct Parts<'a, R> {
     pub schemas: &'a schema::Cache,
     /// The way to the upstreams.
     pub relay: &'a R,
+    /// What is counted of what is used.
+    pub meters: &'a Rc<Meters>,
     /// What the operator chose.
     pub options: &'a Options,
 }
@@ -71,7 +75,10 @@ pub async fn answer<'a, R: Relay>(
         Ok(message) => message,
         Err(error) => {
             let id = error.id.and_then(|id| std::str::from_utf8(id.of_bytes(request.body)).ok());
-            let failure = Failure::protocol(400, error.code(), error.to_string());
+            // The contract answers 200 to all that comes to /rpc and is JSON.
+            let is_json = error.code() != code::PARSE_ERROR;
+            let status = if request.transport == Transport::Rpc && is_json { 200 } else { 400 };
+            let failure = Failure::protocol(status, error.code(), error.to_string());
             return Answered { id, modern: false, outcome: Err(failure) };
         }
     };
@@ -109,7 +116,7 @@ async fn handle<R: Relay>(
     };
     let server_id = server_id.as_deref().unwrap_or(request.server_id);
     let (view, away) = views(parts.catalog, server_id)?;
-    let call = Call { parts, request, message, era, view, away };
+    let call = Call { parts, request, message, era, server_id, view, away };
     match message.method() {
         "tools/call" => call.tool().await,
         "tools/list" => call.list(server_id, Kind::Tools),
@@ -151,6 +158,7 @@ struct Call<'a, R> {
     request: &'a Request<'a>,
     message: &'a Message<'a>,
     era: Era,
+    server_id: &'a str,
     view: &'a View,
     away: &'a View,
 }
@@ -195,7 +203,8 @@ impl<R: Relay> Call<'_, R> {
         let mut outgoing = self.outgoing(Param::Name, &name, original_name);
         outgoing.within = self.parts.options.tool_within;
         outgoing.param_headers = param_headers::encode_all(&entry.param_headers, arguments);
-        self.relay(upstream, &outgoing, false).await
+        let execution = self.begin(Entity::Tool, &entry.record.id);
+        self.relay(upstream, &outgoing, false, Some(execution)).await
     }
 
     /// Checks arguments by the tool's schema, unless that is switched off.
@@ -236,7 +245,8 @@ impl<R: Relay> Call<'_, R> {
             return Err(unknown(absent, || format!("Unknown prompt: {name}")));
         };
         let outgoing = self.outgoing(Param::Name, &name, &entry.record.original_name);
-        self.relay(upstream, &outgoing, false).await
+        let execution = self.begin(Entity::Prompt, &entry.record.id);
+        self.relay(upstream, &outgoing, false, Some(execution)).await
     }
 
     async fn resource(&self) -> Result<Reply, Failure> {
@@ -245,11 +255,13 @@ impl<R: Relay> Call<'_, R> {
         if let Some(upstream) = route::absent_resource(catalog, self.view, self.away, &uri) {
             return Err(absent(upstream));
         }
-        let Some(upstream) = route::resource(catalog, self.view, &uri) else {
+        let Some((entry, upstream)) = route::resource(catalog, self.view, &uri) else {
             return Err(self.no_such_resource(&uri));
         };
         let outgoing = self.outgoing(Param::Uri, &uri, &uri);
-        self.relay(upstream, &outgoing, true).await
+        let id = entry.map_or("", |entry| &entry.record.id);
+        let execution = self.begin(Entity::Resource, id);
+        self.relay(upstream, &outgoing, true, Some(execution)).await
     }
 
     async fn completion(&self) -> Result<Reply, Failure> {
@@ -287,7 +299,7 @@ impl<R: Relay> Call<'_, R> {
                 .edits
                 .push(Edit { span: place.shifted(offset), replacement: quoted(original) });
         }
-        self.relay(upstream, &outgoing, false).await
+        self.relay(upstream, &outgoing, false, None).await
     }
 
     /// The name or URI that the request is about, checked against its header.
@@ -357,25 +369,55 @@ impl<R: Relay> Call<'_, R> {
         Some(net::Span::new(place.start as usize - offset, place.end as usize - offset))
     }
 
-    /// Sends the request upstream and makes of the answer what this client understands.
+    /// Begins to measure the use of a record through this endpoint.
+    fn begin<'e>(&'e self, entity: Entity, id: &'e str) -> Execution<'e> {
+        Execution::begin(entity, id, self.server_id)
+    }
+
+    /// Sends the request upstream and makes of the answer what this client understands. The
+    /// execution that it is, if it is one, ends with the answer.
     async fn relay(
         &self,
         upstream: &Arc<Upstream>,
         outgoing: &Outgoing<'_>,
         cached: bool,
+        execution: Option<Execution<'_>>,
     ) -> Result<Reply, Failure> {
         let modern_upstream = upstream.record.era == Some(storage::record::Era::Modern);
         let translation = stream::Translation::between(self.era, modern_upstream, cached);
-        let answer = self.parts.relay.request(upstream, outgoing).await;
-        match answer.map_err(|failure| discreet(upstream, failure))? {
-            Answer::Whole(reply) => translation.reply(reply, &upstream.record.name),
-            Answer::Stream(source) => {
+        let name = &upstream.record.name;
+        let meters = self.parts.meters;
+        match self.parts.relay.request(upstream, outgoing).await {
+            Ok(Answer::Whole(reply)) => {
+                let is_success = execution.is_some_and(|execution| succeeded(&execution, &reply));
+                let reply = translation.reply(reply, name);
+                end(meters, execution, is_success && reply.is_ok());
+                reply
+            }
+            Ok(Answer::Stream(source)) => {
                 let id = self.message.id().unwrap_or("null");
-                let name = &upstream.record.name;
+                let execution = execution.map(|execution| (meters.clone(), execution.keep()));
+                let source = stream::Source::new(source, execution);
                 stream::relay(source, id, name, translation, self.request.accepts).await
+            }
+            Err(failure) => {
+                end(meters, execution, false);
+                Err(discreet(upstream, failure))
             }
         }
     }
+}
+
+fn end(meters: &Meters, execution: Option<Execution<'_>>, is_success: bool) {
+    if let Some(execution) = execution {
+        meters.end(&execution, is_success);
+    }
+}
+
+/// Whether an upstream did what was asked: a tool may say in its result that it did not.
+fn succeeded(execution: &Execution<'_>, reply: &crate::upstream::Reply) -> bool {
+    let is_result = reply.outcome == Outcome::Result;
+    is_result && !(execution.entity == Entity::Tool && mcp::is_error(reply.raw()))
 }
 
 /// The answer to who asks for what is not offered: it is known all the same if its upstream is

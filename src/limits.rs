@@ -15,6 +15,13 @@ pub const MAILBOX_COUNT_MAX: usize = 4096;
 /// Writers that may wait for the keeper of the catalog.
 pub const KEEPER_COUNT_MAX: usize = 1024;
 
+/// Requests for metrics that may wait for the recorder.
+pub const RECORDER_COUNT_MAX: usize = 1024;
+
+/// Entities whose metrics are stored in one transaction: some ten milliseconds of SQLite, so that a
+/// writer of records hardly waits.
+pub const METRIC_BATCH_COUNT_MAX: usize = 500;
+
 /// Bytes of a body on the REST paths that are not a setting of their own.
 pub const REST_BODY_SIZE_MAX: u64 = 4 * 1024 * 1024;
 

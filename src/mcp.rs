@@ -5,6 +5,7 @@ mod era;
 mod handshake;
 mod pages;
 mod translate;
+mod verdict;
 
 pub use era::{
     Era, HeaderSource, Transport, check_names, check_param_headers, find as find_era,
@@ -13,6 +14,7 @@ pub use era::{
 pub use handshake::{Offer, discover, initialize};
 pub use pages::{Kind, Page, PageRequest, Pages};
 pub use translate::{complete_result, strip_in_place, strip_modern};
+pub use verdict::is_error;
 
 /// The newest stateless revision.
 pub const MODERN: &str = "2026-07-28";
@@ -32,6 +34,8 @@ pub mod meta {
 
 /// JSON-RPC codes that MCP defines.
 pub mod code {
+    /// The message is no JSON.
+    pub const PARSE_ERROR: i32 = -32700;
     /// The message is no valid request.
     pub const INVALID_REQUEST: i32 = -32600;
     /// There is no such method.

@@ -67,16 +67,24 @@ pub fn prompt<'a>(
 }
 
 /// The upstream that can read `uri`: the one that lists it, else the one with a template that
-/// fits it, else the only one that there is (links in results need not be listed anywhere).
-pub fn resource<'a>(catalog: &'a Catalog, view: &'a View, uri: &str) -> Option<&'a Arc<Upstream>> {
+/// fits it, else the only one that there is (links in results need not be listed anywhere). The
+/// entry by which it was found comes with it.
+pub fn resource<'a>(
+    catalog: &'a Catalog,
+    view: &'a View,
+    uri: &str,
+) -> Option<(Option<&'a Arc<ResourceEntry>>, &'a Arc<Upstream>)> {
     let listed = view.resources.get(uri);
     let fitting = || {
         let fits = |(template, _): &(&Arc<str>, &Arc<ResourceEntry>)| template_fits(template, uri);
         view.templates.iter().find(fits).map(|(_, entry)| entry)
     };
     match listed.or_else(fitting) {
-        Some(entry) => upstream_of(catalog, entry.record.gateway_id.as_deref()),
-        None => sole_upstream(catalog, view),
+        Some(entry) => {
+            let upstream = upstream_of(catalog, entry.record.gateway_id.as_deref())?;
+            Some((Some(entry), upstream))
+        }
+        None => Some((None, sole_upstream(catalog, view)?)),
     }
 }
 
@@ -104,7 +112,7 @@ pub fn absent_resource<'a>(
 pub fn template<'a>(catalog: &'a Catalog, view: &'a View, uri: &str) -> Option<&'a Arc<Upstream>> {
     match view.templates.get(uri) {
         Some(entry) => upstream_of(catalog, entry.record.gateway_id.as_deref()),
-        None => resource(catalog, view, uri),
+        None => resource(catalog, view, uri).map(|(_, upstream)| upstream),
     }
 }
 

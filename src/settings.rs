@@ -25,7 +25,8 @@ use raw::{Raw, Reading};
 pub use raw::{SettingError, Source};
 use relations::warn_of_unknown;
 pub use rows::{
-    Auth, Cache, Catalog, Health, Http, Listen, Log, Origins, Rest, Storage, Upstreams, rows,
+    Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, Rest, Storage, Upstreams,
+    rows,
 };
 pub use table::Row;
 pub use values::{LogFormat, MASK, Secret, ShardCount, Switch, TlsFiles};
@@ -39,6 +40,13 @@ pub const IGNORED: &[(&str, &str)] = &[
     ("MAX_TOOL_RETRIES", "RETRY_MAX_ATTEMPTS says how often a request is sent"),
     ("MESSAGE_TTL", "no message to a session is kept by us yet"),
     ("GUNICORN_PRELOAD_APP", "there is one process, so nothing is loaded twice"),
+    ("METRICS_BUFFER_ENABLED", "metrics are always gathered before they are written"),
+    ("METRICS_CACHE_ENABLED", "metrics are added up where they are stored, so none are cached"),
+    (
+        "METRICS_CLEANUP_ENABLED",
+        "an entity has one row of metrics, so there is nothing to clean up",
+    ),
+    ("METRICS_ROLLUP_ENABLED", "an entity has one row of metrics, so there is nothing to roll up"),
 ];
 
 /// Variables that `ringway add`, `tools` and `call` read as a client of a running gateway.
@@ -70,6 +78,8 @@ pub struct Settings {
     pub storage: Storage,
     /// What several gateways share for a while.
     pub cache: Cache,
+    /// What is counted of tools, resources, prompts, virtual servers and agents.
+    pub metrics: Metrics,
     /// What is written about it all.
     pub log: Log,
     /// What was set: names and values, secrets masked.
@@ -148,6 +158,7 @@ impl Settings {
         let catalog = Catalog::read(reading);
         let storage = Storage::read(reading);
         let cache = Cache::read(reading);
+        let metrics = Metrics::read(reading);
         let log = Log::read(reading);
         Some(Settings {
             shown: std::mem::take(&mut reading.shown),
@@ -161,6 +172,7 @@ impl Settings {
             catalog: catalog?,
             storage: storage?,
             cache: cache?,
+            metrics: metrics?,
             log: log?,
         })
     }

@@ -18,6 +18,7 @@ use crate::{
     catalog::Catalog,
     limits,
     mcp::Pages,
+    observe::meters::{Meters, Taken},
     schema,
     settings::Settings,
     upstream::{
@@ -30,10 +31,12 @@ pub mod health;
 mod keeper;
 pub mod neighbours;
 mod options;
+pub mod recorder;
 mod registry;
 
 pub use keeper::{KeeperHandle, KeeperSeed};
 pub use options::Options;
+pub use recorder::RecorderHandle;
 pub use registry::Registry;
 
 /// A shard.
@@ -58,6 +61,10 @@ pub struct Shard {
     pub registry: Registry,
     /// What is shared with other nodes for a while.
     pub shared: Shared,
+    /// What this shard counts of entities that are used.
+    pub meters: Rc<Meters>,
+    /// The way to what was counted.
+    pub recorder: RecorderHandle,
     /// Open once the shard ends.
     pub draining: Rc<Gate>,
     /// Requests that are being answered.
@@ -76,6 +83,8 @@ pub enum Message {
     Stdio(StdioMail),
     /// What is wrong with the database, or that it is back.
     Database(Option<Arc<str>>),
+    /// Hand over what was counted.
+    Meters(oneshot::Sender<Taken>),
     /// The process ends: finish what is in flight.
     Drain,
 }
@@ -122,10 +131,12 @@ impl Shard {
         rules: Option<Arc<Rules>>,
         origins: Arc<OriginGate>,
         registry: Registry,
+        recorder: RecorderHandle,
         catalog: Arc<Catalog>,
         upstreams: Upstreams,
         shared: Shared,
     ) -> Shard {
+        let meters = meters(&settings, recorder.clone());
         Shard {
             index,
             options: Options::of(&settings),
@@ -136,12 +147,21 @@ impl Shard {
             pages: Pages::default(),
             upstreams,
             registry,
+            meters: Rc::new(meters),
+            recorder,
             shared,
             draining: Rc::default(),
             request_count: Cell::new(0),
             connection_count: Cell::new(0),
             catalog: RefCell::new(catalog),
             database_trouble: RefCell::default(),
+        }
+    }
+
+    /// Hands over what was counted, unless nobody waits for it any more.
+    pub fn hand_over_meters(&self, to: oneshot::Sender<Taken>) {
+        if !to.is_canceled() {
+            let _ = to.send(self.meters.take());
         }
     }
 
@@ -165,5 +185,12 @@ impl Shard {
         self.pages.retain(|id| catalog.server(id).is_some());
         let former = self.catalog.replace(catalog.clone());
         self.upstreams.retain(&former, &catalog);
+    }
+}
+
+fn meters(settings: &Settings, recorder: RecorderHandle) -> Meters {
+    match settings.metrics.recorded {
+        true => Meters::new(settings.metrics.entity_count_max, move || recorder.crowded()),
+        false => Meters::off(),
     }
 }

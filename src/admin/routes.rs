@@ -23,6 +23,7 @@ pub enum Route<'a> {
     Tools,
     Tool(&'a str),
     GenerateSchemas,
+    ImportOpenapi,
     Servers,
     CreateServer,
     Server(&'a str),
@@ -41,6 +42,8 @@ pub enum Route<'a> {
     InvokeAgent(&'a str),
     InvokeAgentById,
     RelayToAgent(&'a str),
+    Metrics,
+    ResetMetrics,
 }
 
 /// A place in the tree of paths, whatever the method.
@@ -88,7 +91,7 @@ impl<'a> Route<'a> {
             }
             Route::DeleteGateway(_) => "gateways.delete",
             Route::Tools | Route::Tool(_) => "tools.read",
-            Route::GenerateSchemas => "tools.create",
+            Route::GenerateSchemas | Route::ImportOpenapi => "tools.create",
             Route::Servers
             | Route::Server(_)
             | Route::ServerTools(_)
@@ -102,6 +105,7 @@ impl<'a> Route<'a> {
             Route::UpdateAgent(_) | Route::AgentState(_) => "a2a.update",
             Route::DeleteAgent(_) => "a2a.delete",
             Route::InvokeAgent(_) | Route::InvokeAgentById | Route::RelayToAgent(_) => "a2a.invoke",
+            Route::Metrics | Route::ResetMetrics => "admin.metrics",
         })
     }
 
@@ -169,7 +173,10 @@ impl<'a> Place<'a> {
             ("gateways", id) => Place::gateway(id, parts.next(), parts.next())?,
             ("servers", id) => Place::server(id, parts.next())?,
             ("a2a", id) => Place::agent(id, parts.next())?,
+            ("metrics", None) => Place::Collection(Route::Metrics, None),
+            ("metrics", Some("reset")) => Place::Action(Route::ResetMetrics),
             ("tools", None) => Place::Collection(Route::Tools, None),
+            ("tools", Some("import-openapi")) => Place::Action(Route::ImportOpenapi),
             ("tools", Some("generate-schemas-from-openapi")) => {
                 Place::Action(Route::GenerateSchemas)
             }
@@ -287,6 +294,7 @@ mod tests {
             (Method::Get, "/tools", Route::Tools),
             (Method::Get, "/tools/x", Route::Tool("x")),
             (Method::Post, "/tools/generate-schemas-from-openapi", Route::GenerateSchemas),
+            (Method::Post, "/tools/import-openapi", Route::ImportOpenapi),
             (Method::Get, "/servers", Route::Servers),
             (Method::Post, "/servers", Route::CreateServer),
             (Method::Get, "/servers/x", Route::Server("x")),
@@ -307,6 +315,8 @@ mod tests {
             (Method::Post, "/a2a/x/invoke", Route::InvokeAgent("x")),
             (Method::Post, "/a2a/invoke", Route::InvokeAgentById),
             (Method::Post, "/a2a/x/jsonrpc", Route::RelayToAgent("x")),
+            (Method::Get, "/metrics", Route::Metrics),
+            (Method::Post, "/metrics/reset", Route::ResetMetrics),
         ] {
             for path in [path.to_owned(), format!("{path}/"), format!("/v1{path}")] {
                 assert_eq!(Route::parse(method, &path).unwrap(), expected, "{method:?} {path}");

@@ -3,6 +3,7 @@
 
 mod agent;
 mod gateway;
+mod metrics;
 mod offering;
 mod server;
 
@@ -13,6 +14,7 @@ use time::OffsetDateTime;
 
 pub use agent::agent;
 pub use gateway::{gateway, gateway_in_snake_case};
+pub use metrics::{AgentMetricsRead, MetricsRead};
 pub use offering::{prompt, resource, tool};
 pub use server::server;
 

@@ -189,6 +189,7 @@ impl Front {
             pages: &shard.pages,
             schemas: &shard.schemas,
             relay: &shard.upstreams,
+            meters: &shard.meters,
             options: &shard.options,
         };
         let headers = Headers(request);

@@ -336,6 +336,20 @@ table! {
             Seconds { min_ms: 100, max: 600 };
     }
 
+    /// What is counted of tools, resources, prompts, virtual servers and agents.
+    Metrics "Metrics" {
+        /// Whether executions are counted.
+        recorded: bool, "DB_METRICS_RECORDING_ENABLED", [], "true", Flag;
+        /// How often counts are written to the database. Asking for metrics writes those of this
+        /// process at once, so what is told lags behind by what other processes hold back.
+        flush_interval: Duration, "METRICS_BUFFER_FLUSH_INTERVAL", [], "5",
+            Seconds { min_ms: 100, max: 3600 };
+        /// The most tools and other entities whose counts wait to be written. Half as many on a
+        /// shard are written at once; beyond it, while the database is away, executions are lost.
+        entity_count_max: usize, "METRICS_BUFFER_MAX_SIZE", [], "10000",
+            Count { min: 10, max: 1_000_000 };
+    }
+
     /// What is written about it all, to the standard error.
     Log "Logs" {
         /// What is worth a line.

@@ -15,6 +15,7 @@ use ringway::catalog::{Catalog, Upstream};
 use ringway::failure::Failure;
 use ringway::gateway::{self, Parts};
 use ringway::mcp::{HeaderSource, Pages, Transport};
+use ringway::observe::meters::Meters;
 use ringway::reply::{self, Accepts};
 use ringway::route::{self, Route};
 use ringway::schema::Cache;
@@ -51,6 +52,7 @@ pub struct World {
     catalog: Catalog,
     pages: Pages,
     schemas: Cache,
+    meters: Rc<Meters>,
     options: Options,
     relay: Canned,
     head: RequestHead,
@@ -70,6 +72,7 @@ impl World {
             catalog: catalog(tool_count, upstreams),
             pages: Pages::default(),
             schemas: Cache::new(settings.catalog.schema_count_max),
+            meters: Rc::new(Meters::new(settings.metrics.entity_count_max, || ())),
             options: Options::of(&settings),
             relay: Canned::new(upstreams),
             head: RequestHead::default(),
@@ -142,6 +145,7 @@ impl World {
             pages: &self.pages,
             schemas: &self.schemas,
             relay: &self.relay,
+            meters: &self.meters,
             options: &self.options,
         };
         let answered = at_once(gateway::answer(&parts, &rpc, &|_| ()));
@@ -254,5 +258,9 @@ impl Relay for Canned {
         let place = answer.expect("the answer is valid").result_place();
         let span = place.expect("the answer has a result").shifted(size);
         Ok(upstream::Answer::Whole(upstream::Reply { bytes, span, outcome: Outcome::Result }))
+    }
+
+    async fn call_rest(&self, _: &upstream::rest::RestCall<'_>) -> Result<Vec<u8>, Failure> {
+        unreachable!("every tool of this world has an upstream")
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::harness::{Gateway, Request, made};
+use super::harness::{Gateway, Request, made, never_used};
 
 fn names(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|each| each["name"].as_str().unwrap()).collect()
@@ -30,7 +30,7 @@ fn a_tool_has_the_fields_of_the_contract_and_the_upstreams_own_schema() {
             "inputSchema": {"type": "object", "x": 1.5}, "outputSchema": null, "annotations": null,
             "jsonpathFilter": "", "auth": null, "gatewayId": upstream["id"],
             "gatewaySlug": "fast-time", "enabled": true, "isActive": true, "reachable": true,
-            "executionCount": null, "metrics": null, "tags": [], "_meta": null,
+            "executionCount": 0, "metrics": never_used(), "tags": [], "_meta": null,
         }),
     );
     assert_eq!(tool, expected);
