@@ -9,13 +9,16 @@ mod agents;
 mod answer;
 mod credentials;
 mod discovery;
+mod export;
 mod fields;
 mod gateway_form;
 mod gateways;
+mod import;
 mod listing;
 mod metrics;
 mod offers;
 mod openapi;
+mod portable;
 mod probes;
 mod query;
 mod record_form;
@@ -106,6 +109,8 @@ pub struct Rules {
     pub page_count_max: usize,
     /// Whether an administrator may register commands.
     pub stdio_allowed: bool,
+    /// The address of this gateway, as exports name it.
+    pub source: String,
     /// Whether there are A2A agents here.
     pub a2a_enabled: bool,
     /// What `GET /health/security` tells.
@@ -125,6 +130,7 @@ impl Rules {
             page_count: catalog.page_count,
             page_count_max: catalog.page_count_max,
             stdio_allowed: settings.stdio_allowed(),
+            source: format!("http://{}", settings.address()),
             a2a_enabled: catalog.a2a_enabled,
             security: Security::new(settings),
         }
@@ -183,6 +189,16 @@ pub trait Backend {
         id: Option<String>,
     ) -> impl Future<Output = Result<(), Failure>>;
 
+    /// Keeps how far an import is where every process of the gateway can read it; `None` forgets it.
+    fn put_import(
+        &self,
+        id: &str,
+        status: Option<&str>,
+    ) -> impl Future<Output = Result<(), Failure>>;
+
+    /// How far every import is that is kept.
+    fn imports(&self) -> impl Future<Output = Result<Vec<String>, Failure>>;
+
     /// Whether requests can be served, or why not.
     fn ready(&self) -> Result<(), String>;
 
@@ -217,7 +233,27 @@ pub fn is_open(path: &str) -> bool {
     Route::parse(Method::Get, path).is_ok_and(|route| route.is_open())
 }
 
+/// Answers what is about the whole registry; the rest is [`act`]'s.
 async fn dispatch<B: Backend>(
+    backend: &B,
+    request: &RestRequest<'_>,
+    route: Route<'_>,
+) -> Result<RestAnswer, Failure> {
+    let ask = || admit(backend, request, &route);
+    match route {
+        Route::Export => export::all(&ask()?),
+        Route::ExportSelective => export::selective(&ask()?),
+        Route::Import => import::start(&ask()?).await,
+        Route::ImportStatus(id) => import::status(&ask()?, id).await,
+        Route::ImportStatuses => import::statuses(&ask()?).await,
+        Route::CleanUpImports => import::clean_up(&ask()?).await,
+        _ => act(backend, request, route).await,
+    }
+}
+
+/// Answers what is about one entity or one list of them: also what an import asks for, which for a
+/// rehearsal is of another type. Were the two functions one, their types would never end.
+async fn act<B: Backend>(
     backend: &B,
     request: &RestRequest<'_>,
     route: Route<'_>,
@@ -260,6 +296,12 @@ async fn dispatch<B: Backend>(
         Route::RelayToAgent(name) => agents::relay(&ask?, name).await,
         Route::Metrics => metrics::totals(&ask?).await,
         Route::ResetMetrics => metrics::reset(&ask?).await,
+        Route::Export
+        | Route::ExportSelective
+        | Route::Import
+        | Route::ImportStatus(_)
+        | Route::ImportStatuses
+        | Route::CleanUpImports => Err(Failure::NotFound("Not Found".to_owned())),
     };
     metrics::fill(backend, request, &route, answer?).await
 }

@@ -32,15 +32,12 @@ pub fn all<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     let left_out = kinds(&mut query, "exclude_types");
     let tags = query.list("tags");
     query.finish()?;
-    let is_chosen = |kind: &Kind| {
-        (chosen.is_empty() || chosen.contains(kind)) && !left_out.contains(kind)
-    };
+    let is_chosen =
+        |kind: &Kind| (chosen.is_empty() || chosen.contains(kind)) && !left_out.contains(kind);
     let types: Vec<Kind> = KINDS.into_iter().filter(is_chosen).collect();
     let catalog = ask.backend.catalog();
     let has_tag = |own: &[String]| tags.is_empty() || own.iter().any(|tag| tags.contains(tag));
-    let choice = |entry: &Entry<'_>| {
-        (entry.enabled || include_inactive) && has_tag(entry.tags)
-    };
+    let choice = |entry: &Entry<'_>| (entry.enabled || include_inactive) && has_tag(entry.tags);
     let names: Vec<&str> = types.iter().map(|kind| kind.name()).collect();
     let options = json!({
         "include_inactive": include_inactive,
@@ -227,7 +224,8 @@ impl Export<'_> {
     fn add_members(&self, chosen: &mut Vec<(Kind, HashSet<String>)>) {
         let servers = chosen.iter().find(|(kind, _)| *kind == Kind::Servers);
         let Some((_, texts)) = servers else { return };
-        let is_chosen = |server: &Server| texts.contains(&server.id) || texts.contains(&server.name);
+        let is_chosen =
+            |server: &Server| texts.contains(&server.id) || texts.contains(&server.name);
         let servers: Vec<_> = self.catalog.servers().map(|each| each.record.clone()).collect();
         let mut found: Vec<(Kind, String)> = Vec::new();
         for server in servers.iter().filter(|server| is_chosen(server)) {

@@ -46,6 +46,8 @@ pub struct Gateway {
     pub rules: Rules,
     pub ready: RefCell<Result<(), String>>,
     pub asked: RefCell<Vec<Asked>>,
+    /// How far imports are, by id.
+    pub kept_imports: RefCell<std::collections::BTreeMap<String, String>>,
     /// What was sent to which agent.
     pub invoked: RefCell<Vec<(String, a2a::Request)>>,
     pub script: RefCell<Script>,
@@ -68,6 +70,7 @@ impl Gateway {
             page_count_max: 500,
             stdio_allowed: true,
             a2a_enabled: true,
+            source: "http://127.0.0.1:4444".to_owned(),
             security: Security::new(&settings::parse("", [], &[]).unwrap().settings),
         };
         Gateway {
@@ -76,6 +79,7 @@ impl Gateway {
             ready: RefCell::new(Ok(())),
             asked: RefCell::default(),
             invoked: RefCell::default(),
+            kept_imports: RefCell::default(),
             script: RefCell::new(Box::new(|_| Ok(inventory(&["get_system_time", "convert_time"])))),
             pages: RefCell::new(Box::new(|url| {
                 Err(Failure::upstream(url, UpstreamKind::Unreachable, "nothing is there", false))
@@ -247,6 +251,18 @@ impl Backend for Gateway {
         id: Option<String>,
     ) -> Result<(), Failure> {
         Ok(self.store.reset_metrics(entity, id.as_deref()).await?)
+    }
+
+    async fn put_import(&self, id: &str, status: Option<&str>) -> Result<(), Failure> {
+        match status {
+            Some(status) => self.kept_imports.borrow_mut().insert(id.to_owned(), status.to_owned()),
+            None => self.kept_imports.borrow_mut().remove(id),
+        };
+        Ok(())
+    }
+
+    async fn imports(&self) -> Result<Vec<String>, Failure> {
+        Ok(self.kept_imports.borrow().values().cloned().collect())
     }
 
     fn ready(&self) -> Result<(), String> {
