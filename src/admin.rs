@@ -233,6 +233,16 @@ pub fn is_open(path: &str) -> bool {
     Route::parse(Method::Get, path).is_ok_and(|route| route.is_open())
 }
 
+/// Answers a request about one entity, for those who make many of them.
+async fn handle_one<B: Backend>(backend: &B, request: RestRequest<'_>) -> RestAnswer {
+    let route = match Route::parse(request.method, request.path) {
+        Ok(route) => route,
+        Err(failure) => return answer::failure(failure, answer::Shape::Detail),
+    };
+    let shape = route.shape();
+    act(backend, &request, route).await.unwrap_or_else(|failure| answer::failure(failure, shape))
+}
+
 /// Answers what is about the whole registry; the rest is [`act`]'s.
 async fn dispatch<B: Backend>(
     backend: &B,
@@ -251,8 +261,9 @@ async fn dispatch<B: Backend>(
     }
 }
 
-/// Answers what is about one entity or one list of them: also what an import asks for, which for a
-/// rehearsal is of another type. Were the two functions one, their types would never end.
+/// Answers what is about one entity or one list of them: also what an import asks for, whose backend
+/// is of another type when it only rehearses. Nothing here may lead to an import again, or these
+/// types would never end.
 async fn act<B: Backend>(
     backend: &B,
     request: &RestRequest<'_>,
