@@ -280,7 +280,12 @@ impl<'a, 'b, B: Backend> Import<'a, 'b, B> {
         for warning in body.warnings.drain(..) {
             self.status.warn(format!("{word} {name}: {warning}"));
         }
-        body.fields.insert(kind.key().to_owned(), json!(name));
+        if body.fields.insert(kind.key().to_owned(), json!(name)) != Some(json!(name)) {
+            // Other names would be taken as well.
+            for other in ["slug", "custom_name", "display_name", "displayName"] {
+                body.fields.remove(other);
+            }
+        }
         if kind == Kind::Servers {
             for absent in self.index.resolve(&mut body.fields) {
                 self.status.warn(format!("server {name}: there is no {absent}; it is left out"));

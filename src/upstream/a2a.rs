@@ -26,6 +26,8 @@ use crate::{
 mod answer;
 mod dialect;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use answer::Outcome;
 pub use dialect::Dialect;

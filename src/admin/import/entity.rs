@@ -62,6 +62,7 @@ pub fn body(kind: Kind, entity: &Map<String, Value>, keys: &Keys<'_>) -> Result<
         let way = entity.get("auth_type").and_then(Value::as_str).unwrap_or("authheaders");
         credentials(&mut fields, way, headers);
     } else if let Some(way) = fields.remove("auth_type").filter(|way| !way.is_null() && way != "") {
+        let way = way.as_str().unwrap_or_default();
         warnings.push(format!("its credentials ({way}) are not in the export; enter them again"));
     }
     if let Some(sealed) = sealed("env_sealed") {
