@@ -3,16 +3,17 @@
 //! There is no socket in it. Authentication came before, since it happens before the body is read;
 //! what is written how comes after.
 
-use std::{borrow::Cow, rc::Rc, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, rc::Rc, sync::Arc};
 
 use net::jsonrpc::{self, Message, MessageKind, Param};
 use storage::record::Entity;
 
 use crate::{
-    catalog::{Catalog, ToolEntry, Upstream, View, param_headers},
+    catalog::{Catalog, PromptEntry, ToolEntry, Upstream, View, param_headers},
     failure::{Failure, ProtocolError, UpstreamKind},
     mcp::{self, Era, HeaderSource, Kind, PageRequest, Pages, Transport, code},
     observe::meters::{Execution, Meters},
+    own,
     reply::{Accepts, Relayed, Reply},
     route, schema,
     state::Options,
@@ -30,6 +31,8 @@ pub struct Parts<'a, R> {
     pub pages: &'a Pages,
     /// The compiled schemas.
     pub schemas: &'a schema::Cache,
+    /// The compiled templates of our own prompts.
+    pub prompts: &'a own::Prompts,
     /// The way to the upstreams.
     pub relay: &'a R,
     /// What is counted of what is used.
@@ -133,6 +136,8 @@ async fn handle<R: Relay>(
             Ok(call.describe(|offer| mcp::initialize(offer, Some(&version))))
         }
         "ping" => Ok(Reply::Result(b"{}".to_vec())),
+        // Clients of the contract's first line call a tool by its name alone.
+        method if call.is_tool_name(method) => call.tool_by_method().await,
         method => {
             let text = format!("Method not found: {method}");
             Err(Failure::protocol(200, code::METHOD_NOT_FOUND, text))
@@ -180,6 +185,26 @@ impl<R: Relay> Call<'_, R> {
         let app_name = &self.parts.options.app_name;
         let offer = mcp::Offer::of(self.parts.catalog, self.view, app_name);
         Reply::Result(result(&offer).into_bytes())
+    }
+
+    /// Whether a method that there is not is the name of a tool, which plain JSON-RPC clients may
+    /// call like that.
+    fn is_tool_name(&self, method: &str) -> bool {
+        self.request.transport == Transport::Rpc && self.view.tools.get(method).is_some()
+    }
+
+    /// Calls the tool that the method names, with the params as its arguments.
+    async fn tool_by_method(&self) -> Result<Reply, Failure> {
+        let mut body = b"{\"jsonrpc\":\"2.0\",\"id\":".to_vec();
+        body.extend_from_slice(self.message.id().unwrap_or("null").as_bytes());
+        body.extend_from_slice(b",\"method\":\"tools/call\",\"params\":{\"name\":");
+        jsonrpc::write_string(&mut body, self.message.method());
+        body.extend_from_slice(b",\"arguments\":");
+        body.extend_from_slice(self.params().as_bytes());
+        body.extend_from_slice(b"}}");
+        let message = Message::parse(&body, &self.parts.options.envelope)
+            .map_err(|error| Failure::protocol(400, error.code(), error.to_string()))?;
+        Call { message: &message, ..*self }.tool().await
     }
 
     async fn tool(&self) -> Result<Reply, Failure> {
@@ -234,12 +259,15 @@ impl<R: Relay> Call<'_, R> {
     fn told(&self, text: &str) -> Reply {
         let content = serde_json::json!([{"type": "text", "text": text}]);
         let result = serde_json::json!({"content": content, "isError": true}).to_string();
-        self.own_result(result.into_bytes())
+        self.own_result(result.into_bytes(), false)
     }
 
     async fn prompt(&self) -> Result<Reply, Failure> {
         let name = self.name(Param::Name, "name")?;
         let Some((entry, upstream)) = route::prompt(self.parts.catalog, self.view, &name) else {
+            if let Some(entry) = route::own_prompt(self.view, &name) {
+                return self.own_prompt(entry);
+            }
             let absent = route::prompt(self.parts.catalog, self.away, &name);
             let absent = absent.map(|(_, upstream)| upstream);
             return Err(unknown(absent, || format!("Unknown prompt: {name}")));
@@ -249,9 +277,26 @@ impl<R: Relay> Call<'_, R> {
         self.relay(upstream, &outgoing, false, Some(execution)).await
     }
 
+    /// Renders a prompt that no upstream has.
+    fn own_prompt(&self, entry: &PromptEntry) -> Result<Reply, Failure> {
+        let execution = self.begin(Entity::Prompt, &entry.record.id);
+        let rendered = prompt_arguments(self.message.param(Param::Arguments)).and_then(|given| {
+            let rendered = self.parts.prompts.get(&entry.record, given);
+            rendered.map_err(|error| wrong_params(error.to_string()))
+        });
+        self.parts.meters.end(&execution, rendered.is_ok());
+        rendered.map(|result| self.own_result(result, false))
+    }
+
     async fn resource(&self) -> Result<Reply, Failure> {
         let uri = self.name(Param::Uri, "uri")?;
         let catalog = self.parts.catalog;
+        if let Some(entry) = route::own_resource(self.view, &uri) {
+            let execution = self.begin(Entity::Resource, &entry.record.id);
+            let result = own::resource::read(&entry.record, &uri);
+            self.parts.meters.end(&execution, true);
+            return Ok(self.own_result(result, true));
+        }
         if let Some(upstream) = route::absent_resource(catalog, self.view, self.away, &uri) {
             return Err(absent(upstream));
         }
@@ -289,6 +334,9 @@ impl<R: Relay> Call<'_, R> {
             return Err(needed("ref.name or ref.uri"));
         };
         let Some((original, upstream)) = find(self.view) else {
+            if is_own_reference(self.view, name.as_ref(), uri.as_ref()) {
+                return Ok(self.own_result(NO_COMPLETION.to_vec(), false));
+            }
             let absent = find(self.away).map(|(_, upstream)| upstream);
             return Err(unknown(absent, || format!("Unknown reference: {text}")));
         };
@@ -448,6 +496,50 @@ fn discreet(upstream: &Upstream, failure: Failure) -> Failure {
         }
         other => other,
     }
+}
+
+/// What completes an argument of our own prompts and templates: nothing is known of their values.
+const NO_COMPLETION: &[u8] = br#"{"completion":{"values":[],"total":0,"hasMore":false}}"#;
+
+/// Whether a reference is to a prompt or a template of our own.
+fn is_own_reference(
+    view: &View,
+    name: Option<&Reference<'_>>,
+    uri: Option<&Reference<'_>>,
+) -> bool {
+    match (name, uri) {
+        (Some((_, name)), _) => route::own_prompt(view, name).is_some(),
+        (None, Some((_, uri))) => {
+            let template = view.templates.get(uri);
+            template.is_some_and(|entry| entry.record.gateway_id.is_none())
+                || route::own_resource(view, uri).is_some()
+        }
+        (None, None) => false,
+    }
+}
+
+/// Where a reference lies, and its text.
+type Reference<'a> = (net::Span, Cow<'a, str>);
+
+fn wrong_params(text: impl Into<String>) -> Failure {
+    Failure::protocol(200, code::INVALID_PARAMS, text)
+}
+
+/// The arguments of a prompt: texts, or what is written as one.
+fn prompt_arguments(raw: Option<&str>) -> Result<BTreeMap<String, String>, Failure> {
+    let read = serde_json::from_str::<serde_json::Value>(raw.unwrap_or("null"));
+    let arguments = match read {
+        Ok(serde_json::Value::Null) => return Ok(BTreeMap::new()),
+        Ok(serde_json::Value::Object(arguments)) => arguments,
+        _ => return Err(wrong_params("params.arguments must be an object of texts")),
+    };
+    let texts = arguments.into_iter().map(|(name, value)| match value {
+        serde_json::Value::String(text) => Ok((name, text)),
+        serde_json::Value::Number(number) => Ok((name, number.to_string())),
+        serde_json::Value::Bool(flag) => Ok((name, flag.to_string())),
+        _ => Err(wrong_params(format!("params.arguments.{name} must be a text"))),
+    });
+    texts.collect()
 }
 
 fn quoted<'a>(text: &str) -> Cow<'a, [u8]> {

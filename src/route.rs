@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use storage::record::IntegrationType;
+
 use crate::catalog::{Catalog, PromptEntry, ResourceEntry, ToolEntry, Upstream, View};
 use crate::own::resource::variables;
 
@@ -47,13 +49,18 @@ pub fn tool<'a>(
     view: &'a View,
     name: &str,
 ) -> Option<(&'a Arc<ToolEntry>, &'a Arc<Upstream>)> {
-    let entry = view.tools.get(name)?;
+    let entry = view.tools.get(name).filter(|entry| is_of_mcp(entry))?;
     Some((entry, upstream_of(catalog, entry.record.gateway_id.as_deref())?))
 }
 
 /// A tool that no MCP upstream runs: one of our own.
 pub fn own_tool<'a>(view: &'a View, name: &str) -> Option<&'a Arc<ToolEntry>> {
-    view.tools.get(name).filter(|entry| entry.record.gateway_id.is_none())
+    view.tools.get(name).filter(|entry| !is_of_mcp(entry))
+}
+
+/// Whether an MCP upstream runs the tool. A REST tool may name an upstream that it belongs to.
+fn is_of_mcp(entry: &ToolEntry) -> bool {
+    entry.record.integration_type == IntegrationType::Mcp
 }
 
 /// A prompt and the upstream that has it.
@@ -64,6 +71,22 @@ pub fn prompt<'a>(
 ) -> Option<(&'a Arc<PromptEntry>, &'a Arc<Upstream>)> {
     let entry = view.prompts.get(name)?;
     Some((entry, upstream_of(catalog, entry.record.gateway_id.as_deref())?))
+}
+
+/// A prompt that no upstream has: one of our own.
+pub fn own_prompt<'a>(view: &'a View, name: &str) -> Option<&'a Arc<PromptEntry>> {
+    view.prompts.get(name).filter(|entry| entry.record.gateway_id.is_none())
+}
+
+/// What reads `uri` and belongs to no upstream: the resource itself, or else the first template that
+/// fits it if that is our own.
+pub fn own_resource<'a>(view: &'a View, uri: &str) -> Option<&'a Arc<ResourceEntry>> {
+    let fitting = || {
+        let mut templates = view.templates.iter();
+        templates.find(|(template, _)| template_fits(template, uri)).map(|(_, entry)| entry)
+    };
+    let found = view.resources.get(uri).or_else(fitting)?;
+    Some(found).filter(|entry| entry.record.gateway_id.is_none())
 }
 
 /// The upstream that can read `uri`: the one that lists it, else the one with a template that

@@ -19,7 +19,7 @@ use crate::{
     limits,
     mcp::Pages,
     observe::meters::{Meters, Taken},
-    schema,
+    own, schema,
     settings::Settings,
     upstream::{
         Upstreams,
@@ -55,6 +55,8 @@ pub struct Shard {
     pub pages: Pages,
     /// The compiled schemas.
     pub schemas: schema::Cache,
+    /// The compiled templates of our own prompts.
+    pub prompts: own::Prompts,
     /// The way to the upstreams.
     pub upstreams: Upstreams,
     /// The way to the store.
@@ -142,6 +144,7 @@ impl Shard {
             options: Options::of(&settings),
             verifier: Verifier::new(&settings.auth, rules),
             schemas: schema::Cache::new(settings.catalog.schema_count_max),
+            prompts: own::Prompts::new(settings.catalog.prompt_count_max),
             settings,
             origins,
             pages: Pages::default(),

@@ -37,8 +37,9 @@ fn measured(route: &Route<'_>) -> Option<(Entity, Shape)> {
         Route::Servers => (Entity::Server, Shape::Many),
         Route::Agent(_) => (Entity::Agent, Shape::One),
         Route::Agents => (Entity::Agent, Shape::Many),
-        Route::ServerResources(_) => (Entity::Resource, Shape::Many),
-        Route::ServerPrompts(_) => (Entity::Prompt, Shape::Many),
+        Route::ResourceInfo(_) => (Entity::Resource, Shape::One),
+        Route::Resources | Route::ServerResources(_) => (Entity::Resource, Shape::Many),
+        Route::Prompts | Route::ServerPrompts(_) => (Entity::Prompt, Shape::Many),
         _ => return None,
     })
 }

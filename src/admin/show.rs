@@ -6,17 +6,22 @@ mod gateway;
 mod metrics;
 mod offering;
 mod server;
+mod tool;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 use storage::record::{Audit, Ownership, Visibility};
 use time::OffsetDateTime;
+
+use super::{RestAnswer, answer};
 
 pub use agent::agent;
 pub use gateway::{gateway, gateway_in_snake_case};
 pub use metrics::{AgentMetricsRead, MetricsRead};
-pub use offering::{prompt, resource, tool};
+pub use offering::{prompt, resource};
 pub use server::server;
+pub use tool::{tool, tool_in_snake_case};
 
 /// A time as RFC 3339 in UTC, from microseconds since the epoch.
 pub struct Time(pub i64);
@@ -114,6 +119,35 @@ impl<'a> From<&'a Ownership> for OwnershipRead<'a> {
             visibility: Visibility::as_str(ownership.visibility),
         }
     }
+}
+
+/// What is shown, with its own fields in snake_case; those inside them stay.
+pub fn snake_case(shown: &impl Serialize) -> Value {
+    let Ok(Value::Object(fields)) = serde_json::to_value(shown) else { return Value::Null };
+    Value::Object(
+        fields.into_iter().map(|(name, value)| (snake(&name), value)).collect::<Map<_, _>>(),
+    )
+}
+
+/// The answer to switching a record on or off: what was done, and the record under `key`.
+pub fn switched(word: &str, key: &str, id: &str, activate: bool, record: Value) -> RestAnswer {
+    let done = if activate { "activated" } else { "deactivated" };
+    answer::ok(&json!({
+        "status": "success",
+        "message": format!("{word} {id} {done}"),
+        key: record,
+    }))
+}
+
+fn snake(camel: &str) -> String {
+    let mut snake = String::with_capacity(camel.len() + 4);
+    for letter in camel.chars() {
+        if letter.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
 }
 
 /// Stored JSON text as it is; `None` if it should not be JSON after all.

@@ -133,7 +133,7 @@ fn show(report: &Value, out: &mut impl Write, notes: &mut impl Write) -> Result<
     if rows.is_empty() {
         return Ok(());
     }
-    print::table(out, &["TOOL", "", "OPERATION"], rows.into_iter())
+    print::table(out, &["TOOL", "", "OPERATION"], rows)
 }
 
 /// What was typed as the API's fields. The gateway checks them.

@@ -1,6 +1,7 @@
 //! Calls of tools that no MCP upstream runs: those of REST services and of A2A agents.
 
 use net::jsonrpc::{self, Param};
+use storage::record::Entity;
 
 use super::{Call, unknown};
 use crate::{
@@ -39,10 +40,14 @@ impl<R: Relay> Call<'_, R> {
             within: self.parts.options.tool_within,
             structured: entry.has_output_schema(),
         };
-        let result = self.parts.relay.call_rest(&call).await?;
-        match self.broken_promise(entry, &result) {
-            Some(text) => Ok(self.told(&text)),
-            None => Ok(self.own_result(result)),
+        let execution = self.begin(Entity::Tool, &entry.record.id);
+        let answered = self.parts.relay.call_rest(&call).await;
+        let is_success = answered.as_ref().is_ok_and(|result| !mcp::is_error(result));
+        let broken = answered.as_ref().ok().and_then(|result| self.broken_promise(entry, result));
+        self.parts.meters.end(&execution, is_success && broken.is_none());
+        match (answered?, broken) {
+            (_, Some(text)) => Ok(self.told(&text)),
+            (result, None) => Ok(self.own_result(result, false)),
         }
     }
 
@@ -75,14 +80,15 @@ impl<R: Relay> Call<'_, R> {
         Some(format!("The answer of the service does not fit the output schema: {violations}"))
     }
 
-    /// A result of our own, which is of the era with a handshake, for this client.
-    pub(super) fn own_result(&self, result: Vec<u8>) -> Reply {
+    /// A result of our own, which is of the era with a handshake, for this client; `cached` if it must
+    /// say how long it holds.
+    pub(super) fn own_result(&self, result: Vec<u8>, cached: bool) -> Reply {
         if self.era == Era::Legacy {
             return Reply::Result(result);
         }
         let raw = String::from_utf8(result).expect("our own results are text");
         let mut out = Vec::with_capacity(raw.len() + 32);
-        mcp::complete_result(&mut out, &raw, false);
+        mcp::complete_result(&mut out, &raw, cached);
         Reply::Result(out)
     }
 }

@@ -122,6 +122,7 @@ struct World {
     catalog: Catalog,
     pages: Pages,
     schemas: schema::Cache,
+    prompts: own::Prompts,
     relay: Canned,
     meters: Rc<Meters>,
     options: Options,
@@ -137,6 +138,7 @@ impl World {
             catalog,
             pages: Pages::default(),
             schemas: schema::Cache::new(8),
+            prompts: own::Prompts::new(8),
             relay: Canned { result, sent: RefCell::default() },
             meters: Rc::new(Meters::new(100, || ())),
             options: Options {
@@ -157,6 +159,7 @@ impl World {
             catalog: &self.catalog,
             pages: &self.pages,
             schemas: &self.schemas,
+            prompts: &self.prompts,
             relay: &self.relay,
             meters: &self.meters,
             options: &self.options,

@@ -16,6 +16,7 @@ use ringway::failure::Failure;
 use ringway::gateway::{self, Parts};
 use ringway::mcp::{HeaderSource, Pages, Transport};
 use ringway::observe::meters::Meters;
+use ringway::own::Prompts;
 use ringway::reply::{self, Accepts};
 use ringway::route::{self, Route};
 use ringway::schema::Cache;
@@ -53,6 +54,7 @@ pub struct World {
     pages: Pages,
     schemas: Cache,
     meters: Rc<Meters>,
+    prompts: Prompts,
     options: Options,
     relay: Canned,
     head: RequestHead,
@@ -73,6 +75,7 @@ impl World {
             pages: Pages::default(),
             schemas: Cache::new(settings.catalog.schema_count_max),
             meters: Rc::new(Meters::new(settings.metrics.entity_count_max, || ())),
+            prompts: Prompts::new(settings.catalog.prompt_count_max),
             options: Options::of(&settings),
             relay: Canned::new(upstreams),
             head: RequestHead::default(),
@@ -144,6 +147,7 @@ impl World {
             catalog: &self.catalog,
             pages: &self.pages,
             schemas: &self.schemas,
+            prompts: &self.prompts,
             relay: &self.relay,
             meters: &self.meters,
             options: &self.options,

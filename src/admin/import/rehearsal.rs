@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde_json::Value;
 use serde_json::value::RawValue;
 use storage::metrics::Metrics;
 use storage::record::{Entity, Era};
@@ -99,6 +100,18 @@ impl<B: Backend> Backend for Rehearsal<'_, B> {
     }
 
     async fn reset_metrics(&self, _: Option<Entity>, _: Option<String>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn check_filter(&self, program: &str) -> Result<(), String> {
+        self.backend.check_filter(program).await
+    }
+
+    async fn rpc(&self, method: &str, params: Value) -> Result<Value, Failure> {
+        self.backend.rpc(method, params).await
+    }
+
+    fn set_log_level(&self, _level: &str) -> Result<(), Failure> {
         Ok(())
     }
 

@@ -50,6 +50,8 @@ pub struct Gateway {
     pub kept_imports: RefCell<std::collections::BTreeMap<String, String>>,
     /// What was sent to which agent.
     pub invoked: RefCell<Vec<(String, a2a::Request)>>,
+    /// What was asked by methods of MCP, and what the log was set to.
+    pub rpcs: RefCell<Vec<(String, Value)>>,
     pub script: RefCell<Script>,
     pub pages: RefCell<Pages>,
     sealer: Sealer,
@@ -65,9 +67,12 @@ impl Gateway {
             separator: "-",
             name_length_max: 255,
             url_length_max: 2048,
+            resource_size_max: 1000,
+            prompt_size_max: 1000,
             description_length_max: 100,
             page_count: 50,
             page_count_max: 500,
+            bulk_count_max: 3,
             stdio_allowed: true,
             a2a_enabled: true,
             source: "http://127.0.0.1:4444".to_owned(),
@@ -80,6 +85,7 @@ impl Gateway {
             asked: RefCell::default(),
             invoked: RefCell::default(),
             kept_imports: RefCell::default(),
+            rpcs: RefCell::default(),
             script: RefCell::new(Box::new(|_| Ok(inventory(&["get_system_time", "convert_time"])))),
             pages: RefCell::new(Box::new(|url| {
                 Err(Failure::upstream(url, UpstreamKind::Unreachable, "nothing is there", false))
@@ -153,6 +159,13 @@ impl Gateway {
         let catalog = self.catalog();
         let tool = catalog.tools().find(|tool| tool.record.name == name);
         tool.unwrap_or_else(|| panic!("there is no tool {name}")).record.id.clone()
+    }
+
+    /// A tool as the store has it.
+    pub fn stored_tool(&self, id: &str) -> storage::record::Tool {
+        let tools = block_on(self.store.load()).unwrap().tools;
+        let found = tools.iter().find(|tool| tool.id == id).expect("it is stored");
+        storage::record::Tool::clone(found)
     }
 
     /// The end of the change feed.
@@ -263,6 +276,21 @@ impl Backend for Gateway {
 
     async fn imports(&self) -> Result<Vec<String>, Failure> {
         Ok(self.kept_imports.borrow().values().cloned().collect())
+    }
+
+    async fn check_filter(&self, program: &str) -> Result<(), String> {
+        let is_sound = program != "no program";
+        is_sound.then_some(()).ok_or_else(|| "jsonpath_filter is no program of jq".to_owned())
+    }
+
+    async fn rpc(&self, method: &str, params: Value) -> Result<Value, Failure> {
+        self.rpcs.borrow_mut().push((method.to_owned(), params));
+        Ok(json!({"contents": [{"uri": "test://asked", "text": "told"}], "messages": []}))
+    }
+
+    fn set_log_level(&self, level: &str) -> Result<(), Failure> {
+        self.rpcs.borrow_mut().push(("log".to_owned(), json!(level)));
+        Ok(())
     }
 
     fn ready(&self) -> Result<(), String> {
