@@ -34,6 +34,7 @@ mod routes;
 mod server_form;
 mod servers;
 mod show;
+mod tags;
 mod tool_form;
 mod tools;
 
@@ -329,6 +330,8 @@ async fn act<B: Backend>(
         Route::ToolState(id) => tools::set_state(&ask?, id).await,
         Route::ImportOpenapi => openapi::import(&ask?).await,
         Route::GenerateSchemas => openapi::generate_schemas(&ask?).await,
+        Route::Tags => tags::list(&ask?),
+        Route::TagEntities(tag) => tags::entities(&ask?, tag),
         Route::Resources => resources::list(&ask?),
         Route::CreateResource => resources::create(&ask?).await,
         Route::Resource(id) => resources::read(&ask?, id).await,

@@ -19,6 +19,7 @@ mod collection;
 mod entry;
 pub mod inventory;
 pub mod naming;
+pub mod overrides;
 pub mod param_headers;
 pub mod reconcile;
 pub mod rest_tool;
@@ -29,6 +30,7 @@ mod view;
 pub use agent::{AgentEntry, tool_of};
 pub use collection::{Age, Collection, Kept, Record};
 pub use entry::{PromptEntry, ResourceEntry, ToolEntry};
+use overrides::Overrides;
 pub use shelf::{Item, Shelf};
 pub use upstream::Upstream;
 pub use view::{Entry, Membership, View};
@@ -45,6 +47,13 @@ pub struct VirtualServer {
     pub view: View,
     /// What it would offer besides if its upstreams answered.
     pub away: View,
+}
+
+impl VirtualServer {
+    /// Which entries belong to it, and under which names.
+    pub fn membership(&self) -> Membership<'_> {
+        Membership::Server(&self.record, &self.view.overrides)
+    }
 }
 
 /// Where an entry stands, by what people and health checks say of it and of its upstream.
@@ -336,9 +345,10 @@ impl Catalog {
     fn put_server(&mut self, record: Arc<Server>) {
         let former = self.servers.get(record.id.as_str());
         let version = former.map_or(0, |former| former.view.version) + 1;
-        let mut view = View { version, ..View::default() };
-        let mut away = View::default();
-        let membership = Membership::Server(&record);
+        let overrides = Arc::new(Overrides::read(record.tool_overrides.as_deref()));
+        let mut view = View { version, overrides: overrides.clone(), ..View::default() };
+        let mut away = View { overrides: overrides.clone(), ..View::default() };
+        let membership = Membership::Server(&record, &overrides);
         for entry in self.members(&record) {
             match self.place(&entry) {
                 Place::Offered => view.insert(&membership, &entry),
@@ -452,15 +462,15 @@ impl Catalog {
             Place::Away => act(&mut self.away, &Membership::All, entry),
             Place::Hidden => return,
         }
-        let chose = |server: &Server| Membership::Server(server).includes(entry);
-        let servers = self.servers.iter().filter(|server| chose(&server.record));
+        let chose = |server: &VirtualServer| server.membership().includes(entry);
+        let servers = self.servers.iter().filter(|server| chose(server));
         let ids: Vec<String> = servers.map(|server| server.record.id.clone()).collect();
         for id in ids {
             let Some(server) = self.servers.get_mut(&id) else { continue };
             let server = Arc::make_mut(server);
-            let record = server.record.clone();
+            let (record, overrides) = (server.record.clone(), server.view.overrides.clone());
             let view = if place == Place::Away { &mut server.away } else { &mut server.view };
-            act(view, &Membership::Server(&record), entry);
+            act(view, &Membership::Server(&record, &overrides), entry);
         }
     }
 }

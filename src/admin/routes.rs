@@ -29,6 +29,8 @@ pub enum Route<'a> {
     ToolState(&'a str),
     GenerateSchemas,
     ImportOpenapi,
+    Tags,
+    TagEntities(&'a str),
     Resources,
     CreateResource,
     Resource(&'a str),
@@ -142,6 +144,7 @@ impl<'a> Route<'a> {
             | Route::GenerateSchemas => "tools.create",
             Route::UpdateTool(_) | Route::ToolState(_) => "tools.update",
             Route::DeleteTool(_) => "tools.delete",
+            Route::Tags | Route::TagEntities(_) => "tags.read",
             Route::Resources
             | Route::Resource(_)
             | Route::ResourceInfo(_)
@@ -251,6 +254,10 @@ impl<'a> Place<'a> {
             ("ready", None) => Place::Probe(Route::Ready),
             ("version", None) => Place::Probe(Route::Version),
             ("gateways", id) => Place::gateway(id, parts.next(), parts.next())?,
+            ("tags", None) => Place::Collection(Route::Tags, None),
+            ("tags", Some(tag)) if parts.next() == Some("entities") => {
+                Place::Collection(Route::TagEntities(tag), None)
+            }
             ("servers", id) => Place::server(id, parts.next())?,
             ("export", None) => Place::Collection(Route::Export, None),
             ("export", Some("selective")) => Place::Action(Route::ExportSelective),
@@ -469,6 +476,8 @@ mod tests {
             (Method::Post, "/tools/x/toggle", Route::ToolState("x")),
             (Method::Post, "/tools/generate-schemas-from-openapi", Route::GenerateSchemas),
             (Method::Post, "/tools/import-openapi", Route::ImportOpenapi),
+            (Method::Get, "/tags", Route::Tags),
+            (Method::Get, "/tags/x:y/entities", Route::TagEntities("x:y")),
             (Method::Get, "/resources", Route::Resources),
             (Method::Post, "/resources", Route::CreateResource),
             (Method::Get, "/resources/x", Route::Resource("x")),
@@ -550,6 +559,7 @@ mod tests {
             "/servers/x/tools/y",
             "/tools/x/y",
             "/admin/tools",
+            "/tags/x",
             "/admin/tools/import/x",
             "/health/else",
             "//gateways",

@@ -7,6 +7,7 @@ mod harness;
 mod offers;
 mod openapi;
 mod servers;
+mod tags;
 mod tools;
 mod transfer;
 

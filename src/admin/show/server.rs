@@ -1,8 +1,11 @@
 //! Virtual servers as the API shows them.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::{AuditRead, OwnershipRead, Tags};
+use crate::catalog::overrides::Override;
 use crate::catalog::{Catalog, VirtualServer};
 
 #[derive(Serialize)]
@@ -22,6 +25,7 @@ struct ServerRead<'a> {
     associated_a2a_agents: &'a [String],
     associated_gateways: &'a [String],
     tool_prefix: Option<&'a str>,
+    tool_overrides: BTreeMap<String, Override>,
     auth_required: bool,
     oauth_enabled: bool,
     oauth_config: Option<()>,
@@ -51,6 +55,7 @@ pub fn server<'a>(catalog: &'a Catalog, entry: &'a VirtualServer) -> impl Serial
         associated_a2a_agents: &server.associated_a2a_agents,
         associated_gateways: &server.associated_gateways,
         tool_prefix: server.tool_prefix.as_deref(),
+        tool_overrides: entry.view.overrides.sorted(),
         auth_required: server.auth_required,
         oauth_enabled: false,
         oauth_config: None,
