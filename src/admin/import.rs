@@ -253,6 +253,11 @@ impl<'a, 'b, B: Backend> Import<'a, 'b, B> {
             self.status.warn(format!("Skipped tool {name}: it comes with its upstream or agent"));
             return Ok(Done::Skipped);
         }
+        if let Some(lacking) = lacking(kind, entity) {
+            let word = kind.word();
+            self.status.warn(format!("Skipped {word} {name}: the export has no {lacking} of it"));
+            return Ok(Done::Skipped);
+        }
         let ownership = portable::ownership(entity, &self.ask.caller.email);
         let taken = self.index.taken(kind, &ownership, name).map(str::to_owned);
         let word = kind.word();
@@ -370,6 +375,20 @@ impl<'a, 'b, B: Backend> Import<'a, 'b, B> {
         let route = Route::parse(request.method, request.path).map_err(told)?;
         let answer = Box::pin(act(self.ask.backend, &request, route)).await.map_err(told)?;
         serde_json::from_slice(&answer.body).map_err(|error| error.to_string())
+    }
+}
+
+/// What an entity cannot be made without. Exports of ContextForge have no content of any resource,
+/// and name resources and prompts of upstreams, which come with those.
+fn lacking(kind: Kind, entity: &Map<String, Value>) -> Option<&'static str> {
+    let has =
+        |name: &str| entity.get(name).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+    match kind {
+        Kind::Resources if !["content", "blob", "uri_template"].into_iter().any(has) => {
+            Some("content")
+        }
+        Kind::Prompts if !has("template") => Some("template"),
+        _ => None,
     }
 }
 

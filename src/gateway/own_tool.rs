@@ -56,7 +56,7 @@ impl<R: Relay> Call<'_, R> {
         let agent = self.parts.catalog.agent(id);
         let agent = agent.ok_or_else(|| unknown(None, || format!("Unknown tool: {name}")))?;
         let call = AgentCall { agent, arguments, within: self.parts.options.tool_within };
-        Ok(self.own_result(self.parts.relay.call_agent(&call).await?))
+        Ok(self.own_result(self.parts.relay.call_agent(&call).await?, false))
     }
 
     /// How a result breaks what the tool's output schema promises: clients refuse such a result

@@ -22,8 +22,25 @@ fn filled() -> Gateway {
         "description": "Helps", "config": {"x": 1}, "tags": ["aid"], "auth_type": "query_param",
         "auth_query_param_key": "k", "auth_query_param_value": "q-1"}});
     post("/a2a", agent);
-    let tools = ["time-convert-time", "a2a-helper"].map(|name| gateway.tool_id(name));
+    let tool = json!({"tool": {"name": "fetch_it", "url": "http://api.example/items/{id}",
+        "integration_type": "REST", "request_type": "GET", "description": "Fetches",
+        "headers": {"X-Plain": "1"}, "auth_type": "basic", "auth_username": "me",
+        "auth_password": "pw-1", "timeout_ms": 500,
+        "input_schema": {"type": "object", "properties": {"id": {"type": "string"}}}}});
+    post("/tools", tool);
+    let note = json!({"uri": "note://one", "name": "one", "content": "text"});
+    let note = post("/resources", json!({"resource": note}));
+    let bytes =
+        json!({"uri": "note://two", "name": "two", "blob": "AAEC", "mime_type": "image/png"});
+    post("/resources", json!({"resource": bytes}));
+    let prompt = json!({"name": "welcome", "template": "Hi {{ who }}",
+        "arguments": [{"name": "who", "description": "whom", "required": true}]});
+    let prompt = post("/prompts", json!({"prompt": prompt}));
+    post("/roots", json!({"uri": "https://root.example/here", "name": "r"}));
+    let names = ["time-convert-time", "a2a-helper", "fetch-it"];
+    let tools = names.map(|name| gateway.tool_id(name));
     let server = json!({"server": {"name": "all", "description": "d", "associated_tools": tools,
+        "associated_resources": [note["id"]], "associated_prompts": [prompt["id"]],
         "associated_gateways": [upstream["id"]], "tool_prefix": "my_", "auth_required": false}});
     post("/servers", server);
     let off = post("/servers", json!({"server": {"name": "off"}, "visibility": "private"}));
@@ -73,7 +90,8 @@ fn secrets(gateway: &Gateway) -> Vec<(String, Vec<(String, String)>)> {
         (it.record.name.clone(), it.headers.iter().cloned().chain(environment).collect())
     });
     let agents = catalog.agents().map(|it| (it.record.name.clone(), it.headers.clone()));
-    let mut all: Vec<_> = upstreams.chain(agents).collect();
+    let tools = catalog.tools().map(|it| (it.record.name.clone(), it.credentials.clone()));
+    let mut all: Vec<_> = upstreams.chain(agents).chain(tools).collect();
     all.sort();
     all
 }
@@ -85,28 +103,28 @@ fn what_is_exported_imports_into_an_empty_gateway_and_exports_the_same() {
     assert_eq!(first["encryption_method"], "AES-256-GCM");
     assert_eq!(first["source_gateway"], "http://127.0.0.1:4444");
     assert_eq!(first["exported_by"], "admin@example.com");
-    let counts = json!({"gateways": 2, "a2a_agents": 1, "tools": 0, "resources": 0, "prompts": 0,
-        "servers": 2, "roots": 0});
+    let counts = json!({"gateways": 2, "a2a_agents": 1, "tools": 1, "resources": 2, "prompts": 1,
+        "servers": 2, "roots": 1});
     assert_eq!(first["metadata"]["entity_counts"], counts);
     assert_eq!(
         first["metadata"]["dependencies"]["servers_to_tools"],
-        json!({"all": ["time-convert-time", "a2a-helper"]})
+        json!({"all": ["time-convert-time", "a2a-helper", "fetch-it"]})
     );
     let text = first.to_string();
-    for secret in ["tok-1", "env-1", "q-1"] {
+    for secret in ["tok-1", "env-1", "q-1", "pw-1"] {
         assert!(!text.contains(secret), "{secret} is in the export");
     }
     let target = Gateway::new();
     let done = import(&target, json!({"import_data": first}));
     assert_eq!((&done["errors"], &done["warnings"]), (&json!([]), &json!([])));
-    assert_eq!(done["progress"]["created"], 5);
+    assert_eq!(done["progress"]["created"], 10);
     let second = export(&target, "?include_inactive=true");
     assert_eq!(lasting(second), lasting(first.clone()));
     assert_eq!(secrets(&target), secrets(&source));
     assert_eq!(target.tool_names(), source.tool_names());
     // And once more over itself: nothing is made twice.
     let again = import(&target, json!({"import_data": first, "conflict_strategy": "update"}));
-    assert_eq!((&again["progress"]["updated"], &again["errors"]), (&json!(5), &json!([])));
+    assert_eq!((&again["progress"]["updated"], &again["errors"]), (&json!(10), &json!([])));
     assert_eq!(lasting(export(&target, "?include_inactive=true")), lasting(first));
     target.assert_stored();
 }
@@ -119,7 +137,7 @@ fn a_dry_run_says_what_it_would_do_and_does_nothing() {
     let order = json!({"import_data": exported, "dry_run": true});
     let done = import(&target, order);
     assert_eq!(done["dry_run"], true);
-    assert_eq!((&done["progress"]["created"], &done["errors"]), (&json!(5), &json!([])));
+    assert_eq!((&done["progress"]["created"], &done["errors"]), (&json!(10), &json!([])));
     let warnings = done["warnings"].to_string();
     assert!(warnings.contains("Would import gateway: time"), "{warnings}");
     assert!(warnings.contains("Would import server: all"), "{warnings}");
