@@ -111,6 +111,10 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
     let catalog = runtime::block_on(Driver::Epoll, loading)
         .map_err(|error| fail(&error))?
         .map_err(|error| fail(&error))?;
+    let catalog = match settings.catalog.a2a_enabled {
+        true => catalog,
+        false => catalog.without_agents(),
+    };
     let choice = driver::choose(settings.listen.ring_driver).map_err(|error| fail(&error))?;
     let sockets = bind(settings.address(), cores.len())?;
     let address = sockets[0].local_addr();

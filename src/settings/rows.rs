@@ -247,6 +247,8 @@ table! {
         /// Whether arguments of a tool call are checked against the tool's `inputSchema`, so that
         /// the model hears at once which one is wrong and why. Can be off for a tool by itself.
         arguments_checked: bool, "TOOL_ARGUMENT_VALIDATION", [], "true", Flag;
+        /// Whether there are A2A agents: their routes, and the tools that they are offered as.
+        a2a_enabled: bool, "MCPGATEWAY_A2A_ENABLED", [], "true", Flag;
         /// How many tools a shard keeps the compiled schemas of.
         schema_count_max: usize, "SCHEMA_CACHE_SIZE", [], "1024", Count { min: 2, max: 1_000_000 };
         /// Roots that exist from the start; those that are there already stay as they are.

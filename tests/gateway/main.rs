@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod agents;
 mod apparatus;
 mod apply;
 mod auth;
