@@ -27,7 +27,7 @@ mod shelf;
 mod upstream;
 mod view;
 
-pub use agent::AgentEntry;
+pub use agent::{AgentEntry, tool_of};
 pub use collection::{Age, Collection, Kept, Record};
 pub use entry::{PromptEntry, ResourceEntry, ToolEntry};
 use overrides::Overrides;
@@ -94,6 +94,8 @@ pub struct Catalog {
     servers: Collection<VirtualServer>,
     agents: Collection<AgentEntry>,
     roots: OrdMap<Id, Arc<Root>>,
+    /// A2A is switched off: no agent offers its tool.
+    agents_are_off: bool,
     /// What belongs to an upstream or an agent: kind and id.
     offers: HashMap<Id, OrdSet<(Entity, Id)>>,
 }
@@ -129,6 +131,9 @@ impl Catalog {
     /// Makes the versions of the views higher than those of `former`, which was loaded before: what
     /// was rendered from it must not be taken for this.
     pub fn newer_than(mut self, former: &Catalog) -> Catalog {
+        if former.agents_are_off {
+            self = self.without_agents();
+        }
         self.everything.version += former.everything.version;
         let ids: Vec<Id> = self.servers.ids().cloned().collect();
         for id in ids {
@@ -137,6 +142,17 @@ impl Catalog {
                 Arc::make_mut(server).view.version += before;
             }
         }
+        self
+    }
+
+    /// Switches A2A off: no agent offers its tool from now on.
+    pub fn without_agents(mut self) -> Catalog {
+        let ids: Vec<Id> = self.agents.ids().cloned().collect();
+        let former: Vec<Place> = ids.iter().map(|id| self.place_of_agent(id)).collect();
+        for (id, former) in ids.iter().zip(former) {
+            self.shift_offers(id, former, Place::Hidden);
+        }
+        self.agents_are_off = true;
         self
     }
 
@@ -435,6 +451,7 @@ impl Catalog {
 
     fn place_of_agent(&self, id: &str) -> Place {
         let agent = self.agents.get(id).map(|agent| &agent.record);
+        let agent = agent.filter(|_| !self.agents_are_off);
         Place::of(agent.map(|record| (record.enabled, record.reachable)))
     }
 

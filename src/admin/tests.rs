@@ -1,6 +1,7 @@
 //! The REST contract, request by request: a real store on SQLite, and an upstream that answers
 //! what the test says.
 
+mod agents;
 mod gateways;
 mod harness;
 mod offers;
@@ -8,6 +9,7 @@ mod openapi;
 mod servers;
 mod tags;
 mod tools;
+mod transfer;
 
 use serde_json::json;
 

@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod agents;
 mod apparatus;
 mod apply;
 mod auth;
@@ -20,6 +21,7 @@ mod metrics;
 mod nodes;
 mod openapi;
 mod outages;
+mod own;
 mod protocol;
 mod registry;
 mod relay;
