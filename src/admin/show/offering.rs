@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use storage::record::{Prompt, Resource};
 
-use super::{AuditRead, OwnershipRead, Tags};
+use super::{AuditRead, OwnershipRead, Tags, raw};
 use crate::catalog::{Catalog, Upstream};
 
 /// What the API shows of the object that an upstream listed, byte for byte.
@@ -60,7 +60,9 @@ struct ResourceRead<'a> {
     enabled: bool,
     is_active: bool,
     metrics: Option<()>,
-    tags: Tags<'a>,
+    /// Plain, as this entity alone has them in the contract's later line.
+    tags: &'a [String],
+    extension_metadata: Option<&'a RawValue>,
     #[serde(rename = "_meta")]
     meta: Option<&'a RawValue>,
     #[serde(flatten)]
@@ -88,7 +90,8 @@ pub fn resource<'a>(catalog: &'a Catalog, resource: &'a Resource) -> impl Serial
         enabled,
         is_active: enabled,
         metrics: None,
-        tags: Tags(&resource.tags),
+        tags: &resource.tags,
+        extension_metadata: resource.extension_metadata.as_deref().and_then(raw),
         meta: definition.meta,
         ownership: (&resource.ownership).into(),
         audit: (&resource.audit).into(),
