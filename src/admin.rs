@@ -5,6 +5,7 @@
 //! may read what they may see; only administrators write.
 
 mod answer;
+mod apidoc;
 mod credentials;
 mod discovery;
 mod fields;
@@ -36,6 +37,7 @@ use crate::catalog::{Catalog, Upstream};
 use crate::failure::Failure;
 use crate::settings::Settings;
 
+pub use apidoc::document as openapi_document;
 pub use probes::{About, DatabaseAbout, RedisAbout, Security};
 use routes::Route;
 
@@ -67,8 +69,10 @@ pub struct RestRequest<'a> {
 pub struct RestAnswer {
     /// The HTTP status. With 401 goes a header `WWW-Authenticate`.
     pub status: u16,
-    /// The body: JSON.
+    /// The body, as its headers say.
     pub body: Vec<u8>,
+    /// Header lines about the body, each with its line end.
+    pub headers: &'static str,
     /// The header `Allow`, of a 405.
     pub allow: Option<&'static str>,
     /// The caller should be told to try again (`Retry-After`).
@@ -184,6 +188,8 @@ async fn dispatch<B: Backend>(
         Route::Root => Ok(probes::root(backend)),
         Route::Health => Ok(probes::health()),
         Route::Ready => Ok(probes::ready(backend)),
+        Route::Docs => Ok(apidoc::page()),
+        Route::OpenApi => ask.map(|_| apidoc::answer()),
         Route::Version => Ok(probes::version(&ask?).await),
         Route::Security => Ok(probes::security(&ask?)),
         Route::Gateways => gateways::list(&ask?),

@@ -22,6 +22,7 @@ pub mod client;
 pub mod db_ready;
 pub mod gateways;
 pub mod migrate;
+pub mod openapi;
 mod print;
 pub mod readiness;
 pub mod redis_ready;
@@ -67,6 +68,8 @@ enum Command {
     Tools(tools::ToolsArgs),
     /// Call a tool.
     Call(call::CallArgs),
+    /// Print the OpenAPI document of the REST API.
+    Openapi,
     /// Make the registry equal to YAML files.
     Apply(apply::ApplyArgs),
 }
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
             with_settings(|settings| token::run(&args, settings, &mut stdout(), &mut stderr()))
         }
         Some(Command::Settings(args)) => settings_page::run(&args, &mut stdout()).map_err(say),
+        Some(Command::Openapi) => openapi::run(&mut stdout()).map_err(say),
         Some(Command::Apply(args)) => apply(&args),
         Some(command) => with_settings(|settings| client(command, settings)),
     };
@@ -117,6 +121,7 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         | Command::RedisReady(_)
         | Command::Token(_)
         | Command::Settings(_)
+        | Command::Openapi
         | Command::Apply(_) => {
             unreachable!("these were done already")
         }

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use super::RestAnswer;
 use crate::failure::{Failure, FieldError};
 
+/// What every answer in JSON carries: browsers must not guess another type.
+const HEADERS: &str = "content-type: application/json\r\nx-content-type-options: nosniff\r\n";
+
 /// How the body of an error looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -24,7 +27,14 @@ pub fn ok(value: &impl Serialize) -> RestAnswer {
 /// An answer with a status of its own.
 pub fn with_status(status: u16, value: &impl Serialize) -> RestAnswer {
     let body = serde_json::to_vec(value).expect("what is shown has text keys and valid JSON");
-    RestAnswer { status, body, allow: None, retry_after: false }
+    RestAnswer::of(status, body)
+}
+
+impl RestAnswer {
+    /// An answer whose body is JSON.
+    pub fn of(status: u16, body: Vec<u8>) -> RestAnswer {
+        RestAnswer { status, body, headers: HEADERS, allow: None, retry_after: false }
+    }
 }
 
 /// The answer to a request that ended badly.

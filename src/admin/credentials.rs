@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use storage::record::AuthType;
@@ -259,7 +260,7 @@ impl Stored<'_> {
 }
 
 /// How the secrets of an upstream are shown: that they are there, not what they are.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Shown {
     auth_type: Option<&'static str>,
@@ -273,7 +274,7 @@ pub struct Shown {
     env: Option<BTreeMap<String, &'static str>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ShownHeader {
     key: String,
     value: &'static str,

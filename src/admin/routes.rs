@@ -12,6 +12,8 @@ pub enum Route<'a> {
     Health,
     Ready,
     Version,
+    Docs,
+    OpenApi,
     Security,
     Gateways,
     CreateGateway,
@@ -64,13 +66,14 @@ impl<'a> Route<'a> {
 
     /// Whether nobody needs to prove who they are: load balancers ask here.
     pub fn is_open(&self) -> bool {
-        matches!(self, Route::Root | Route::Health | Route::Ready)
+        matches!(self, Route::Root | Route::Health | Route::Ready | Route::Docs)
     }
 
     /// The permission that is needed, by the contract's name; `None` if a valid token is enough.
     pub fn permission(&self) -> Option<&'static str> {
         Some(match self {
             Route::Root | Route::Health | Route::Ready | Route::Version => return None,
+            Route::Docs | Route::OpenApi => return None,
             Route::Security => "admin.system_config",
             Route::Gateways | Route::Gateway(_) => "gateways.read",
             Route::CreateGateway => "gateways.create",
@@ -94,6 +97,12 @@ impl<'a> Route<'a> {
     /// Whether nothing is changed.
     pub fn is_read(&self) -> bool {
         self.permission().is_none_or(|permission| permission.ends_with(".read"))
+    }
+
+    /// The name of what is asked, without the id.
+    pub fn name(&self) -> String {
+        let name = format!("{self:?}");
+        name.split(['(', ' ']).next().unwrap_or_default().to_owned()
     }
 
     /// The virtual server that is asked of.
@@ -145,6 +154,8 @@ impl<'a> Place<'a> {
             ("health", Some("security")) => Place::Probe(Route::Security),
             ("ready", None) => Place::Probe(Route::Ready),
             ("version", None) => Place::Probe(Route::Version),
+            ("openapi.json", None) => Place::Probe(Route::OpenApi),
+            ("docs" | "redoc", None) => Place::Probe(Route::Docs),
             ("gateways", id) => Place::gateway(id, parts.next(), parts.next())?,
             ("servers", id) => Place::server(id, parts.next())?,
             ("tools", None) => Place::Collection(Route::Tools, None),
@@ -237,6 +248,9 @@ mod tests {
             (Method::Get, "/health", Route::Health),
             (Method::Get, "/ready", Route::Ready),
             (Method::Get, "/version", Route::Version),
+            (Method::Get, "/openapi.json", Route::OpenApi),
+            (Method::Get, "/docs", Route::Docs),
+            (Method::Get, "/redoc", Route::Docs),
             (Method::Get, "/health/security", Route::Security),
             (Method::Head, "/gateways", Route::Gateways),
             (Method::Post, "/gateways", Route::CreateGateway),

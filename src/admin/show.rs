@@ -5,17 +5,20 @@ mod gateway;
 mod offering;
 mod server;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use storage::record::{Audit, Ownership, Visibility};
 use time::OffsetDateTime;
 
-pub use gateway::{gateway, gateway_in_snake_case};
-pub use offering::{prompt, resource, tool};
-pub use server::server;
+pub use gateway::{GatewayRead, gateway, gateway_in_snake_case};
+pub use offering::{PromptRead, ResourceRead, ToolRead, prompt, resource, tool};
+pub use server::{ServerRead, server};
 
 /// A time as RFC 3339 in UTC, from microseconds since the epoch.
-pub struct Time(pub i64);
+#[derive(JsonSchema)]
+#[schemars(inline, transparent)]
+pub struct Time(#[schemars(with = "String", extend("format" = "date-time"))] pub i64);
 
 impl Serialize for Time {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -37,9 +40,11 @@ impl Serialize for Time {
 }
 
 /// Tags as the contract's later line shows them.
-struct Tags<'a>(&'a [String]);
+#[derive(JsonSchema)]
+#[schemars(inline, transparent)]
+struct Tags<'a>(#[schemars(with = "Vec<Tag<'a>>")] &'a [String]);
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Tag<'a> {
     id: &'a str,
     label: &'a str,
@@ -52,7 +57,7 @@ impl Serialize for Tags<'_> {
 }
 
 /// Who made and changed a record.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct AuditRead<'a> {
     created_at: Time,
@@ -91,7 +96,7 @@ impl<'a> From<&'a Audit> for AuditRead<'a> {
 }
 
 /// Whose a record is.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct OwnershipRead<'a> {
     team_id: Option<&'a str>,

@@ -243,7 +243,7 @@ impl Front {
         if answer.retry_after {
             responder.lines("retry-after: 1\r\n");
         }
-        responder.lines(REST_HEADERS);
+        responder.lines(answer.headers);
         responder.finish(&[&answer.body]);
     }
 }

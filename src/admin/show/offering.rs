@@ -1,6 +1,8 @@
 //! Tools, resources and prompts as the API shows them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use storage::record::{Prompt, Resource, Tool};
 
@@ -40,9 +42,11 @@ fn is_active(upstream: Option<&Upstream>, gateway_id: Option<&str>, enabled: boo
     enabled && (gateway_id.is_none() || upstream.is_some_and(|upstream| upstream.record.enabled))
 }
 
-#[derive(Serialize)]
+/// A tool: of an upstream, of a REST service or of an agent.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct ToolRead<'a> {
+#[schemars(rename = "Tool")]
+pub struct ToolRead<'a> {
     id: &'a str,
     name: &'a str,
     original_name: &'a str,
@@ -118,9 +122,11 @@ pub fn tool<'a>(catalog: &'a Catalog, tool: &'a Tool) -> impl Serialize + use<'a
     }
 }
 
-#[derive(Serialize)]
+/// A resource, or a template of resources.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct ResourceRead<'a> {
+#[schemars(rename = "Resource")]
+pub struct ResourceRead<'a> {
     id: &'a str,
     uri: &'a str,
     uri_template: Option<&'a str>,
@@ -169,9 +175,11 @@ pub fn resource<'a>(catalog: &'a Catalog, resource: &'a Resource) -> impl Serial
     }
 }
 
-#[derive(Serialize)]
+/// A prompt.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct PromptRead<'a> {
+#[schemars(rename = "Prompt")]
+pub struct PromptRead<'a> {
     id: &'a str,
     name: &'a str,
     original_name: &'a str,
@@ -198,7 +206,9 @@ struct PromptRead<'a> {
 }
 
 /// The arguments of a prompt; an empty list if it takes none.
-struct Arguments<'a>(Option<&'a RawValue>);
+#[derive(JsonSchema)]
+#[schemars(inline, transparent)]
+struct Arguments<'a>(#[schemars(with = "Vec<Value>")] Option<&'a RawValue>);
 
 impl Serialize for Arguments<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

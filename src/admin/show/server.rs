@@ -1,14 +1,17 @@
 //! Virtual servers as the API shows them.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use storage::record::Server;
 
 use super::{AuditRead, OwnershipRead, Tags};
 use crate::catalog::Catalog;
 
-#[derive(Serialize)]
+/// A virtual server: what its clients see is composed of the parts that it names.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct ServerRead<'a> {
+#[schemars(rename = "Server")]
+pub struct ServerRead<'a> {
     id: &'a str,
     name: &'a str,
     description: Option<&'a str>,

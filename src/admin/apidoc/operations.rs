@@ -1,0 +1,357 @@
+//! The table of operations: one row for each method of each path.
+
+use net::http1::Method;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use super::super::answer::Shape;
+use super::super::routes::Route;
+use super::super::show::{GatewayRead, PromptRead, ResourceRead, ServerRead, ToolRead};
+use super::parameters::{ACTIVATE, FILTER, GATEWAY, INACTIVE, PAGE, Parameter};
+use super::{answers, requests};
+use crate::route;
+
+/// Names a type to a generator of schemas.
+pub type Type = fn(&mut SchemaGenerator) -> Schema;
+
+/// The schema of a type.
+pub fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+/// What an operation answers when all is well.
+#[derive(Clone, Copy)]
+pub enum Answer {
+    /// A value.
+    One(Type),
+    /// A list of values.
+    List(Type),
+    /// A part of a list, which has this name when it is wrapped.
+    Page(&'static str, Type),
+    /// A page for people.
+    Html,
+    /// A JSON-RPC answer, by itself or in a stream of events.
+    Rpc,
+    /// No body.
+    Nothing,
+}
+
+/// One method of one path.
+pub struct Operation {
+    pub tag: &'static str,
+    /// In small letters, as OpenAPI writes it.
+    pub method: &'static str,
+    pub path: &'static str,
+    pub summary: &'static str,
+    pub query: &'static [&'static [Parameter]],
+    pub body: Option<Type>,
+    /// The status when all is well.
+    pub status: u16,
+    pub answer: Answer,
+    /// The header `If-Match` is looked at.
+    pub is_versioned: bool,
+    /// Upstreams are asked on the way, and may fail.
+    asks_upstreams: bool,
+    /// Statuses with a body of their own.
+    pub otherwise: &'static [(u16, Type)],
+}
+
+/// The groups of operations, in the order they are shown in.
+pub const TAGS: [(&str, &str); 6] = [
+    ("MCP", "The Model Context Protocol over Streamable HTTP, and plain JSON-RPC"),
+    ("Gateways", "Upstream MCP servers, registered here"),
+    ("Tools", "What can be called"),
+    ("Servers", "Virtual servers: endpoints that are composed of parts"),
+    ("Operation", "What load balancers and operators ask"),
+    ("Documentation", "This document"),
+];
+
+const fn operation(
+    method: &'static str,
+    path: &'static str,
+    tag: &'static str,
+    summary: &'static str,
+    answer: Answer,
+) -> Operation {
+    Operation {
+        tag,
+        method,
+        path,
+        summary,
+        query: &[],
+        body: None,
+        status: 200,
+        answer,
+        is_versioned: false,
+        asks_upstreams: false,
+        otherwise: &[],
+    }
+}
+
+const fn get(
+    path: &'static str,
+    tag: &'static str,
+    summary: &'static str,
+    answer: Answer,
+) -> Operation {
+    operation("get", path, tag, summary, answer)
+}
+
+const fn post(
+    path: &'static str,
+    tag: &'static str,
+    summary: &'static str,
+    answer: Answer,
+) -> Operation {
+    operation("post", path, tag, summary, answer)
+}
+
+const fn put(
+    path: &'static str,
+    tag: &'static str,
+    summary: &'static str,
+    answer: Answer,
+) -> Operation {
+    operation("put", path, tag, summary, answer).versioned()
+}
+
+const fn delete(
+    path: &'static str,
+    tag: &'static str,
+    summary: &'static str,
+    answer: Answer,
+) -> Operation {
+    operation("delete", path, tag, summary, answer).versioned()
+}
+
+impl Operation {
+    const fn query(self, query: &'static [&'static [Parameter]]) -> Operation {
+        Operation { query, ..self }
+    }
+
+    const fn body(self, body: Type) -> Operation {
+        Operation { body: Some(body), ..self }
+    }
+
+    const fn status(self, status: u16) -> Operation {
+        Operation { status, ..self }
+    }
+
+    const fn versioned(self) -> Operation {
+        Operation { is_versioned: true, ..self }
+    }
+
+    const fn asks_upstreams(self) -> Operation {
+        Operation { asks_upstreams: true, ..self }
+    }
+
+    const fn otherwise(self, otherwise: &'static [(u16, Type)]) -> Operation {
+        Operation { otherwise, ..self }
+    }
+
+    /// The method as the server knows it.
+    pub fn http_method(&self) -> Method {
+        match self.method {
+            "get" => Method::Get,
+            "post" => Method::Post,
+            "put" => Method::Put,
+            "patch" => Method::Patch,
+            "delete" => Method::Delete,
+            other => unreachable!("no row has the method {other}"),
+        }
+    }
+
+    /// The route of the REST API that this is; `None` for MCP and JSON-RPC.
+    pub fn route(&self) -> Option<Route<'static>> {
+        let method = self.http_method();
+        let route::Route::Rest(path) = route::find(self.path, "", method == Method::Post)? else {
+            return None;
+        };
+        Route::parse(method, path).ok()
+    }
+
+    /// Names the operation, as programs that are made from the document call it.
+    pub fn id(&self) -> String {
+        match self.route() {
+            Some(route) => lower_first(&route.name()),
+            None => self.path.split(['/', '{', '}', '_']).map(upper_first).collect::<String>(),
+        }
+    }
+
+    /// The permission that is needed.
+    pub fn permission(&self) -> Option<&'static str> {
+        self.route()?.permission()
+    }
+
+    /// Whether nobody is asked who they are.
+    pub fn is_open(&self) -> bool {
+        self.route().is_some_and(|route| route.is_open())
+    }
+
+    /// Every status that there can be.
+    pub fn statuses(&self) -> Vec<u16> {
+        let is_write = self.permission().is_some_and(|permission| !permission.ends_with(".read"));
+        let is_rpc = self.route().is_none();
+        let sets: [(bool, &[u16]); 8] = [
+            (true, &[400, 403]),
+            (!self.is_open(), &[401, 500, 503]),
+            (self.path.contains('{'), &[404]),
+            (self.body.is_some(), &[413, 415]),
+            (!is_rpc && (self.body.is_some() || !self.query.is_empty()), &[422]),
+            (self.is_versioned, &[412]),
+            (!is_rpc && is_write, &[409]),
+            (self.asks_upstreams, &[422, 502, 504]),
+        ];
+        let sets = sets.into_iter().filter(|(applies, _)| *applies);
+        let mut statuses = vec![self.status];
+        statuses.extend(sets.flat_map(|(_, set)| set.iter().copied()));
+        statuses.extend(self.otherwise.iter().map(|(status, _)| *status));
+        statuses.sort_unstable();
+        statuses.dedup();
+        statuses
+    }
+
+    /// How the body of an error looks.
+    pub fn failure(&self, status: u16) -> Type {
+        match (self.route().map(|route| route.shape()), status) {
+            (None, _) => of::<answers::FailedOrRpcFailure>,
+            (Some(Shape::Message), 422) => of::<answers::InvalidWithMessage>,
+            (_, 422) => of::<answers::Invalid>,
+            _ => of::<answers::Failed>,
+        }
+    }
+}
+
+fn lower_first(word: &str) -> String {
+    let mut letters = word.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_lowercase());
+    first.into_iter().chain(letters).collect()
+}
+
+fn upper_first(word: &str) -> String {
+    let mut letters = word.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
+}
+
+const GATEWAY_READ: Type = of::<GatewayRead<'static>>;
+const SERVER_READ: Type = of::<ServerRead<'static>>;
+const TOOL_READ: Type = of::<ToolRead<'static>>;
+const RESOURCE_READ: Type = of::<ResourceRead<'static>>;
+const PROMPT_READ: Type = of::<PromptRead<'static>>;
+
+/// Every operation.
+pub const OPERATIONS: &[Operation] = &[
+    post("/mcp", "MCP", "Speaks MCP with everything that there is", Answer::Rpc)
+        .body(of::<requests::Rpc>)
+        .otherwise(&[(202, of::<answers::Empty>)]),
+    post("/servers/{server_id}/mcp", "MCP", "Speaks MCP with one virtual server", Answer::Rpc)
+        .body(of::<requests::Rpc>)
+        .otherwise(&[(202, of::<answers::Empty>)]),
+    post("/rpc", "MCP", "Answers a JSON-RPC request", Answer::Rpc).body(of::<requests::Rpc>),
+    get("/gateways", "Gateways", "Lists upstreams", Answer::Page("gateways", GATEWAY_READ))
+        .query(&[INACTIVE, FILTER, PAGE]),
+    post("/gateways", "Gateways", "Registers an upstream", Answer::One(GATEWAY_READ))
+        .body(of::<requests::NewGateway>)
+        .asks_upstreams(),
+    get("/gateways/{gateway_id}", "Gateways", "Shows an upstream", Answer::One(GATEWAY_READ)),
+    put("/gateways/{gateway_id}", "Gateways", "Changes an upstream", Answer::One(GATEWAY_READ))
+        .body(of::<requests::GatewayChange>)
+        .asks_upstreams(),
+    delete(
+        "/gateways/{gateway_id}",
+        "Gateways",
+        "Forgets an upstream and all that it offers",
+        Answer::One(of::<answers::Done>),
+    ),
+    post(
+        "/gateways/{gateway_id}/state",
+        "Gateways",
+        "Switches an upstream on or off",
+        Answer::One(of::<answers::GatewaySwitched>),
+    )
+    .query(&[ACTIVATE])
+    .versioned()
+    .asks_upstreams(),
+    post(
+        "/gateways/{gateway_id}/tools/refresh",
+        "Gateways",
+        "Reads again what an upstream offers",
+        Answer::One(of::<answers::Refreshed>),
+    )
+    .versioned()
+    .asks_upstreams(),
+    get("/tools", "Tools", "Lists tools", Answer::Page("tools", TOOL_READ))
+        .query(&[INACTIVE, FILTER, PAGE, GATEWAY]),
+    get("/tools/{tool_id}", "Tools", "Shows a tool", Answer::One(TOOL_READ)),
+    post(
+        "/tools/generate-schemas-from-openapi",
+        "Tools",
+        "Reads the schemas of an operation out of an OpenAPI document",
+        Answer::One(of::<answers::GeneratedSchemas>),
+    )
+    .body(of::<requests::GenerateSchemas>)
+    .asks_upstreams()
+    .otherwise(&[
+        (400, of::<answers::FailedOrUnsuccessful>),
+        (404, of::<answers::Unsuccessful>),
+        (422, of::<answers::InvalidOrUnsuccessful>),
+        (502, of::<answers::Unsuccessful>),
+        (503, of::<answers::FailedOrUnsuccessful>),
+    ]),
+    get("/servers", "Servers", "Lists virtual servers", Answer::Page("servers", SERVER_READ))
+        .query(&[INACTIVE, FILTER, PAGE]),
+    post("/servers", "Servers", "Makes a virtual server", Answer::One(SERVER_READ))
+        .status(201)
+        .body(of::<requests::NewServer>),
+    get("/servers/{server_id}", "Servers", "Shows a virtual server", Answer::One(SERVER_READ)),
+    put("/servers/{server_id}", "Servers", "Changes a virtual server", Answer::One(SERVER_READ))
+        .body(of::<requests::ServerChange>),
+    delete(
+        "/servers/{server_id}",
+        "Servers",
+        "Deletes a virtual server",
+        Answer::One(of::<answers::Done>),
+    ),
+    post(
+        "/servers/{server_id}/state",
+        "Servers",
+        "Switches a virtual server on or off",
+        Answer::One(SERVER_READ),
+    )
+    .query(&[ACTIVATE])
+    .versioned(),
+    get(
+        "/servers/{server_id}/tools",
+        "Servers",
+        "Lists the tools of a virtual server",
+        Answer::List(TOOL_READ),
+    )
+    .query(&[INACTIVE]),
+    get(
+        "/servers/{server_id}/resources",
+        "Servers",
+        "Lists the resources of a virtual server",
+        Answer::List(RESOURCE_READ),
+    )
+    .query(&[INACTIVE]),
+    get(
+        "/servers/{server_id}/prompts",
+        "Servers",
+        "Lists the prompts of a virtual server",
+        Answer::List(PROMPT_READ),
+    )
+    .query(&[INACTIVE]),
+    get("/", "Operation", "Says what this is", Answer::One(of::<answers::About>)),
+    get("/health", "Operation", "Answers while the process does", Answer::One(of::<answers::Health>)),
+    get("/ready", "Operation", "Tells whether requests can be served", Answer::One(of::<answers::Ready>))
+        .otherwise(&[(503, of::<answers::NotReady>)]),
+    get(
+        "/health/security",
+        "Operation",
+        "Tells how safe the settings are",
+        Answer::One(of::<answers::Security>),
+    ),
+    get("/version", "Operation", "Tells what runs here", Answer::One(of::<answers::Version>)),
+    get("/openapi.json", "Documentation", "Gives this document", Answer::One(of::<answers::Document>)),
+    get("/docs", "Documentation", "Shows this document to people", Answer::Html),
+];

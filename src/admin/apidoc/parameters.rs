@@ -1,0 +1,87 @@
+//! What may stand in a path, behind the question mark and in a header.
+
+use serde_json::{Value, json};
+
+/// A parameter of the query.
+pub struct Parameter {
+    pub name: &'static str,
+    sentence: &'static str,
+    kind: Kind,
+}
+
+/// What a parameter may hold.
+enum Kind {
+    Text,
+    Flag,
+    Count,
+    Word(&'static [&'static str]),
+}
+
+const fn text(name: &'static str, sentence: &'static str) -> Parameter {
+    Parameter { name, sentence, kind: Kind::Text }
+}
+
+const fn flag(name: &'static str, sentence: &'static str) -> Parameter {
+    Parameter { name, sentence, kind: Kind::Flag }
+}
+
+/// Also what is switched off.
+pub const INACTIVE: &[Parameter] =
+    &[flag("include_inactive", "Also what is switched off; false if it is not said.")];
+
+/// What every list can be asked for.
+pub const FILTER: &[Parameter] = &[
+    text("tags", "Words with commas between them; a record needs any of them."),
+    Parameter {
+        name: "visibility",
+        sentence: "Only what this many may see.",
+        kind: Kind::Word(&["private", "team", "public"]),
+    },
+    text("team_id", "Only what belongs to this team."),
+];
+
+/// Which part of a list.
+pub const PAGE: &[Parameter] = &[
+    text("cursor", "The place where the page before ended: its `nextCursor`."),
+    Parameter {
+        name: "limit",
+        sentence: "The most records of a page; 0 for all of them.",
+        kind: Kind::Count,
+    },
+    flag("include_pagination", "Answer with an object that holds the list and `nextCursor`."),
+];
+
+/// Whose tools.
+pub const GATEWAY: &[Parameter] =
+    &[text("gateway_id", "Only those of this upstream; `null` for those of none.")];
+
+/// Whether to switch on or off.
+pub const ACTIVATE: &[Parameter] = &[flag("activate", "Whether to switch on; true if not said.")];
+
+impl Parameter {
+    /// The parameter as OpenAPI writes it.
+    pub fn describe(&self) -> Value {
+        let schema = match self.kind {
+            Kind::Text => json!({ "type": "string" }),
+            Kind::Flag => json!({ "type": "boolean" }),
+            Kind::Count => json!({ "type": "integer", "minimum": 0 }),
+            Kind::Word(words) => json!({ "type": "string", "enum": words }),
+        };
+        json!({ "name": self.name, "in": "query", "description": self.sentence, "schema": schema })
+    }
+}
+
+/// A part of the path.
+pub fn in_path(name: &str) -> Value {
+    json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })
+}
+
+/// The version that a record must have to be changed.
+pub fn if_match() -> Value {
+    json!({
+        "name": "If-Match",
+        "in": "header",
+        "description": "The version that the record must have to be changed, in quotes or not.",
+        "schema": { "type": "string" },
+    })
+}

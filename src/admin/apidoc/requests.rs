@@ -1,0 +1,222 @@
+//! The bodies of requests, as schemas: what the forms read, field by field.
+//!
+//! A test compares these types with the forms, in both directions.
+
+#![expect(dead_code, reason = "only their schemas are used")]
+
+use schemars::JsonSchema;
+use serde_json::{Map, Value};
+
+/// Whose a record is.
+#[derive(JsonSchema)]
+pub struct Ownership {
+    /// The team that it belongs to; needed for visibility `team`.
+    #[schemars(length(max = 254))]
+    team_id: Option<String>,
+    /// Who owns it; whoever makes it, if it is not said.
+    #[schemars(length(max = 254))]
+    owner_email: Option<String>,
+    /// Who may see it: `private`, `team` or `public`.
+    visibility: Option<Visibility>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase", inline)]
+enum Visibility {
+    Private,
+    Team,
+    Public,
+}
+
+/// A tag, or what reading it gives.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+enum Tag {
+    /// Letters a-z and digits, with `-`, `:` and `.` inside.
+    Word(#[schemars(length(min = 2, max = 100))] String),
+    /// As answers show it.
+    Shown(ShownTag),
+}
+
+#[derive(JsonSchema)]
+#[schemars(inline)]
+struct ShownTag {
+    id: Option<String>,
+    label: Option<String>,
+}
+
+/// An upstream to register: a `url` or a `command`.
+#[derive(JsonSchema)]
+pub struct NewGateway {
+    /// Letters, digits, blanks and `_ . -`.
+    #[schemars(length(min = 1, max = 255))]
+    name: String,
+    #[schemars(flatten)]
+    rest: GatewayFields,
+}
+
+/// What to change of an upstream; what is not named stays.
+#[derive(JsonSchema)]
+pub struct GatewayChange {
+    /// Letters, digits, blanks and `_ . -`.
+    #[schemars(length(min = 1, max = 255))]
+    name: Option<String>,
+    #[schemars(flatten)]
+    rest: GatewayFields,
+}
+
+#[derive(JsonSchema)]
+struct GatewayFields {
+    /// What it is for; cut where it is longer than may be.
+    description: Option<String>,
+    /// Where it is: http or https, without credentials and fragment.
+    #[schemars(length(max = 2048))]
+    url: Option<String>,
+    /// The command that starts it, as words or as one line.
+    command: Option<Command>,
+    /// `STREAMABLEHTTP`, `SSE`, `HTTP`, `STDIO`, or `auto` to find out.
+    transport: Option<String>,
+    /// Which revision to speak: `auto`, `legacy` or `modern`.
+    protocol: Option<String>,
+    /// A certificate authority of its own, in PEM; the empty text for none.
+    ca_certificate: Option<String>,
+    /// Headers of callers that are handed on.
+    passthrough_headers: Option<Words>,
+    /// Words to find it by.
+    tags: Option<Tags>,
+    #[schemars(flatten)]
+    ownership: Ownership,
+    #[schemars(flatten)]
+    credentials: Credentials,
+    /// The environment of the command.
+    env: Option<Map<String, Value>>,
+}
+
+/// A list of texts, or one text with commas.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+enum Words {
+    List(Vec<String>),
+    Text(String),
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+enum Tags {
+    /// Each by itself.
+    List(Vec<Tag>),
+    /// With commas between them.
+    Text(String),
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+enum Command {
+    Words(#[schemars(length(min = 1, max = 256))] Vec<String>),
+    Line(String),
+}
+
+/// How to prove ourselves. `*****` stands for the stored secret.
+#[derive(JsonSchema)]
+pub struct Credentials {
+    /// `basic`, `bearer`, `authheaders` or `none`.
+    auth_type: Option<String>,
+    auth_username: Option<String>,
+    auth_password: Option<String>,
+    auth_token: Option<String>,
+    /// The headers that prove us.
+    #[schemars(length(max = 100))]
+    auth_headers: Option<Vec<Header>>,
+    /// The name of the only header.
+    auth_header_key: Option<String>,
+    auth_header_value: Option<String>,
+}
+
+/// A header.
+#[derive(JsonSchema)]
+#[schemars(inline)]
+struct Header {
+    key: String,
+    value: String,
+}
+
+/// A virtual server to make: flat, or wrapped as `{"server": {...}}`.
+#[derive(JsonSchema)]
+pub struct NewServer {
+    /// Its id, a UUID; a fresh one if it is not said.
+    id: Option<String>,
+    /// Letters, digits, blanks and `_ . -`.
+    #[schemars(length(min = 1, max = 255))]
+    name: String,
+    #[schemars(flatten)]
+    rest: ServerFields,
+}
+
+/// What to change of a virtual server; what is not named stays.
+#[derive(JsonSchema)]
+pub struct ServerChange {
+    /// Letters, digits, blanks and `_ . -`.
+    #[schemars(length(min = 1, max = 255))]
+    name: Option<String>,
+    #[schemars(flatten)]
+    rest: ServerFields,
+}
+
+#[derive(JsonSchema)]
+struct ServerFields {
+    /// What it is for; cut where it is longer than may be.
+    description: Option<String>,
+    /// The URL of a picture.
+    #[schemars(length(max = 2048))]
+    icon: Option<String>,
+    /// Ids or names of tools.
+    associated_tools: Option<Words>,
+    /// Ids of resources.
+    associated_resources: Option<Words>,
+    /// Ids or names of prompts.
+    associated_prompts: Option<Words>,
+    /// Ids of agents.
+    associated_a2a_agents: Option<Words>,
+    /// Ids, names or slugs of upstreams: all that they offer.
+    associated_gateways: Option<Words>,
+    /// What stands before the upstreams' own names; null for the usual naming.
+    #[schemars(length(max = 64))]
+    tool_prefix: Option<String>,
+    /// Whether its endpoint needs a token.
+    auth_required: Option<bool>,
+    /// Words to find it by.
+    tags: Option<Tags>,
+    #[schemars(flatten)]
+    ownership: Ownership,
+}
+
+/// Which operation of which document.
+#[derive(JsonSchema)]
+pub struct GenerateSchemas {
+    /// The URL of the operation: http or https.
+    url: String,
+    /// The method of the operation; GET if it is not said.
+    request_type: Option<String>,
+    /// Where the document is; `/openapi.json` beside the operation if it is not said.
+    openapi_url: Option<String>,
+}
+
+/// A JSON-RPC request or notification.
+#[derive(JsonSchema)]
+pub struct Rpc {
+    /// `2.0`.
+    jsonrpc: Version,
+    /// Names the request; without it nothing is answered.
+    #[schemars(default)]
+    id: Option<super::answers::RpcId>,
+    /// Like `tools/list`.
+    method: String,
+    params: Option<Map<String, Value>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(inline)]
+enum Version {
+    #[schemars(rename = "2.0")]
+    Two,
+}
