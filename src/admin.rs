@@ -12,21 +12,25 @@ mod fields;
 mod gateway_form;
 mod gateways;
 mod listing;
+mod metrics;
 mod offers;
 mod openapi;
 mod probes;
 mod query;
 mod record_form;
+mod reshape;
 mod routes;
 mod server_form;
 mod servers;
 mod show;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 
 pub use net::http1::Method;
-use storage::record::{Ownership, Visibility, now};
+use storage::metrics::Metrics;
+use storage::record::{Entity, Ownership, Visibility, now};
 use storage::seal::Sealer;
 use storage::{Applied, Mutation};
 
@@ -77,6 +81,10 @@ pub struct RestAnswer {
     pub allow: Option<&'static str>,
     /// The caller should be told to try again (`Retry-After`).
     pub retry_after: bool,
+    /// The version of the one record that is shown: the header `ETag`, in quotes. What is computed
+    /// beside the record (metrics, whether an upstream answers) changes without it, so it is for
+    /// `If-Match` and not for a cache.
+    pub etag: Option<i64>,
 }
 
 /// What the settings decide about the REST API.
@@ -148,6 +156,23 @@ pub trait Backend {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = Result<T, Failure>>;
 
+    /// What was counted of some records of a kind, by id; one that was never used has none.
+    fn metrics(
+        &self,
+        entity: Entity,
+        ids: Vec<String>,
+    ) -> impl Future<Output = Result<HashMap<String, Metrics>, Failure>>;
+
+    /// What was counted of each kind; one that was never used has none.
+    fn metric_totals(&self) -> impl Future<Output = Result<HashMap<Entity, Metrics>, Failure>>;
+
+    /// Sets metrics to nothing: of one record, of a kind, or all.
+    fn reset_metrics(
+        &self,
+        entity: Option<Entity>,
+        id: Option<String>,
+    ) -> impl Future<Output = Result<(), Failure>>;
+
     /// Whether requests can be served, or why not.
     fn ready(&self) -> Result<(), String>;
 
@@ -184,7 +209,7 @@ async fn dispatch<B: Backend>(
     route: Route<'_>,
 ) -> Result<RestAnswer, Failure> {
     let ask = admit(backend, request, &route);
-    match route {
+    let answer = match route {
         Route::Root => Ok(probes::root(backend)),
         Route::Health => Ok(probes::health()),
         Route::Ready => Ok(probes::ready(backend)),
@@ -201,6 +226,7 @@ async fn dispatch<B: Backend>(
         Route::RefreshGateway(id) => gateways::refresh(&ask?, id).await,
         Route::Tools => offers::tools(&ask?),
         Route::Tool(id) => offers::tool(&ask?, id),
+        Route::ImportOpenapi => openapi::import(&ask?).await,
         Route::GenerateSchemas => openapi::generate_schemas(&ask?).await,
         Route::Servers => servers::list(&ask?),
         Route::CreateServer => servers::create(&ask?).await,
@@ -211,7 +237,10 @@ async fn dispatch<B: Backend>(
         Route::ServerTools(id) => offers::server_tools(&ask?, id),
         Route::ServerResources(id) => offers::server_resources(&ask?, id),
         Route::ServerPrompts(id) => offers::server_prompts(&ask?, id),
-    }
+        Route::Metrics => metrics::totals(&ask?).await,
+        Route::ResetMetrics => metrics::reset(&ask?).await,
+    };
+    metrics::fill(backend, request, &route, answer?).await
 }
 
 /// One request with whom it came from: what every handler takes.

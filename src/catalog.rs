@@ -15,16 +15,19 @@ use storage::{
 
 mod agent;
 pub mod author;
+mod collection;
 mod entry;
 pub mod inventory;
 pub mod naming;
 pub mod param_headers;
 pub mod reconcile;
+pub mod rest_tool;
 mod shelf;
 mod upstream;
 mod view;
 
 pub use agent::AgentEntry;
+pub use collection::{Age, Collection, Kept, Record};
 pub use entry::{PromptEntry, ResourceEntry, ToolEntry};
 pub use shelf::{Item, Shelf};
 pub use upstream::Upstream;
@@ -75,12 +78,12 @@ pub struct Catalog {
     pub everything: View,
     /// What `/mcp` would offer besides if every upstream answered.
     pub away: View,
-    upstreams: OrdMap<Id, Arc<Upstream>>,
-    tools: OrdMap<Id, Arc<ToolEntry>>,
-    resources: OrdMap<Id, Arc<ResourceEntry>>,
-    prompts: OrdMap<Id, Arc<PromptEntry>>,
-    servers: OrdMap<Id, Arc<VirtualServer>>,
-    agents: OrdMap<Id, Arc<AgentEntry>>,
+    upstreams: Collection<Upstream>,
+    tools: Collection<ToolEntry>,
+    resources: Collection<ResourceEntry>,
+    prompts: Collection<PromptEntry>,
+    servers: Collection<VirtualServer>,
+    agents: Collection<AgentEntry>,
     roots: OrdMap<Id, Arc<Root>>,
     /// What belongs to an upstream or an agent: kind and id.
     offers: HashMap<Id, OrdSet<(Entity, Id)>>,
@@ -118,7 +121,7 @@ impl Catalog {
     /// was rendered from it must not be taken for this.
     pub fn newer_than(mut self, former: &Catalog) -> Catalog {
         self.everything.version += former.everything.version;
-        let ids: Vec<Id> = self.servers.keys().cloned().collect();
+        let ids: Vec<Id> = self.servers.ids().cloned().collect();
         for id in ids {
             let before = former.servers.get(&id).map_or(0, |server| server.view.version);
             if let Some(server) = self.servers.get_mut(&id) {
@@ -177,7 +180,7 @@ impl Catalog {
 
     /// Every A2A agent, in the order of ids.
     pub fn agents(&self) -> impl Iterator<Item = &Arc<AgentEntry>> {
-        self.agents.values()
+        self.agents.iter()
     }
 
     /// Every root, in the order of ids.
@@ -187,27 +190,57 @@ impl Catalog {
 
     /// Every upstream, in the order of ids.
     pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
-        self.upstreams.values()
+        self.upstreams.iter()
     }
 
     /// Every virtual server, in the order of ids.
     pub fn servers(&self) -> impl Iterator<Item = &Arc<VirtualServer>> {
-        self.servers.values()
+        self.servers.iter()
     }
 
     /// Every tool, in the order of ids.
     pub fn tools(&self) -> impl Iterator<Item = &Arc<ToolEntry>> {
-        self.tools.values()
+        self.tools.iter()
     }
 
     /// Every resource and template, in the order of ids.
     pub fn resources(&self) -> impl Iterator<Item = &Arc<ResourceEntry>> {
-        self.resources.values()
+        self.resources.iter()
     }
 
     /// Every prompt, in the order of ids.
     pub fn prompts(&self) -> impl Iterator<Item = &Arc<PromptEntry>> {
-        self.prompts.values()
+        self.prompts.iter()
+    }
+
+    /// Every tool, as lists read them.
+    pub fn all_tools(&self) -> &Collection<ToolEntry> {
+        &self.tools
+    }
+
+    /// Every resource and template, as lists read them.
+    pub fn all_resources(&self) -> &Collection<ResourceEntry> {
+        &self.resources
+    }
+
+    /// Every prompt, as lists read them.
+    pub fn all_prompts(&self) -> &Collection<PromptEntry> {
+        &self.prompts
+    }
+
+    /// Every virtual server, as lists read them.
+    pub fn all_servers(&self) -> &Collection<VirtualServer> {
+        &self.servers
+    }
+
+    /// Every upstream, as lists read them.
+    pub fn all_upstreams(&self) -> &Collection<Upstream> {
+        &self.upstreams
+    }
+
+    /// Every A2A agent, as lists read them.
+    pub fn all_agents(&self) -> &Collection<AgentEntry> {
+        &self.agents
     }
 
     /// What belongs to an upstream or an agent.
@@ -231,16 +264,14 @@ impl Catalog {
     fn put_gateway(&mut self, record: Arc<Gateway>, sealer: &Sealer) {
         let former = self.place_of_upstream(&record.id);
         let upstream = Arc::new(open(record.clone(), sealer));
-        let id: Id = record.id.as_str().into();
-        self.upstreams.insert(id, upstream);
+        self.upstreams.insert(upstream);
         let place = self.place_of_upstream(&record.id);
         self.shift_offers(&record.id, former, place);
     }
 
     fn put_agent(&mut self, record: Arc<Agent>, sealer: &Sealer) {
         let former = self.place_of_agent(&record.id);
-        let id: Id = record.id.as_str().into();
-        self.agents.insert(id, Arc::new(AgentEntry::new(record.clone(), sealer)));
+        self.agents.insert(Arc::new(AgentEntry::new(record.clone(), sealer)));
         let place = self.place_of_agent(&record.id);
         self.shift_offers(&record.id, former, place);
     }
@@ -265,7 +296,7 @@ impl Catalog {
         let id: Id = record.id.as_str().into();
         self.take_out(Entity::Tool, &id);
         let entry = Arc::new(ToolEntry::new(record, sealer));
-        self.tools.insert(id.clone(), entry.clone());
+        self.tools.insert(entry.clone());
         self.put_in(Entity::Tool, id, Entry::Tool(entry));
     }
 
@@ -273,7 +304,7 @@ impl Catalog {
         let id: Id = record.id.as_str().into();
         self.take_out(Entity::Resource, &id);
         let entry = Arc::new(ResourceEntry { record });
-        self.resources.insert(id.clone(), entry.clone());
+        self.resources.insert(entry.clone());
         self.put_in(Entity::Resource, id, Entry::Resource(entry));
     }
 
@@ -281,7 +312,7 @@ impl Catalog {
         let id: Id = record.id.as_str().into();
         self.take_out(Entity::Prompt, &id);
         let entry = Arc::new(PromptEntry::new(record));
-        self.prompts.insert(id.clone(), entry.clone());
+        self.prompts.insert(entry.clone());
         self.put_in(Entity::Prompt, id, Entry::Prompt(entry));
     }
 
@@ -299,8 +330,7 @@ impl Catalog {
                 Place::Hidden => {}
             }
         }
-        let id: Id = record.id.as_str().into();
-        self.servers.insert(id, Arc::new(VirtualServer { record, view, away }));
+        self.servers.insert(Arc::new(VirtualServer { record, view, away }));
     }
 
     /// Everything a server chose, once each.
@@ -406,10 +436,10 @@ impl Catalog {
             Place::Hidden => return,
         }
         let chose = |server: &Server| Membership::Server(server).includes(entry);
-        let servers = self.servers.iter().filter(|(_, server)| chose(&server.record));
-        let ids: Vec<Id> = servers.map(|(id, _)| id.clone()).collect();
+        let servers = self.servers.iter().filter(|server| chose(&server.record));
+        let ids: Vec<String> = servers.map(|server| server.record.id.clone()).collect();
         for id in ids {
-            let Some(server) = self.servers.get_mut(&*id) else { continue };
+            let Some(server) = self.servers.get_mut(&id) else { continue };
             let server = Arc::make_mut(server);
             let record = server.record.clone();
             let view = if place == Place::Away { &mut server.away } else { &mut server.view };

@@ -12,6 +12,7 @@ use crate::{
     observe::log,
     serve,
     settings::{self, Settings},
+    upstream::rest,
 };
 
 pub mod add;
@@ -21,6 +22,7 @@ pub mod call;
 pub mod client;
 pub mod db_ready;
 pub mod gateways;
+pub mod import_openapi;
 pub mod migrate;
 pub mod openapi;
 mod print;
@@ -64,12 +66,17 @@ enum Command {
     Refresh(gateways::GatewayArgs),
     /// Forget an upstream and all that it offers.
     Remove(gateways::GatewayArgs),
+    /// Make tools of the operations of an OpenAPI document.
+    ImportOpenapi(import_openapi::ImportOpenapiArgs),
     /// List the tools.
     Tools(tools::ToolsArgs),
     /// Call a tool.
     Call(call::CallArgs),
     /// Print the OpenAPI document of the REST API.
     Openapi,
+    /// Run the filters of REST tools for a gateway, which starts this by itself.
+    #[command(hide = true)]
+    FilterWorker,
     /// Make the registry equal to YAML files.
     Apply(apply::ApplyArgs),
 }
@@ -97,6 +104,7 @@ pub fn main() -> ExitCode {
         Some(Command::Token(args)) => {
             with_settings(|settings| token::run(&args, settings, &mut stdout(), &mut stderr()))
         }
+        Some(Command::FilterWorker) => rest::work().map_err(say),
         Some(Command::Settings(args)) => settings_page::run(&args, &mut stdout()).map_err(say),
         Some(Command::Openapi) => openapi::run(&mut stdout()).map_err(say),
         Some(Command::Apply(args)) => apply(&args),
@@ -113,6 +121,7 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         Command::Gateways(args) => gateways::list(&args, settings, &mut out),
         Command::Refresh(args) => gateways::refresh(&args, settings, &mut out),
         Command::Remove(args) => gateways::remove(&args, settings, &mut out),
+        Command::ImportOpenapi(args) => import_openapi::run(&args, settings, &mut out, &mut notes),
         Command::Tools(args) => tools::run(&args, settings, &mut out),
         Command::Call(args) => call::run(&args, settings, &mut out),
         Command::Serve(_)
@@ -120,6 +129,7 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         | Command::DbReady(_)
         | Command::RedisReady(_)
         | Command::Token(_)
+        | Command::FilterWorker
         | Command::Settings(_)
         | Command::Openapi
         | Command::Apply(_) => {

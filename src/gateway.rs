@@ -3,20 +3,24 @@
 //! There is no socket in it. Authentication came before, since it happens before the body is read;
 //! what is written how comes after.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, rc::Rc, sync::Arc};
 
 use net::jsonrpc::{self, Message, MessageKind, Param};
+use storage::record::Entity;
 
 use crate::{
-    catalog::{Catalog, Upstream, View, param_headers},
+    catalog::{Catalog, PromptEntry, ToolEntry, Upstream, View, param_headers},
     failure::{Failure, ProtocolError, UpstreamKind},
     mcp::{self, Era, HeaderSource, Kind, PageRequest, Pages, Transport, code},
+    observe::meters::{Execution, Meters},
+    own,
     reply::{Accepts, Relayed, Reply},
     route, schema,
     state::Options,
     upstream::{Answer, Edit, Outcome, Outgoing, Relay},
 };
 
+mod own_tool;
 mod stream;
 
 /// What the path takes of its shard.
@@ -27,8 +31,12 @@ pub struct Parts<'a, R> {
     pub pages: &'a Pages,
     /// The compiled schemas.
     pub schemas: &'a schema::Cache,
+    /// The compiled templates of our own prompts.
+    pub prompts: &'a own::Prompts,
     /// The way to the upstreams.
     pub relay: &'a R,
+    /// What is counted of what is used.
+    pub meters: &'a Rc<Meters>,
     /// What the operator chose.
     pub options: &'a Options,
 }
@@ -70,7 +78,10 @@ pub async fn answer<'a, R: Relay>(
         Ok(message) => message,
         Err(error) => {
             let id = error.id.and_then(|id| std::str::from_utf8(id.of_bytes(request.body)).ok());
-            let failure = Failure::protocol(400, error.code(), error.to_string());
+            // The contract answers 200 to all that comes to /rpc and is JSON.
+            let is_json = error.code() != code::PARSE_ERROR;
+            let status = if request.transport == Transport::Rpc && is_json { 200 } else { 400 };
+            let failure = Failure::protocol(status, error.code(), error.to_string());
             return Answered { id, modern: false, outcome: Err(failure) };
         }
     };
@@ -108,7 +119,7 @@ async fn handle<R: Relay>(
     };
     let server_id = server_id.as_deref().unwrap_or(request.server_id);
     let (view, away) = views(parts.catalog, server_id)?;
-    let call = Call { parts, request, message, era, view, away };
+    let call = Call { parts, request, message, era, server_id, view, away };
     match message.method() {
         "tools/call" => call.tool().await,
         "tools/list" => call.list(server_id, Kind::Tools),
@@ -150,6 +161,7 @@ struct Call<'a, R> {
     request: &'a Request<'a>,
     message: &'a Message<'a>,
     era: Era,
+    server_id: &'a str,
     view: &'a View,
     away: &'a View,
 }
@@ -176,6 +188,9 @@ impl<R: Relay> Call<'_, R> {
     async fn tool(&self) -> Result<Reply, Failure> {
         let name = self.name(Param::Name, "name")?;
         let Some((entry, upstream)) = route::tool(self.parts.catalog, self.view, &name) else {
+            if let Some(entry) = route::own_tool(self.view, &name) {
+                return self.own_tool(entry, &name).await;
+            }
             let absent = route::tool(self.parts.catalog, self.away, &name);
             let absent = absent.map(|(_, upstream)| upstream);
             return Err(unknown(absent, || format!("Unknown tool: {name}")));
@@ -184,17 +199,27 @@ impl<R: Relay> Call<'_, R> {
         if self.checks_headers() {
             mcp::check_param_headers(self.request.headers, entry, arguments)?;
         }
-        if self.parts.options.arguments_checked
-            && entry.record.validate_arguments
-            && let Err(violations) = self.parts.schemas.check_arguments(&entry.record, arguments)
-        {
+        if let Err(violations) = self.check_arguments(entry, arguments) {
             return self.refuse_arguments(&name, &violations);
         }
         let original_name = &entry.record.original_name;
         let mut outgoing = self.outgoing(Param::Name, &name, original_name);
         outgoing.within = self.parts.options.tool_within;
         outgoing.param_headers = param_headers::encode_all(&entry.param_headers, arguments);
-        self.relay(upstream, &outgoing, false).await
+        let execution = self.begin(Entity::Tool, &entry.record.id);
+        self.relay(upstream, &outgoing, false, Some(execution)).await
+    }
+
+    /// Checks arguments by the tool's schema, unless that is switched off.
+    fn check_arguments(
+        &self,
+        entry: &ToolEntry,
+        arguments: Option<&str>,
+    ) -> Result<(), schema::Violations> {
+        if !(self.parts.options.arguments_checked && entry.record.validate_arguments) {
+            return Ok(());
+        }
+        self.parts.schemas.check_arguments(&entry.record, arguments)
     }
 
     /// The answer to arguments that do not fit the tool's schema: a result that the model reads,
@@ -205,38 +230,61 @@ impl<R: Relay> Call<'_, R> {
         if !mcp::reads_argument_errors(self.era, headers, transport) {
             return Err(Failure::protocol(200, code::INVALID_PARAMS, text));
         }
+        Ok(self.told(&text))
+    }
+
+    /// A result that tells the model what went wrong.
+    fn told(&self, text: &str) -> Reply {
         let content = serde_json::json!([{"type": "text", "text": text}]);
         let result = serde_json::json!({"content": content, "isError": true}).to_string();
-        if self.era == Era::Legacy {
-            return Ok(Reply::Result(result.into_bytes()));
-        }
-        let mut out = Vec::with_capacity(result.len() + 32);
-        mcp::complete_result(&mut out, &result, false);
-        Ok(Reply::Result(out))
+        self.own_result(result.into_bytes(), false)
     }
 
     async fn prompt(&self) -> Result<Reply, Failure> {
         let name = self.name(Param::Name, "name")?;
         let Some((entry, upstream)) = route::prompt(self.parts.catalog, self.view, &name) else {
+            if let Some(entry) = route::own_prompt(self.view, &name) {
+                return self.own_prompt(entry);
+            }
             let absent = route::prompt(self.parts.catalog, self.away, &name);
             let absent = absent.map(|(_, upstream)| upstream);
             return Err(unknown(absent, || format!("Unknown prompt: {name}")));
         };
         let outgoing = self.outgoing(Param::Name, &name, &entry.record.original_name);
-        self.relay(upstream, &outgoing, false).await
+        let execution = self.begin(Entity::Prompt, &entry.record.id);
+        self.relay(upstream, &outgoing, false, Some(execution)).await
+    }
+
+    /// Renders a prompt that no upstream has.
+    fn own_prompt(&self, entry: &PromptEntry) -> Result<Reply, Failure> {
+        let execution = self.begin(Entity::Prompt, &entry.record.id);
+        let rendered = prompt_arguments(self.message.param(Param::Arguments)).and_then(|given| {
+            let rendered = self.parts.prompts.get(&entry.record, given);
+            rendered.map_err(|error| wrong_params(error.to_string()))
+        });
+        self.parts.meters.end(&execution, rendered.is_ok());
+        rendered.map(|result| self.own_result(result, false))
     }
 
     async fn resource(&self) -> Result<Reply, Failure> {
         let uri = self.name(Param::Uri, "uri")?;
         let catalog = self.parts.catalog;
+        if let Some(entry) = route::own_resource(self.view, &uri) {
+            let execution = self.begin(Entity::Resource, &entry.record.id);
+            let result = own::resource::read(&entry.record, &uri);
+            self.parts.meters.end(&execution, true);
+            return Ok(self.own_result(result, true));
+        }
         if let Some(upstream) = route::absent_resource(catalog, self.view, self.away, &uri) {
             return Err(absent(upstream));
         }
-        let Some(upstream) = route::resource(catalog, self.view, &uri) else {
+        let Some((entry, upstream)) = route::resource(catalog, self.view, &uri) else {
             return Err(self.no_such_resource(&uri));
         };
         let outgoing = self.outgoing(Param::Uri, &uri, &uri);
-        self.relay(upstream, &outgoing, true).await
+        let id = entry.map_or("", |entry| &entry.record.id);
+        let execution = self.begin(Entity::Resource, id);
+        self.relay(upstream, &outgoing, true, Some(execution)).await
     }
 
     async fn completion(&self) -> Result<Reply, Failure> {
@@ -264,6 +312,9 @@ impl<R: Relay> Call<'_, R> {
             return Err(needed("ref.name or ref.uri"));
         };
         let Some((original, upstream)) = find(self.view) else {
+            if is_own_reference(self.view, name.as_ref(), uri.as_ref()) {
+                return Ok(self.own_result(NO_COMPLETION.to_vec(), false));
+            }
             let absent = find(self.away).map(|(_, upstream)| upstream);
             return Err(unknown(absent, || format!("Unknown reference: {text}")));
         };
@@ -274,7 +325,7 @@ impl<R: Relay> Call<'_, R> {
                 .edits
                 .push(Edit { span: place.shifted(offset), replacement: quoted(original) });
         }
-        self.relay(upstream, &outgoing, false).await
+        self.relay(upstream, &outgoing, false, None).await
     }
 
     /// The name or URI that the request is about, checked against its header.
@@ -344,25 +395,55 @@ impl<R: Relay> Call<'_, R> {
         Some(net::Span::new(place.start as usize - offset, place.end as usize - offset))
     }
 
-    /// Sends the request upstream and makes of the answer what this client understands.
+    /// Begins to measure the use of a record through this endpoint.
+    fn begin<'e>(&'e self, entity: Entity, id: &'e str) -> Execution<'e> {
+        Execution::begin(entity, id, self.server_id)
+    }
+
+    /// Sends the request upstream and makes of the answer what this client understands. The
+    /// execution that it is, if it is one, ends with the answer.
     async fn relay(
         &self,
         upstream: &Arc<Upstream>,
         outgoing: &Outgoing<'_>,
         cached: bool,
+        execution: Option<Execution<'_>>,
     ) -> Result<Reply, Failure> {
         let modern_upstream = upstream.record.era == Some(storage::record::Era::Modern);
         let translation = stream::Translation::between(self.era, modern_upstream, cached);
-        let answer = self.parts.relay.request(upstream, outgoing).await;
-        match answer.map_err(|failure| discreet(upstream, failure))? {
-            Answer::Whole(reply) => translation.reply(reply, &upstream.record.name),
-            Answer::Stream(source) => {
+        let name = &upstream.record.name;
+        let meters = self.parts.meters;
+        match self.parts.relay.request(upstream, outgoing).await {
+            Ok(Answer::Whole(reply)) => {
+                let is_success = execution.is_some_and(|execution| succeeded(&execution, &reply));
+                let reply = translation.reply(reply, name);
+                end(meters, execution, is_success && reply.is_ok());
+                reply
+            }
+            Ok(Answer::Stream(source)) => {
                 let id = self.message.id().unwrap_or("null");
-                let name = &upstream.record.name;
+                let execution = execution.map(|execution| (meters.clone(), execution.keep()));
+                let source = stream::Source::new(source, execution);
                 stream::relay(source, id, name, translation, self.request.accepts).await
+            }
+            Err(failure) => {
+                end(meters, execution, false);
+                Err(discreet(upstream, failure))
             }
         }
     }
+}
+
+fn end(meters: &Meters, execution: Option<Execution<'_>>, is_success: bool) {
+    if let Some(execution) = execution {
+        meters.end(&execution, is_success);
+    }
+}
+
+/// Whether an upstream did what was asked: a tool may say in its result that it did not.
+fn succeeded(execution: &Execution<'_>, reply: &crate::upstream::Reply) -> bool {
+    let is_result = reply.outcome == Outcome::Result;
+    is_result && !(execution.entity == Entity::Tool && mcp::is_error(reply.raw()))
 }
 
 /// The answer to who asks for what is not offered: it is known all the same if its upstream is
@@ -393,6 +474,50 @@ fn discreet(upstream: &Upstream, failure: Failure) -> Failure {
         }
         other => other,
     }
+}
+
+/// What completes an argument of our own prompts and templates: nothing is known of their values.
+const NO_COMPLETION: &[u8] = br#"{"completion":{"values":[],"total":0,"hasMore":false}}"#;
+
+/// Whether a reference is to a prompt or a template of our own.
+fn is_own_reference(
+    view: &View,
+    name: Option<&Reference<'_>>,
+    uri: Option<&Reference<'_>>,
+) -> bool {
+    match (name, uri) {
+        (Some((_, name)), _) => route::own_prompt(view, name).is_some(),
+        (None, Some((_, uri))) => {
+            let template = view.templates.get(uri);
+            template.is_some_and(|entry| entry.record.gateway_id.is_none())
+                || route::own_resource(view, uri).is_some()
+        }
+        (None, None) => false,
+    }
+}
+
+/// Where a reference lies, and its text.
+type Reference<'a> = (net::Span, Cow<'a, str>);
+
+fn wrong_params(text: impl Into<String>) -> Failure {
+    Failure::protocol(200, code::INVALID_PARAMS, text)
+}
+
+/// The arguments of a prompt: texts, or what is written as one.
+fn prompt_arguments(raw: Option<&str>) -> Result<BTreeMap<String, String>, Failure> {
+    let read = serde_json::from_str::<serde_json::Value>(raw.unwrap_or("null"));
+    let arguments = match read {
+        Ok(serde_json::Value::Null) => return Ok(BTreeMap::new()),
+        Ok(serde_json::Value::Object(arguments)) => arguments,
+        _ => return Err(wrong_params("params.arguments must be an object of texts")),
+    };
+    let texts = arguments.into_iter().map(|(name, value)| match value {
+        serde_json::Value::String(text) => Ok((name, text)),
+        serde_json::Value::Number(number) => Ok((name, number.to_string())),
+        serde_json::Value::Bool(flag) => Ok((name, flag.to_string())),
+        _ => Err(wrong_params(format!("params.arguments.{name} must be a text"))),
+    });
+    texts.collect()
 }
 
 fn quoted<'a>(text: &str) -> Cow<'a, [u8]> {

@@ -15,9 +15,28 @@ pub const MAILBOX_COUNT_MAX: usize = 4096;
 /// Writers that may wait for the keeper of the catalog.
 pub const KEEPER_COUNT_MAX: usize = 1024;
 
+/// Requests for metrics that may wait for the recorder.
+pub const RECORDER_COUNT_MAX: usize = 1024;
+
+/// Entities whose metrics are stored in one transaction: some ten milliseconds of SQLite, so that a
+/// writer of records hardly waits.
+pub const METRIC_BATCH_COUNT_MAX: usize = 500;
+
 /// Bytes of a body on the REST paths that are not a setting of their own.
 pub const REST_BODY_SIZE_MAX: u64 = 4 * 1024 * 1024;
 
+/// Records that `limit=0` lists at once: some forty megabytes of JSON. Of more, `include_pagination`
+/// gives a cursor.
+pub const LIST_COUNT_MAX: usize = 25_000;
+
+/// Values of an answer that was reshaped by `apijsonpath`: more than a list of whole records has.
+pub const RESHAPED_VALUE_COUNT_MAX: usize = 2_000_000;
+
+/// Origins of REST tools to which a shard keeps connections.
+pub const REST_ORIGIN_COUNT_MAX: usize = 256;
+
+/// Redirects that are followed for one call of a REST tool.
+pub const REST_REDIRECT_COUNT_MAX: usize = 5;
 /// Bytes of a JSON Schema that values are checked by.
 pub const SCHEMA_SIZE_MAX: usize = 256 * 1024;
 

@@ -5,6 +5,7 @@ mod era;
 mod handshake;
 mod pages;
 mod translate;
+mod verdict;
 
 pub use era::{
     Era, HeaderSource, Transport, check_names, check_param_headers, find as find_era,
@@ -13,6 +14,7 @@ pub use era::{
 pub use handshake::{Offer, discover, initialize};
 pub use pages::{Kind, Page, PageRequest, Pages};
 pub use translate::{complete_result, strip_in_place, strip_modern};
+pub use verdict::is_error;
 
 /// The newest stateless revision.
 pub const MODERN: &str = "2026-07-28";
@@ -32,12 +34,16 @@ pub mod meta {
 
 /// JSON-RPC codes that MCP defines.
 pub mod code {
+    /// The message is no JSON.
+    pub const PARSE_ERROR: i32 = -32700;
     /// The message is no valid request.
     pub const INVALID_REQUEST: i32 = -32600;
     /// There is no such method.
     pub const METHOD_NOT_FOUND: i32 = -32601;
     /// The parameters are wrong.
     pub const INVALID_PARAMS: i32 = -32602;
+    /// Something of ours is broken.
+    pub const INTERNAL: i32 = -32603;
     /// Legacy: there is no such resource.
     pub const RESOURCE_NOT_FOUND: i32 = -32002;
     /// A header and the body contradict each other.

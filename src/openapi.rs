@@ -80,8 +80,8 @@ pub struct Conversion {
     pub tools: Vec<Draft>,
     /// The operations that cannot be tools.
     pub refused: Vec<Refused>,
-    /// How many operations the filters left out.
-    pub filtered_count: usize,
+    /// The operations that the filters left out.
+    pub filtered: Vec<String>,
 }
 
 /// A tool that is not yet one.
@@ -123,10 +123,10 @@ pub fn convert(document: &Document, options: &Options) -> Result<Conversion, Str
     let source = options.source.clone().unwrap_or_else(|| naming::source(document.title()));
     let mut names = naming::Names::new(&options.prefix);
     let mut conversion =
-        Conversion { source, tools: Vec::new(), refused: Vec::new(), filtered_count: 0 };
+        Conversion { source, tools: Vec::new(), refused: Vec::new(), filtered: Vec::new() };
     for operation in operations {
         if !filter.admits(&operation) {
-            conversion.filtered_count += 1;
+            conversion.filtered.push(operation.key());
             continue;
         }
         match operation::convert(document, &operation, options, &mut names) {

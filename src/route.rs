@@ -51,6 +51,11 @@ pub fn tool<'a>(
     Some((entry, upstream_of(catalog, entry.record.gateway_id.as_deref())?))
 }
 
+/// A tool that no MCP upstream runs: one of our own.
+pub fn own_tool<'a>(view: &'a View, name: &str) -> Option<&'a Arc<ToolEntry>> {
+    view.tools.get(name).filter(|entry| entry.record.gateway_id.is_none())
+}
+
 /// A prompt and the upstream that has it.
 pub fn prompt<'a>(
     catalog: &'a Catalog,
@@ -61,17 +66,41 @@ pub fn prompt<'a>(
     Some((entry, upstream_of(catalog, entry.record.gateway_id.as_deref())?))
 }
 
+/// A prompt that no upstream has: one of our own.
+pub fn own_prompt<'a>(view: &'a View, name: &str) -> Option<&'a Arc<PromptEntry>> {
+    view.prompts.get(name).filter(|entry| entry.record.gateway_id.is_none())
+}
+
+/// What reads `uri` and belongs to no upstream: the resource itself, or else the first template that
+/// fits it if that is our own.
+pub fn own_resource<'a>(view: &'a View, uri: &str) -> Option<&'a Arc<ResourceEntry>> {
+    let fitting = || {
+        let mut templates = view.templates.iter();
+        templates.find(|(template, _)| template_fits(template, uri)).map(|(_, entry)| entry)
+    };
+    let found = view.resources.get(uri).or_else(fitting)?;
+    Some(found).filter(|entry| entry.record.gateway_id.is_none())
+}
+
 /// The upstream that can read `uri`: the one that lists it, else the one with a template that
-/// fits it, else the only one that there is (links in results need not be listed anywhere).
-pub fn resource<'a>(catalog: &'a Catalog, view: &'a View, uri: &str) -> Option<&'a Arc<Upstream>> {
+/// fits it, else the only one that there is (links in results need not be listed anywhere). The
+/// entry by which it was found comes with it.
+pub fn resource<'a>(
+    catalog: &'a Catalog,
+    view: &'a View,
+    uri: &str,
+) -> Option<(Option<&'a Arc<ResourceEntry>>, &'a Arc<Upstream>)> {
     let listed = view.resources.get(uri);
     let fitting = || {
         let fits = |(template, _): &(&Arc<str>, &Arc<ResourceEntry>)| template_fits(template, uri);
         view.templates.iter().find(fits).map(|(_, entry)| entry)
     };
     match listed.or_else(fitting) {
-        Some(entry) => upstream_of(catalog, entry.record.gateway_id.as_deref()),
-        None => sole_upstream(catalog, view),
+        Some(entry) => {
+            let upstream = upstream_of(catalog, entry.record.gateway_id.as_deref())?;
+            Some((Some(entry), upstream))
+        }
+        None => Some((None, sole_upstream(catalog, view)?)),
     }
 }
 
@@ -99,7 +128,7 @@ pub fn absent_resource<'a>(
 pub fn template<'a>(catalog: &'a Catalog, view: &'a View, uri: &str) -> Option<&'a Arc<Upstream>> {
     match view.templates.get(uri) {
         Some(entry) => upstream_of(catalog, entry.record.gateway_id.as_deref()),
-        None => resource(catalog, view, uri),
+        None => resource(catalog, view, uri).map(|(_, upstream)| upstream),
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     fmt,
     net::SocketAddr,
     rc::Rc,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
@@ -13,14 +13,18 @@ use shards::{
     Driver, Listener, TcpStream, cores, driver, mailbox, process, runtime, signal, task, tcp,
     tcp::BoundSocket, time, watch,
 };
-use storage::{Store, seal::Sealer};
+use storage::{Store, metrics::MetricBatch, seal::Sealer};
 
 use crate::{
     admin::Rules,
     auth,
     catalog::{Catalog, author::Author, reconcile},
     settings::Settings,
-    state::{self, Courier, KeeperSeed, Mailboxes, Message, Registry, Shard, neighbours::Moved},
+    state::{
+        self, Courier, KeeperSeed, Mailboxes, Message, RecorderHandle, Registry, Shard,
+        neighbours::Moved,
+        recorder::{self, Leftovers, RecorderSeed},
+    },
     upstream,
 };
 
@@ -66,6 +70,8 @@ struct Common {
 #[derive(Clone)]
 struct Parts {
     registry: Registry,
+    recorder: RecorderHandle,
+    leftovers: Leftovers,
     neighbourhood: Neighbourhood,
     catalog: Arc<Catalog>,
     mailboxes: Mailboxes,
@@ -76,7 +82,14 @@ struct Parts {
 struct Own {
     socket: BoundSocket,
     mailbox: mailbox::Receiver<Message>,
-    keeper: Option<KeeperSeed>,
+    /// What one shard does for all.
+    tasks: Option<Tasks>,
+}
+
+/// What only the first shard does.
+struct Tasks {
+    keeper: KeeperSeed,
+    recorder: RecorderSeed,
 }
 
 /// Runs the gateway until a signal stops it. [`signal::block`] must have been called before any
@@ -103,10 +116,15 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
     let poll = settings.storage.change_poll_interval;
     let (keeper, handle) =
         KeeperSeed::new(keeper_store, sealer.clone(), catalog.clone(), mailboxes.clone(), poll);
+    let (leftovers, left) = mpsc::channel();
+    let (recorder, recorder_handle) =
+        RecorderSeed::new(&settings, store.clone(), mailboxes.clone(), leftovers.clone());
     let neighbourhood = Neighbourhood::new(&settings, address, cores.len(), handle.clone())
         .map_err(|error| fail(&error))?;
     let parts = Parts {
         registry: Registry::new(store.clone(), handle, sealer),
+        recorder: recorder_handle,
+        leftovers,
         neighbourhood,
         catalog: Arc::new(catalog),
         mailboxes: mailboxes.clone(),
@@ -114,10 +132,11 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
     };
     let common = common(&settings, parts)?;
     announce(&settings, address, &cores, &choice);
-    let shards = start(common, sockets, receivers, keeper, &cores, choice.driver)?;
+    let tasks = Tasks { keeper, recorder };
+    let shards = start(common, sockets, receivers, tasks, &cores, choice.driver)?;
     stop_on_signal(mailboxes);
     shards.join().map_err(|error| fail(&error))?;
-    close(store);
+    close(store, left);
     tracing::info!("stopped");
     Ok(())
 }
@@ -200,15 +219,15 @@ fn start(
     common: Common,
     sockets: Vec<BoundSocket>,
     receivers: Vec<mailbox::Receiver<Message>>,
-    keeper: KeeperSeed,
+    tasks: Tasks,
     cores: &[usize],
     driver: Driver,
 ) -> Result<runtime::Shards, StartError> {
-    let mut keeper = Some(keeper);
+    let mut tasks = Some(tasks);
     let own: Vec<_> = sockets
         .into_iter()
         .zip(receivers)
-        .map(|(socket, mailbox)| Some(Own { socket, mailbox, keeper: keeper.take() }))
+        .map(|(socket, mailbox)| Some(Own { socket, mailbox, tasks: tasks.take() }))
         .collect();
     let own = Arc::new(Mutex::new(own));
     let main = move |index: usize| {
@@ -258,17 +277,20 @@ async fn shard_main(index: usize, common: Common, own: Own) {
         common.rules,
         common.origins,
         parts.registry,
+        parts.recorder,
         parts.catalog,
         upstreams,
         shared,
     ));
     let mut closing = Vec::new();
-    if let Some(keeper) = own.keeper {
+    let has_recorder = own.tasks.is_some();
+    if let Some(Tasks { keeper, recorder }) = own.tasks {
         let moved = Rc::<Moved>::default();
         task::spawn(keeper.grow(moved.clone()).run());
         task::spawn(shard.registry.clone().hear_notices());
         closing.push(task::spawn(state::health::run(shard.clone())));
         closing.extend(parts.neighbourhood.keep(&shard, moved));
+        closing.push(task::spawn(recorder.grow().run()));
     }
     task::spawn(read_mailbox(shard.clone(), own.mailbox));
     let take = |stream: TcpStream, peer: SocketAddr| {
@@ -277,8 +299,14 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     let refused = |error| tracing::warn!(%error, "cannot accept; waiting for connections to end");
     listener.accept_until(&shard.draining, take, refused).await;
     drain(&shard, grace).await;
+    if has_recorder {
+        shard.recorder.end();
+    }
     for task in closing {
         let _ = time::timeout(LEAVE_WITHIN, task.join()).await;
+    }
+    if let Some(batch) = recorder::last_batch(shard.meters.take().deltas) {
+        let _ = parts.leftovers.send(batch);
     }
 }
 
@@ -306,6 +334,7 @@ async fn read_mailbox(shard: Rc<Shard>, mut mailbox: mailbox::Receiver<Message>)
                 shard.put_catalog(catalog);
                 let _ = done.send(());
             }
+            Message::Meters(recorder) => shard.hand_over_meters(recorder),
             Message::Stdio(mail) => shard.upstreams.take_mail(mail),
             Message::Database(trouble) => shard.note_database(trouble),
             Message::Drain => shard.draining.open(),
@@ -408,8 +437,17 @@ fn stop_on_signal(mailboxes: Mailboxes) {
     }
 }
 
-fn close(store: Store) {
+/// Stores what was counted last, and closes the store.
+fn close(store: Store, left: mpsc::Receiver<MetricBatch>) {
     let _ = runtime::block_on(Driver::Epoll, async move {
+        let record = async {
+            for batch in left.try_iter() {
+                if let Err(error) = store.add_metrics(Arc::new(batch)).await {
+                    tracing::warn!(%error, "the last metrics are lost");
+                }
+            }
+        };
+        let _ = time::timeout(LEAVE_WITHIN, record).await;
         let _ = store.close().await;
     });
 }

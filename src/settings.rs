@@ -25,7 +25,8 @@ use raw::{Raw, Reading};
 pub use raw::{SettingError, Source};
 use relations::warn_of_unknown;
 pub use rows::{
-    Auth, Cache, Catalog, Health, Http, Listen, Log, Origins, Storage, Upstreams, rows,
+    Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, Rest, Storage, Upstreams,
+    rows,
 };
 pub use table::Row;
 pub use values::{LogFormat, MASK, Secret, ShardCount, Switch, TlsFiles};
@@ -36,8 +37,16 @@ pub const IGNORED: &[(&str, &str)] = &[
     ("GUNICORN_MAX_REQUESTS", "shards do not leak, so they are not recycled"),
     ("GUNICORN_MAX_REQUESTS_JITTER", "shards are not recycled"),
     ("SESSION_TTL", "sessions live with their upstream; none is kept by us yet"),
+    ("MAX_TOOL_RETRIES", "RETRY_MAX_ATTEMPTS says how often a request is sent"),
     ("MESSAGE_TTL", "no message to a session is kept by us yet"),
     ("GUNICORN_PRELOAD_APP", "there is one process, so nothing is loaded twice"),
+    ("METRICS_BUFFER_ENABLED", "metrics are always gathered before they are written"),
+    ("METRICS_CACHE_ENABLED", "metrics are added up where they are stored, so none are cached"),
+    (
+        "METRICS_CLEANUP_ENABLED",
+        "an entity has one row of metrics, so there is nothing to clean up",
+    ),
+    ("METRICS_ROLLUP_ENABLED", "an entity has one row of metrics, so there is nothing to roll up"),
 ];
 
 /// Variables that `ringway add`, `tools` and `call` read as a client of a running gateway.
@@ -59,6 +68,8 @@ pub struct Settings {
     pub origins: Origins,
     /// How upstreams are called.
     pub upstreams: Upstreams,
+    /// How the services of REST tools are called.
+    pub rest: Rest,
     /// How upstreams are watched.
     pub health: Health,
     /// What is said of the gateway, and how much is listed at once.
@@ -67,6 +78,8 @@ pub struct Settings {
     pub storage: Storage,
     /// What several gateways share for a while.
     pub cache: Cache,
+    /// What is counted of tools, resources, prompts, virtual servers and agents.
+    pub metrics: Metrics,
     /// What is written about it all.
     pub log: Log,
     /// What was set: names and values, secrets masked.
@@ -140,10 +153,12 @@ impl Settings {
         let auth = Auth::read(reading);
         let origins = Origins::read(reading);
         let upstreams = Upstreams::read(reading);
+        let rest = Rest::read(reading);
         let health = Health::read(reading);
         let catalog = Catalog::read(reading);
         let storage = Storage::read(reading);
         let cache = Cache::read(reading);
+        let metrics = Metrics::read(reading);
         let log = Log::read(reading);
         Some(Settings {
             shown: std::mem::take(&mut reading.shown),
@@ -152,10 +167,12 @@ impl Settings {
             auth: auth?,
             origins: origins?,
             upstreams: upstreams?,
+            rest: rest?,
             health: health?,
             catalog: catalog?,
             storage: storage?,
             cache: cache?,
+            metrics: metrics?,
             log: log?,
         })
     }

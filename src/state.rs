@@ -18,7 +18,8 @@ use crate::{
     catalog::Catalog,
     limits,
     mcp::Pages,
-    schema,
+    observe::meters::{Meters, Taken},
+    own, schema,
     settings::Settings,
     upstream::{
         Upstreams,
@@ -30,10 +31,12 @@ pub mod health;
 mod keeper;
 pub mod neighbours;
 mod options;
+pub mod recorder;
 mod registry;
 
 pub use keeper::{KeeperHandle, KeeperSeed};
 pub use options::Options;
+pub use recorder::RecorderHandle;
 pub use registry::Registry;
 
 /// A shard.
@@ -52,12 +55,18 @@ pub struct Shard {
     pub pages: Pages,
     /// The compiled schemas.
     pub schemas: schema::Cache,
+    /// The compiled templates of our own prompts.
+    pub prompts: own::Prompts,
     /// The way to the upstreams.
     pub upstreams: Upstreams,
     /// The way to the store.
     pub registry: Registry,
     /// What is shared with other nodes for a while.
     pub shared: Shared,
+    /// What this shard counts of entities that are used.
+    pub meters: Rc<Meters>,
+    /// The way to what was counted.
+    pub recorder: RecorderHandle,
     /// Open once the shard ends.
     pub draining: Rc<Gate>,
     /// Requests that are being answered.
@@ -76,6 +85,8 @@ pub enum Message {
     Stdio(StdioMail),
     /// What is wrong with the database, or that it is back.
     Database(Option<Arc<str>>),
+    /// Hand over what was counted.
+    Meters(oneshot::Sender<Taken>),
     /// The process ends: finish what is in flight.
     Drain,
 }
@@ -122,26 +133,38 @@ impl Shard {
         rules: Option<Arc<Rules>>,
         origins: Arc<OriginGate>,
         registry: Registry,
+        recorder: RecorderHandle,
         catalog: Arc<Catalog>,
         upstreams: Upstreams,
         shared: Shared,
     ) -> Shard {
+        let meters = meters(&settings, recorder.clone());
         Shard {
             index,
             options: Options::of(&settings),
             verifier: Verifier::new(&settings.auth, rules),
             schemas: schema::Cache::new(settings.catalog.schema_count_max),
+            prompts: own::Prompts::new(settings.catalog.prompt_count_max),
             settings,
             origins,
             pages: Pages::default(),
             upstreams,
             registry,
+            meters: Rc::new(meters),
+            recorder,
             shared,
             draining: Rc::default(),
             request_count: Cell::new(0),
             connection_count: Cell::new(0),
             catalog: RefCell::new(catalog),
             database_trouble: RefCell::default(),
+        }
+    }
+
+    /// Hands over what was counted, unless nobody waits for it any more.
+    pub fn hand_over_meters(&self, to: oneshot::Sender<Taken>) {
+        if !to.is_canceled() {
+            let _ = to.send(self.meters.take());
         }
     }
 
@@ -165,5 +188,12 @@ impl Shard {
         self.pages.retain(|id| catalog.server(id).is_some());
         let former = self.catalog.replace(catalog.clone());
         self.upstreams.retain(&former, &catalog);
+    }
+}
+
+fn meters(settings: &Settings, recorder: RecorderHandle) -> Meters {
+    match settings.metrics.recorded {
+        true => Meters::new(settings.metrics.entity_count_max, move || recorder.crowded()),
+        false => Meters::off(),
     }
 }

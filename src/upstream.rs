@@ -9,6 +9,7 @@ pub mod discover;
 mod fetch;
 pub mod http;
 mod legs;
+pub mod rest;
 pub mod sse;
 pub mod stdio;
 
@@ -149,4 +150,15 @@ pub trait Relay {
         upstream: &std::sync::Arc<crate::catalog::Upstream>,
         outgoing: &Outgoing<'_>,
     ) -> impl Future<Output = Result<Answer, Failure>>;
+
+    /// Calls a REST tool and returns the raw result object. That the service failed is a result too,
+    /// with `isError`.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Busy`] if as many calls run and wait as may.
+    fn call_rest(
+        &self,
+        call: &rest::RestCall<'_>,
+    ) -> impl Future<Output = Result<Vec<u8>, Failure>>;
 }

@@ -147,6 +147,14 @@ impl Child {
         self.process.id()
     }
 
+    /// Ends the child and what it started, at once. What reads and writes its streams sees their
+    /// end.
+    pub fn kill(&mut self) {
+        if let Ok(None) = self.process.try_wait() {
+            self.signal(libc::SIGKILL);
+        }
+    }
+
     /// Waits until the child ends, at most `within`; `None` if it still runs then.
     pub async fn ended(&mut self, within: Duration) -> Option<ExitStatus> {
         let started = time::Instant::now();
@@ -184,9 +192,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if let Ok(None) = self.process.try_wait() {
-            self.signal(libc::SIGKILL);
-            let _ = self.process.wait();
-        }
+        self.kill();
+        let _ = self.process.wait();
     }
 }

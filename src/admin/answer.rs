@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use storage::record::Audit;
 
 use super::RestAnswer;
 use crate::failure::{Failure, FieldError};
@@ -26,16 +27,28 @@ pub fn ok(value: &impl Serialize) -> RestAnswer {
 
 /// An answer with a status of its own.
 pub fn with_status(status: u16, value: &impl Serialize) -> RestAnswer {
-    let body = serde_json::to_vec(value).expect("what is shown has text keys and valid JSON");
-    RestAnswer::of(status, body)
+    RestAnswer::of(status, serde_json::to_vec(value).expect(SHOWN))
 }
 
 impl RestAnswer {
     /// An answer whose body is JSON.
     pub fn of(status: u16, body: Vec<u8>) -> RestAnswer {
-        RestAnswer { status, body, headers: HEADERS, allow: None, retry_after: false }
+        let headers = HEADERS;
+        RestAnswer { status, body, headers, allow: None, retry_after: false, etag: None }
     }
 }
+
+/// An answer that shows one record, with its version as `ETag`.
+pub fn record(status: u16, audit: &Audit, value: &impl Serialize) -> RestAnswer {
+    RestAnswer { etag: Some(audit.version), ..with_status(status, value) }
+}
+
+/// What is shown, as a value that can be picked from.
+pub fn value(shown: &impl Serialize) -> Value {
+    serde_json::to_value(shown).expect(SHOWN)
+}
+
+const SHOWN: &str = "what is shown has text keys and valid JSON";
 
 /// The answer to a request that ended badly.
 pub fn failure(failure: Failure, shape: Shape) -> RestAnswer {

@@ -4,7 +4,7 @@
 //! answers are written from and that bodies are described by.
 
 mod answers;
-mod operations;
+pub mod operations;
 mod page;
 mod parameters;
 mod requests;
@@ -223,6 +223,3 @@ fn sentence(status: u16) -> &'static str {
         _ => "A fault of the gateway's own",
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,4 +1,5 @@
-//! Secrets of an upstream: read from a request, masked in every answer, never in an error or log.
+//! Secrets of upstreams and agents: read from a request, masked in every answer, never in an error
+//! or log.
 
 use std::collections::BTreeMap;
 
@@ -37,51 +38,74 @@ const RESERVED: &[&str] = &[
 pub struct Auth {
     /// In which way; `None` for not at all.
     pub kind: Option<AuthType>,
-    /// The headers that do so.
+    /// The headers that do so; a key that begins with `?` is a query parameter.
     pub headers: BTreeMap<String, String>,
 }
 
-/// The stored secrets of an upstream that is being changed.
-struct Stored<'a>(Option<&'a Upstream>);
+/// The stored secrets of a record that is being changed; none of a new one.
+#[derive(Clone, Copy, Default)]
+pub struct Stored<'a> {
+    kind: Option<AuthType>,
+    headers: &'a [(String, String)],
+}
+
+/// Where secrets of a record may travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ways {
+    /// In headers alone.
+    Headers,
+    /// In headers, or in a parameter of the query.
+    HeadersOrQuery,
+}
 
 /// Reads the fields of authentication; `None` if they say nothing new.
 ///
 /// A value that is the mask stands for the stored one.
-pub fn read_auth(fields: &mut Fields, stored: Option<&Upstream>) -> Option<Auth> {
-    let stored = Stored(stored);
-    match kind(fields, &stored)? {
+pub fn read_auth(fields: &mut Fields, stored: Stored<'_>, ways: Ways) -> Option<Auth> {
+    match kind(fields, &stored, ways)? {
         None => Some(Auth::default()),
         Some(AuthType::Basic) => basic(fields, &stored),
         Some(AuthType::Bearer) => bearer(fields, &stored),
+        Some(AuthType::QueryParam) => query_param(fields, &stored),
         Some(_) => headers(fields, &stored),
     }
 }
 
 /// The way that is meant: the one named, or the only one that the fields sent can mean.
-fn kind(fields: &mut Fields, stored: &Stored<'_>) -> Option<Option<AuthType>> {
+fn kind(fields: &mut Fields, stored: &Stored<'_>, ways: Ways) -> Option<Option<AuthType>> {
+    let in_query = ways == Ways::HeadersOrQuery;
     let read = |text: &str| match text.to_ascii_lowercase().as_str() {
         "" | "none" => Some(None),
         "basic" => Some(Some(AuthType::Basic)),
         "bearer" => Some(Some(AuthType::Bearer)),
         "authheaders" => Some(Some(AuthType::AuthHeaders)),
+        "query_param" if in_query => Some(Some(AuthType::QueryParam)),
+        // Of the contract's earlier line: a key that travels as a bearer token.
+        "api_key" if in_query => Some(Some(AuthType::Bearer)),
         _ => None,
     };
     if fields.given("auth_type").is_some() {
-        return fields.word("auth_type", read, "basic, bearer, authheaders or none");
+        let form = match in_query {
+            true => "basic, bearer, authheaders, query_param or none",
+            false => "basic, bearer, authheaders or none",
+        };
+        return fields.word("auth_type", read, form);
     }
     let is_sent = |name: &str| fields.given(name).is_some_and(|value| value != "");
-    let ways = [
+    let known = [
         (AuthType::Basic, ["auth_username", "auth_password"]),
         (AuthType::Bearer, ["auth_token", "auth_token"]),
         (AuthType::AuthHeaders, ["auth_headers", "auth_header_key"]),
+        (AuthType::QueryParam, ["auth_query_param_key", "auth_query_param_value"]),
     ];
-    let sent = ways.iter().filter(|(_, names)| names.iter().any(|name| is_sent(name)));
+    let known = &known[..if in_query { 4 } else { 3 }];
+    let sent = known.iter().filter(|(_, names)| names.iter().any(|name| is_sent(name)));
     let sent: Vec<AuthType> = sent.map(|(kind, _)| *kind).collect();
     match sent[..] {
         [] => None,
         [only] => Some(Some(only)),
         // Whoever sends back what was read sends the fields of every way.
-        _ => stored.0.and_then(|stored| stored.record.auth_type).map(Some),
+        _ => stored.kind.map(Some),
     }
 }
 
@@ -101,11 +125,31 @@ fn basic(fields: &mut Fields, stored: &Stored<'_>) -> Option<Auth> {
 }
 
 fn bearer(fields: &mut Fields, stored: &Stored<'_>) -> Option<Auth> {
-    let token = unmasked(fields, "auth_token", stored.bearer())?;
+    // The contract's earlier line had one field for every kind of secret.
+    let is_in_value = fields.given("auth_token").is_none() && fields.given("auth_value").is_some();
+    let field = if is_in_value { "auth_value" } else { "auth_token" };
+    let token = unmasked(fields, field, stored.bearer())?;
     if !is_header_value(&token) {
         fields.hidden_error("auth_token", "A token cannot contain control characters");
     }
     Some(Auth::authorization(AuthType::Bearer, format!("Bearer {token}")))
+}
+
+fn query_param(fields: &mut Fields, stored: &Stored<'_>) -> Option<Auth> {
+    let (former_key, former_value) = stored.query_param().unzip();
+    let key = fields.text("auth_query_param_key").filter(|key| !key.is_empty()).or(former_key);
+    if key.is_none() {
+        fields.missing("auth_query_param_key");
+    }
+    let value = unmasked(fields, "auth_query_param_value", former_value);
+    let (key, value) = (key?, value?);
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if !key.bytes().all(is_name) {
+        let message = "The name of a query parameter may contain letters, digits, - _ and . only";
+        fields.error("auth_query_param_key", message);
+    }
+    let headers = BTreeMap::from([(format!("?{key}"), value)]);
+    Some(Auth { kind: Some(AuthType::QueryParam), headers })
 }
 
 fn headers(fields: &mut Fields, stored: &Stored<'_>) -> Option<Auth> {
@@ -239,10 +283,27 @@ impl Auth {
     }
 }
 
-impl Stored<'_> {
+impl<'a> Stored<'a> {
+    /// What is stored of a record that proves us by `kind` with `headers`.
+    pub fn new(kind: Option<AuthType>, headers: &'a [(String, String)]) -> Stored<'a> {
+        Stored { kind, headers }
+    }
+
+    /// What is stored of an upstream; nothing of a new one.
+    pub fn of(upstream: Option<&'a Upstream>) -> Stored<'a> {
+        upstream.map_or_else(Stored::default, |upstream| {
+            Stored::new(upstream.record.auth_type, &upstream.headers)
+        })
+    }
+
+    fn query_param(&self) -> Option<(String, String)> {
+        let found =
+            self.headers.iter().find_map(|(key, value)| Some((key.strip_prefix('?')?, value)));
+        found.map(|(key, value)| (key.to_owned(), value.clone()))
+    }
+
     fn header(&self, name: &str) -> Option<String> {
-        let headers = &self.0?.headers;
-        let found = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.clone())
     }
 
@@ -283,27 +344,53 @@ struct ShownHeader {
 impl Shown {
     /// Masks the secrets of an upstream.
     pub fn new(upstream: &Upstream) -> Shown {
-        let kind = upstream.record.auth_type;
-        let mask = |of: AuthType| (kind == Some(of)).then_some(MASK);
-        let headers: Vec<ShownHeader> = upstream
-            .headers
-            .iter()
-            .map(|(key, _)| ShownHeader { key: key.clone(), value: MASK })
-            .collect();
-        let basic = Stored(Some(upstream)).basic();
         let environment: BTreeMap<_, _> =
             upstream.environment.keys().map(|name| (name.clone(), MASK)).collect();
+        Shown {
+            env: (!environment.is_empty()).then_some(environment),
+            ..Shown::of(Stored::of(Some(upstream)))
+        }
+    }
+
+    fn of(stored: Stored<'_>) -> Shown {
+        let kind = stored.kind;
+        let mask = |of: AuthType| (kind == Some(of)).then_some(MASK);
+        let headers: Vec<ShownHeader> = (stored.headers.iter())
+            .map(|(key, _)| ShownHeader { key: key.clone(), value: MASK })
+            .collect();
         let first = headers.first().map(|header| header.key.clone());
         Shown {
             auth_type: kind.map(AuthType::as_str),
             auth_value: kind.map(|_| MASK),
-            auth_username: mask(AuthType::Basic).and(basic).map(|(name, _)| name),
+            auth_username: mask(AuthType::Basic).and(stored.basic()).map(|(name, _)| name),
             auth_password: mask(AuthType::Basic),
             auth_token: mask(AuthType::Bearer),
             auth_header_key: mask(AuthType::AuthHeaders).and(first),
             auth_header_value: mask(AuthType::AuthHeaders),
             auth_headers: mask(AuthType::AuthHeaders).map(|_| headers),
-            env: (!environment.is_empty()).then_some(environment),
+            env: None,
+        }
+    }
+}
+
+/// The same of what has no environment, and may prove us in its query.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShownWithQuery {
+    #[serde(flatten)]
+    headers: Shown,
+    auth_query_param_key: Option<String>,
+    auth_query_param_value_masked: Option<&'static str>,
+}
+
+impl ShownWithQuery {
+    /// Masks stored secrets.
+    pub fn new(stored: Stored<'_>) -> ShownWithQuery {
+        let key = stored.query_param().map(|(key, _)| key);
+        ShownWithQuery {
+            auth_query_param_value_masked: key.is_some().then_some(MASK),
+            auth_query_param_key: key,
+            headers: Shown::of(stored),
         }
     }
 }

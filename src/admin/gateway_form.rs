@@ -9,7 +9,7 @@ use storage::seal::Sealer;
 use url::{Host, Url};
 
 use super::Rules;
-use super::credentials::{self, Auth};
+use super::credentials::{self, Auth, Stored, Ways};
 use super::fields::Fields;
 use super::record_form::{self, OwnershipForm};
 use crate::catalog::{Upstream, naming};
@@ -66,7 +66,7 @@ impl Form {
             passthrough_headers: passthrough_headers(fields),
             tags: record_form::tags(fields),
             ownership: OwnershipForm::read(fields),
-            auth: credentials::read_auth(fields, stored),
+            auth: credentials::read_auth(fields, Stored::of(stored), Ways::Headers),
             environment: credentials::read_environment(fields, stored),
         }
     }
@@ -362,7 +362,8 @@ fn ca_certificate(fields: &mut Fields) -> Option<Option<String>> {
     Some(Some(text))
 }
 
-fn passthrough_headers(fields: &mut Fields) -> Option<Vec<String>> {
+/// The names of headers of callers that are handed on.
+pub fn passthrough_headers(fields: &mut Fields) -> Option<Vec<String>> {
     let names = fields.list("passthrough_headers")?;
     if names.len() > PASSTHROUGH_COUNT_MAX {
         let message = format!("At most {PASSTHROUGH_COUNT_MAX} headers are allowed");

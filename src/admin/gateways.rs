@@ -10,8 +10,7 @@ use storage::{Mutation, StoreError};
 use super::discovery::{discover, rediscover};
 use super::fields::Fields;
 use super::gateway_form::{Draft, Form, same_url};
-use super::listing::{Filter, Page, deleted, is_activation};
-use super::query::Query;
+use super::listing::{self, deleted, is_activation};
 use super::show::{self, Time};
 use super::{Ask, Backend, RestAnswer, answer, may_see};
 use crate::catalog::author::Author;
@@ -23,24 +22,18 @@ use crate::failure::Failure;
 
 /// `GET /gateways`.
 pub fn list<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
-    let mut query = Query::parse(ask.request.query);
-    let filter = Filter::read(&mut query);
-    let page = Page::read(&mut query, ask.backend.rules());
-    query.finish()?;
     let catalog = ask.backend.catalog();
-    let records = catalog.upstreams().map(|upstream| &*upstream.record);
-    let records = records.filter(|record| filter.admits(*record, record.enabled, ask.caller));
-    Ok(page.answer("gateways", records, |record| {
-        let upstream = catalog.upstream(&record.id).expect("it was listed from this catalog");
-        show::gateway(&catalog, upstream, ask.caller)
-    }))
+    let is_active = |upstream: &Upstream| upstream.record.enabled;
+    let show = |upstream| show::gateway(&catalog, upstream, ask.caller);
+    listing::list(ask, "gateways", catalog.all_upstreams(), is_active, show)
 }
 
 /// `GET /gateways/{id}`.
 pub fn get<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
     let catalog = ask.backend.catalog();
     let upstream = find(ask, &catalog, id)?;
-    Ok(answer::ok(&show::gateway(&catalog, &upstream, ask.caller)))
+    let shown = show::gateway(&catalog, &upstream, ask.caller);
+    Ok(answer::record(200, &upstream.record.audit, &shown))
 }
 
 /// `POST /gateways`.

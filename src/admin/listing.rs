@@ -1,73 +1,68 @@
 //! Lists: which records a caller asks for, and one page of them.
 
-use std::cmp::Ordering;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde::Serialize;
 use serde_json::json;
-use storage::record::{Audit, Gateway, Ownership, Server, Tool, Visibility};
+use storage::record::Visibility;
 
 use super::query::Query;
-use super::{RestAnswer, Rules, answer, may_see};
+use super::reshape::Reshape;
+use super::{Ask, Backend, RestAnswer, Rules, answer, may_see};
 use crate::auth::Caller;
+use crate::catalog::{Age, Collection, Kept, Record};
 use crate::failure::Failure;
+use crate::limits;
 
-/// What every record that is listed has.
-pub trait Row {
-    /// The id.
-    fn id(&self) -> &str;
-    /// Whose it is.
-    fn ownership(&self) -> &Ownership;
-    /// Who made it, and when.
-    fn audit(&self) -> &Audit;
-    /// Words to find it by.
-    fn tags(&self) -> &[String];
-    /// Its place among those made at the same time.
-    fn position(&self) -> i64;
+/// Answers a request for a list of `records`, newest first: those that the query asks for and the
+/// caller may see, a page of them, each as `show` shows it. `name` is what the list is called where
+/// the answer is an object.
+///
+/// A page costs what is on it and what the filters leave out before it is full, not what there is.
+///
+/// # Errors
+///
+/// 422 naming every parameter that holds what it must not; 400 for a path of `apijsonpath` that
+/// cannot be used.
+pub fn list<'c, B: Backend, T: Kept, S: Serialize>(
+    ask: &Ask<'_, B>,
+    name: &str,
+    records: &'c Collection<T>,
+    is_active: impl Fn(&T) -> bool,
+    show: impl Fn(&'c T) -> S,
+) -> Result<RestAnswer, Failure> {
+    let mut query = Query::parse(ask.request.query);
+    let filter = Filter::read(&mut query);
+    let page = Page::read(&mut query, ask.backend.rules());
+    query.finish()?;
+    let reshape = Reshape::read(ask.request)?;
+    let admits = |entry: &&T| filter.admits(entry.record(), is_active(entry), ask.caller);
+    let behind = records.newest(page.after.as_ref()).map(|entry| &**entry);
+    let (entries, next) = page.cut(behind.filter(admits));
+    let shown: Vec<S> = entries.into_iter().map(show).collect();
+    match reshape {
+        None => Ok(page.answer(name, &shown, next)),
+        Some(reshape) => Ok(page.answer(name, &reshape.apply(answer::value(&shown))?, next)),
+    }
 }
-
-macro_rules! row {
-    ($record:ty, $position:expr) => {
-        impl Row for $record {
-            fn id(&self) -> &str {
-                &self.id
-            }
-            fn ownership(&self) -> &Ownership {
-                &self.ownership
-            }
-            fn audit(&self) -> &Audit {
-                &self.audit
-            }
-            fn tags(&self) -> &[String] {
-                &self.tags
-            }
-            fn position(&self) -> i64 {
-                let position: fn(&$record) -> i64 = $position;
-                position(self)
-            }
-        }
-    };
-}
-
-row!(Gateway, |_| 0);
-row!(Tool, |tool| tool.position);
-row!(Server, |_| 0);
 
 /// Which records are asked for.
 pub struct Filter {
-    /// Also those that are switched off.
-    pub include_inactive: bool,
+    include_inactive: bool,
     tags: Vec<String>,
     visibility: Option<Visibility>,
     team_id: Option<String>,
+    /// `Some(None)` for what is of no upstream.
+    gateway_id: Option<Option<String>>,
 }
 
 impl Filter {
     /// Reads the filters that every list has.
     pub fn read(query: &mut Query) -> Filter {
         let read = |text: &str| text.parse().ok();
+        let gateway_id = query.text("gateway_id");
         Filter {
+            gateway_id: gateway_id.map(|id| (id != "null").then(|| id.to_owned())),
             include_inactive: query.flag("include_inactive", false),
             tags: query.list("tags"),
             visibility: query.word("visibility", read, "private, team or public"),
@@ -76,10 +71,11 @@ impl Filter {
     }
 
     /// Whether the caller asks for this record and may see it; a record needs any of the tags.
-    pub fn admits(&self, record: &impl Row, is_active: bool, caller: &Caller) -> bool {
+    pub fn admits(&self, record: &impl Record, is_active: bool, caller: &Caller) -> bool {
         let ownership = record.ownership();
         (is_active || self.include_inactive)
             && may_see(caller, ownership)
+            && self.gateway_id.as_ref().is_none_or(|id| record.is_of(id.as_deref()))
             && self.visibility.is_none_or(|visibility| ownership.visibility == visibility)
             && self.team_id.as_ref().is_none_or(|team| ownership.team_id.as_ref() == Some(team))
             && (self.tags.is_empty() || record.tags().iter().any(|tag| self.tags.contains(tag)))
@@ -87,111 +83,63 @@ impl Filter {
 }
 
 /// Which part of a list is asked for.
-pub struct Page {
-    after: Option<Place>,
-    /// `None` for all.
-    count: Option<usize>,
+struct Page {
+    after: Option<Age>,
+    count: usize,
     is_wrapped: bool,
 }
 
 impl Page {
     /// Reads `cursor`, `limit` (0 for all) and `include_pagination`.
-    pub fn read(query: &mut Query, rules: &Rules) -> Page {
-        let after = query.text("cursor").map(Place::decode);
+    fn read(query: &mut Query, rules: &Rules) -> Page {
+        let after = query.text("cursor").map(decode);
         if after == Some(None) {
             query.error("cursor", "This cursor was not given by this gateway; begin without one");
         }
         let count = match query.count("limit") {
-            Some(0) => None,
-            Some(count) => Some(count.min(rules.page_count_max)),
-            None => Some(rules.page_count),
+            Some(0) => limits::LIST_COUNT_MAX,
+            Some(count) => count.min(rules.page_count_max),
+            None => rules.page_count,
         };
         let is_wrapped = query.flag("include_pagination", false);
         Page { after: after.flatten(), count, is_wrapped }
     }
 
-    /// Answers with one page of `records`: newest first, and of those made at the same time in the
-    /// upstream's order.
-    pub fn answer<'a, R: Row + 'a, S: Serialize>(
+    /// The page, and the place of its last entry if more follow.
+    fn cut<'c, T: Kept>(
         &self,
-        name: &str,
-        records: impl Iterator<Item = &'a R>,
-        show: impl Fn(&'a R) -> S,
-    ) -> RestAnswer {
-        let (records, next) = self.cut(records.collect());
-        let shown: Vec<S> = records.into_iter().map(show).collect();
+        mut entries: impl Iterator<Item = &'c T>,
+    ) -> (Vec<&'c T>, Option<Age>) {
+        let page: Vec<&T> = entries.by_ref().take(self.count).collect();
+        let last = page.last().filter(|_| entries.next().is_some());
+        let next = last.map(|entry| Age::of(entry.record()));
+        (page, next)
+    }
+
+    fn answer(&self, name: &str, items: &impl Serialize, next: Option<Age>) -> RestAnswer {
         if self.is_wrapped {
-            let next = next.map(|place| place.encode());
-            return answer::ok(&Wrapped { name, items: shown, next });
+            let next = next.as_ref().map(encode);
+            return answer::ok(&Wrapped { name, items, next });
         }
-        answer::ok(&shown)
-    }
-
-    fn cut<'a, R: Row>(&self, mut records: Vec<&'a R>) -> (Vec<&'a R>, Option<Place>) {
-        if let Some(after) = &self.after {
-            records.retain(|record| after.is_before(*record));
-        }
-        let order = |a: &&R, b: &&R| compare(*a, *b);
-        let Some(count) = self.count.filter(|count| records.len() > *count) else {
-            records.sort_unstable_by(order);
-            return (records, None);
-        };
-        // Of 20,000 tools only the page is sorted.
-        records.select_nth_unstable_by(count, order);
-        records.truncate(count);
-        records.sort_unstable_by(order);
-        let next = records.last().map(|record| Place::of(*record));
-        (records, next)
+        answer::ok(items)
     }
 }
 
-fn compare(a: &impl Row, b: &impl Row) -> Ordering {
-    let newest_first = b.audit().created_at.cmp(&a.audit().created_at);
-    newest_first.then_with(|| a.position().cmp(&b.position())).then_with(|| a.id().cmp(b.id()))
+/// A place as a cursor: a list goes on behind it even if the record there is gone.
+fn encode(age: &Age) -> String {
+    BASE64.encode(format!("{}.{}", age.created_at, age.id))
 }
 
-/// The place of a record in its list; a list goes on behind it even if the record is gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
-    created_at: i64,
-    position: i64,
-    id: String,
-}
-
-impl Place {
-    fn of(record: &impl Row) -> Place {
-        Place {
-            created_at: record.audit().created_at,
-            position: record.position(),
-            id: record.id().to_owned(),
-        }
-    }
-
-    fn is_before(&self, record: &impl Row) -> bool {
-        let newest_first = record.audit().created_at.cmp(&self.created_at);
-        newest_first
-            .then_with(|| self.position.cmp(&record.position()))
-            .then_with(|| self.id.as_str().cmp(record.id()))
-            .is_lt()
-    }
-
-    fn encode(&self) -> String {
-        BASE64.encode(format!("{}.{}.{}", self.created_at, self.position, self.id))
-    }
-
-    fn decode(cursor: &str) -> Option<Place> {
-        let text = String::from_utf8(BASE64.decode(cursor).ok()?).ok()?;
-        let mut parts = text.splitn(3, '.');
-        let created_at = parts.next()?.parse().ok()?;
-        let position = parts.next()?.parse().ok()?;
-        Some(Place { created_at, position, id: parts.next()?.to_owned() })
-    }
+fn decode(cursor: &str) -> Option<Age> {
+    let text = String::from_utf8(BASE64.decode(cursor).ok()?).ok()?;
+    let (created_at, id) = text.split_once('.')?;
+    Some(Age { created_at: created_at.parse().ok()?, id: id.into() })
 }
 
 /// `{"tools": [...], "nextCursor": ...}`.
 struct Wrapped<'a, S> {
     name: &'a str,
-    items: Vec<S>,
+    items: &'a S,
     next: Option<String>,
 }
 
@@ -224,42 +172,108 @@ pub fn deleted(kind: &str, id: &str) -> RestAnswer {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
 
-    fn tool(id: &str, created_at: i64, position: i64) -> Tool {
+    use storage::record::{Audit, Resource};
+
+    use super::*;
+    use crate::catalog::ResourceEntry;
+
+    fn insert(collection: &mut Collection<ResourceEntry>, id: &str, created_at: i64) {
         let audit = Audit { created_at, ..Audit::default() };
-        Tool { id: id.to_owned(), position, audit, ..Tool::default() }
+        let record = Resource { id: id.to_owned(), audit, ..Resource::default() };
+        collection.insert(Arc::new(ResourceEntry { record: Arc::new(record) }));
+    }
+
+    /// Reads a whole list page by page; between two pages `change` has its way with it.
+    fn read_all(
+        collection: &mut Collection<ResourceEntry>,
+        count: usize,
+        mut change: impl FnMut(&mut Collection<ResourceEntry>),
+    ) -> Vec<String> {
+        let mut seen = Vec::new();
+        let mut page = Page { after: None, count, is_wrapped: false };
+        loop {
+            let (part, next) =
+                page.cut(collection.newest(page.after.as_ref()).map(|entry| &**entry));
+            assert!(part.len() <= count);
+            seen.extend(part.iter().map(|entry| entry.record.id.clone()));
+            let Some(next) = next else { return seen };
+            page.after = Some(decode(&encode(&next)).expect("it was given by this gateway"));
+            change(collection);
+        }
     }
 
     #[test]
     fn pages_of_every_size_put_together_are_the_whole_list() {
-        let tools: Vec<Tool> = (0..7)
-            .flat_map(|at| {
-                (0..3).map(move |position| tool(&format!("{at}{position}"), at, position))
-            })
-            .collect();
-        let all = Page { after: None, count: None, is_wrapped: false };
-        let (whole, none) = all.cut(tools.iter().rev().collect());
-        assert_eq!(none, None);
-        let ids: Vec<_> = whole.iter().map(|tool| tool.id.as_str()).collect();
-        assert_eq!(ids[..4], ["60", "61", "62", "50"]);
-        for count in 1..=22 {
-            let mut seen = Vec::new();
-            let mut page = Page { after: None, count: Some(count), is_wrapped: false };
-            loop {
-                let (part, next) = page.cut(tools.iter().collect());
-                seen.extend(part.iter().map(|tool| tool.id.as_str()));
-                let Some(next) = next else { break };
-                page.after = Some(Place::decode(&next.encode()).unwrap());
+        let mut collection = Collection::default();
+        for at in 0..7 {
+            for id in 0..3 {
+                insert(&mut collection, &format!("{at}{id}"), at);
             }
-            assert_eq!(seen, ids, "pages of {count}");
+        }
+        let whole = read_all(&mut collection, 100, |_| ());
+        assert_eq!(whole[..4], ["60", "61", "62", "50"]);
+        for count in 1..=22 {
+            assert_eq!(read_all(&mut collection, count, |_| ()), whole, "pages of {count}");
+        }
+    }
+
+    /// Numbers that look random; the seed is named by whatever fails.
+    fn numbers(seed: u64) -> impl FnMut(u64) -> u64 {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        move |below| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % below
+        }
+    }
+
+    #[test]
+    fn no_page_loses_or_doubles_what_stays_while_the_list_changes() {
+        for seed in 0..200 {
+            let mut number = numbers(seed);
+            let mut collection = Collection::default();
+            let stays: Vec<String> = (0..number(40)).map(|id| format!("stays-{id:02}")).collect();
+            for id in &stays {
+                insert(&mut collection, id, number(6) as i64);
+            }
+            let goes: Vec<String> = (0..number(40)).map(|id| format!("goes-{id:02}")).collect();
+            for id in &goes {
+                insert(&mut collection, id, number(6) as i64);
+            }
+            let count = 1 + number(7) as usize;
+            let mut made = 0;
+            let seen = read_all(&mut collection, count, |collection| {
+                for _ in 0..number(4) {
+                    if let Some(id) = goes.get(number(40) as usize) {
+                        collection.remove(id);
+                    }
+                    made += 1;
+                    insert(collection, &format!("new-{made}"), number(8) as i64);
+                }
+                // A change of a record puts it in again.
+                let changed = collection.iter().nth(number(20) as usize).cloned();
+                if let Some(entry) = changed {
+                    collection.insert(entry);
+                }
+                assert!(made < 10_000, "the list is never read to its end, seed {seed}");
+            });
+            let mut once: Vec<&String> = seen.iter().collect();
+            once.sort();
+            once.dedup();
+            assert_eq!(once.len(), seen.len(), "something came twice, seed {seed}: {seen:?}");
+            for id in &stays {
+                assert!(seen.contains(id), "{id} was lost, seed {seed}: {seen:?}");
+            }
         }
     }
 
     #[test]
     fn a_foreign_cursor_is_refused() {
         for cursor in ["x", "AAAA", "MTIz", "é"] {
-            assert_eq!(Place::decode(cursor), None, "{cursor}");
+            assert_eq!(decode(cursor), None, "{cursor}");
         }
     }
 }

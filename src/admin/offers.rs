@@ -4,30 +4,18 @@ use std::sync::Arc;
 
 use storage::record::{Ownership, Server, Tool};
 
-use super::listing::{Filter, Page};
 use super::query::Query;
-use super::{Ask, Backend, RestAnswer, answer, may_see, servers, show};
-use crate::catalog::{Catalog, Entry, Membership};
+use super::reshape::Reshape;
+use super::{Ask, Backend, RestAnswer, answer, listing, may_see, servers, show};
+use crate::catalog::{Catalog, Entry, Membership, ToolEntry};
 use crate::failure::Failure;
 
 /// `GET /tools`.
 pub fn tools<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
-    let mut query = Query::parse(ask.request.query);
-    let filter = Filter::read(&mut query);
-    let page = Page::read(&mut query, ask.backend.rules());
-    let gateway_id = query.text("gateway_id").map(str::to_owned);
-    query.finish()?;
     let catalog = ask.backend.catalog();
-    let is_of = |tool: &Tool| match gateway_id.as_deref() {
-        None => true,
-        Some("null") => tool.gateway_id.is_none(),
-        Some(id) => tool.gateway_id.as_deref() == Some(id),
-    };
-    let tools = catalog
-        .tools()
-        .map(|entry| &*entry.record)
-        .filter(|tool| is_of(tool) && filter.admits(*tool, is_active(&catalog, tool), ask.caller));
-    Ok(page.answer("tools", tools, |tool| show::tool(&catalog, tool)))
+    let is_active = |entry: &ToolEntry| is_active(&catalog, &entry.record);
+    let show = |entry| show::tool(&catalog, entry);
+    listing::list(ask, "tools", catalog.all_tools(), is_active, show)
 }
 
 /// `GET /tools/{id}`.
@@ -35,14 +23,18 @@ pub fn tool<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failur
     let catalog = ask.backend.catalog();
     let found = catalog.tool(id).filter(|entry| may_see(ask.caller, &entry.record.ownership));
     let entry = found.ok_or_else(|| Failure::NotFound(format!("Tool not found: {id}")))?;
-    Ok(answer::ok(&show::tool(&catalog, &entry.record)))
+    let shown = show::tool(&catalog, entry);
+    match Reshape::read(ask.request)? {
+        None => Ok(answer::record(200, &entry.record.audit, &shown)),
+        Some(reshape) => Ok(answer::ok(&reshape.apply(answer::value(&shown))?)),
+    }
 }
 
 /// `GET /servers/{id}/tools`.
 pub fn server_tools<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
     let offer = Offer::read(ask, id)?;
     let tools = offer.entries.iter().filter_map(|entry| match entry {
-        Entry::Tool(tool) => Some(show::tool(&offer.catalog, &tool.record)),
+        Entry::Tool(tool) => Some(show::tool(&offer.catalog, tool)),
         _ => None,
     });
     Ok(answer::ok(&tools.collect::<Vec<_>>()))
@@ -81,7 +73,7 @@ impl Offer {
         query.finish()?;
         let catalog = ask.backend.catalog();
         let server = servers::find(&catalog, ask.caller, id)?;
-        let mut entries = members(&catalog, &server);
+        let mut entries = members(&catalog, &server.record);
         entries.retain(|entry| {
             let is_active = entry.enabled() && gateway_is_active(&catalog, entry.gateway_id());
             (include_inactive || is_active) && may_see(ask.caller, ownership(entry))

@@ -1,5 +1,9 @@
 //! Tools out of OpenAPI documents.
 
+mod form;
+mod import;
+mod report;
+
 use serde_json::{Value, json};
 use url::Url;
 
@@ -8,6 +12,8 @@ use crate::{
     failure::{Failure, UpstreamFailure, UpstreamKind},
     openapi::{self, Document},
 };
+
+pub use import::import;
 
 /// `POST /tools/generate-schemas-from-openapi`: the schemas of one operation, in the contract's
 /// shape, errors too.

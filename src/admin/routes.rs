@@ -25,6 +25,7 @@ pub enum Route<'a> {
     Tools,
     Tool(&'a str),
     GenerateSchemas,
+    ImportOpenapi,
     Servers,
     CreateServer,
     Server(&'a str),
@@ -34,6 +35,8 @@ pub enum Route<'a> {
     ServerTools(&'a str),
     ServerResources(&'a str),
     ServerPrompts(&'a str),
+    Metrics,
+    ResetMetrics,
 }
 
 /// A place in the tree of paths, whatever the method.
@@ -82,7 +85,7 @@ impl<'a> Route<'a> {
             }
             Route::DeleteGateway(_) => "gateways.delete",
             Route::Tools | Route::Tool(_) => "tools.read",
-            Route::GenerateSchemas => "tools.create",
+            Route::GenerateSchemas | Route::ImportOpenapi => "tools.create",
             Route::Servers
             | Route::Server(_)
             | Route::ServerTools(_)
@@ -91,6 +94,7 @@ impl<'a> Route<'a> {
             Route::CreateServer => "servers.create",
             Route::UpdateServer(_) | Route::ServerState(_) => "servers.update",
             Route::DeleteServer(_) => "servers.delete",
+            Route::Metrics | Route::ResetMetrics => "admin.metrics",
         })
     }
 
@@ -158,7 +162,10 @@ impl<'a> Place<'a> {
             ("docs" | "redoc", None) => Place::Probe(Route::Docs),
             ("gateways", id) => Place::gateway(id, parts.next(), parts.next())?,
             ("servers", id) => Place::server(id, parts.next())?,
+            ("metrics", None) => Place::Collection(Route::Metrics, None),
+            ("metrics", Some("reset")) => Place::Action(Route::ResetMetrics),
             ("tools", None) => Place::Collection(Route::Tools, None),
+            ("tools", Some("import-openapi")) => Place::Action(Route::ImportOpenapi),
             ("tools", Some("generate-schemas-from-openapi")) => {
                 Place::Action(Route::GenerateSchemas)
             }
@@ -263,6 +270,7 @@ mod tests {
             (Method::Get, "/tools", Route::Tools),
             (Method::Get, "/tools/x", Route::Tool("x")),
             (Method::Post, "/tools/generate-schemas-from-openapi", Route::GenerateSchemas),
+            (Method::Post, "/tools/import-openapi", Route::ImportOpenapi),
             (Method::Get, "/servers", Route::Servers),
             (Method::Post, "/servers", Route::CreateServer),
             (Method::Get, "/servers/x", Route::Server("x")),
@@ -273,6 +281,8 @@ mod tests {
             (Method::Get, "/servers/x/tools", Route::ServerTools("x")),
             (Method::Get, "/servers/x/resources", Route::ServerResources("x")),
             (Method::Get, "/servers/x/prompts", Route::ServerPrompts("x")),
+            (Method::Get, "/metrics", Route::Metrics),
+            (Method::Post, "/metrics/reset", Route::ResetMetrics),
         ] {
             for path in [path.to_owned(), format!("{path}/"), format!("/v1{path}")] {
                 assert_eq!(Route::parse(method, &path).unwrap(), expected, "{method:?} {path}");

@@ -7,25 +7,20 @@ use storage::Mutation;
 use storage::record::{Entity, Server, new_id};
 
 use super::fields::Fields;
-use super::listing::{Filter, Page, deleted, is_activation};
-use super::query::Query;
+use super::listing::{self, deleted, is_activation};
 use super::server_form::Form;
 use super::{Ask, Backend, RestAnswer, answer, may_see, show};
 use crate::auth::Caller;
-use crate::catalog::Catalog;
 use crate::catalog::naming::Circle;
+use crate::catalog::{Catalog, VirtualServer};
 use crate::failure::Failure;
 
 /// `GET /servers`.
 pub fn list<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
-    let mut query = Query::parse(ask.request.query);
-    let filter = Filter::read(&mut query);
-    let page = Page::read(&mut query, ask.backend.rules());
-    query.finish()?;
     let catalog = ask.backend.catalog();
-    let servers = catalog.servers().map(|server| &*server.record);
-    let servers = servers.filter(|server| filter.admits(*server, server.enabled, ask.caller));
-    Ok(page.answer("servers", servers, |server| show::server(&catalog, server)))
+    let is_active = |server: &VirtualServer| server.record.enabled;
+    let show = |server| show::server(&catalog, server);
+    listing::list(ask, "servers", catalog.all_servers(), is_active, show)
 }
 
 /// `GET /servers/{id}`.
@@ -49,7 +44,7 @@ pub async fn create<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure>
 
 /// `PUT /servers/{id}`.
 pub async fn update<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
-    let stored = find(&ask.backend.catalog(), ask.caller, id)?;
+    let stored = find(&ask.backend.catalog(), ask.caller, id)?.record.clone();
     let expected = ask.expected(Entity::Server, &stored.id, stored.audit.version)?;
     let mut server = Server::clone(&stored);
     ask.author().change(&mut server.audit, "api");
@@ -60,7 +55,7 @@ pub async fn update<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer
 
 /// `DELETE /servers/{id}`.
 pub async fn delete<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
-    let stored = find(&ask.backend.catalog(), ask.caller, id)?;
+    let stored = find(&ask.backend.catalog(), ask.caller, id)?.record.clone();
     let mut mutations = ask.demanded(Entity::Server, &stored.id, stored.audit.version)?;
     mutations.push(Mutation::DeleteServer(stored.id.clone()));
     ask.apply(mutations).await?;
@@ -70,7 +65,7 @@ pub async fn delete<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer
 /// `POST /servers/{id}/state?activate=`.
 pub async fn set_state<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
     let activate = is_activation(ask.request.query)?;
-    let stored = find(&ask.backend.catalog(), ask.caller, id)?;
+    let stored = find(&ask.backend.catalog(), ask.caller, id)?.record.clone();
     let expected = ask.expected(Entity::Server, &stored.id, stored.audit.version)?;
     if activate != stored.enabled {
         let mut server = Server::clone(&stored);
@@ -86,16 +81,16 @@ pub async fn set_state<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAns
 /// # Errors
 ///
 /// 404 if there is none.
-pub fn find(catalog: &Catalog, caller: &Caller, id: &str) -> Result<Arc<Server>, Failure> {
-    let found = catalog.server(&plain_id(id)).map(|server| &server.record);
-    let found = found.filter(|server| may_see(caller, &server.ownership));
+pub fn find(catalog: &Catalog, caller: &Caller, id: &str) -> Result<Arc<VirtualServer>, Failure> {
+    let found = catalog.server(&plain_id(id));
+    let found = found.filter(|server| may_see(caller, &server.record.ownership));
     found.cloned().ok_or_else(|| Failure::NotFound(format!("Server not found: {id}")))
 }
 
 fn show<B: Backend>(ask: &Ask<'_, B>, id: &str, status: u16) -> Result<RestAnswer, Failure> {
     let catalog = ask.backend.catalog();
     let server = find(&catalog, ask.caller, id)?;
-    Ok(answer::with_status(status, &show::server(&catalog, &server)))
+    Ok(answer::record(status, &server.record.audit, &show::server(&catalog, &server)))
 }
 
 /// Reads the body over a record: flat, or wrapped in `{"server": ...}`.

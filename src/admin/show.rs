@@ -2,6 +2,7 @@
 //! stored.
 
 mod gateway;
+mod metrics;
 mod offering;
 mod server;
 
@@ -12,6 +13,7 @@ use storage::record::{Audit, Ownership, Visibility};
 use time::OffsetDateTime;
 
 pub use gateway::{GatewayRead, gateway, gateway_in_snake_case};
+pub use metrics::{AgentMetricsRead, MetricsRead};
 pub use offering::{PromptRead, ResourceRead, ToolRead, prompt, resource, tool};
 pub use server::{ServerRead, server};
 

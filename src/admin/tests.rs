@@ -1,6 +1,7 @@
 //! The REST contract, request by request: a real store on SQLite, and an upstream that answers
 //! what the test says.
 
+mod apidoc;
 mod gateways;
 mod harness;
 mod offers;

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use net::{Span, jsonrpc};
-use storage::record::{Prompt, Resource, Tool};
+use storage::record::{IntegrationType, Prompt, Resource, Tool};
 use storage::seal::Sealer;
 
 use crate::catalog::{
     open_secret,
     param_headers::{self, ParamHeader},
+    rest_tool::RestTool,
     shelf::Item,
 };
 
@@ -22,6 +23,8 @@ pub struct ToolEntry {
     /// The headers that prove us to a REST service, opened: name and value. A name that begins
     /// with `?` is that of a query parameter.
     pub credentials: Vec<(String, String)>,
+    /// How the service of a REST tool is called, or why it cannot be; `None` for any other tool.
+    pub rest: Option<Box<Result<RestTool, String>>>,
     parts: Parts,
 }
 
@@ -43,6 +46,7 @@ pub struct PromptEntry {
 struct Parts {
     name: Option<Span>,
     description: Option<Span>,
+    has_output_schema: bool,
 }
 
 impl ToolEntry {
@@ -52,8 +56,16 @@ impl ToolEntry {
         let param_headers = param_headers::find(&record.definition).unwrap_or_default();
         let sealed = record.auth_sealed.as_deref();
         let credentials = open_secret(sealer, sealed, "credentials of a tool", &record.name);
-        let credentials = credentials.into_iter().collect();
-        ToolEntry { record, param_headers, credentials, parts }
+        let credentials: Vec<_> = credentials.into_iter().collect();
+        let rest = record.rest.as_deref();
+        let rest = rest.filter(|_| record.integration_type == IntegrationType::Rest);
+        let rest = rest.map(|rest| Box::new(RestTool::new(rest, &credentials)));
+        ToolEntry { record, param_headers, credentials, rest, parts }
+    }
+
+    /// Whether it says what its structured answers look like.
+    pub fn has_output_schema(&self) -> bool {
+        self.parts.has_output_schema
     }
 
     /// Appends the definition under the name `name`: every other byte as the upstream sent it,
@@ -86,9 +98,10 @@ impl ResourceEntry {
 
 impl Parts {
     fn find(definition: &str) -> Parts {
-        let found = jsonrpc::pick(definition, ["name", "description"]);
-        let [name, description] = found.unwrap_or_default();
-        Parts { name, description }
+        let found = jsonrpc::pick(definition, ["name", "description", "outputSchema"]);
+        let [name, description, schema] = found.unwrap_or_default();
+        let schema = schema.filter(|schema| schema.of_text(definition) != "null");
+        Parts { name, description, has_output_schema: schema.is_some() }
     }
 
     fn write(&self, out: &mut Vec<u8>, definition: &str, name: &str, description: Option<&str>) {

@@ -170,7 +170,7 @@ fn add_auth(args: &AddArgs, body: &mut Value) -> Result<(), ClientError> {
 }
 
 /// Splits at the first of the separators. An error does not repeat the text, which may be secret.
-fn split(text: &str, separators: &[char], flag: &str) -> Result<(String, String), ClientError> {
+pub fn split(text: &str, separators: &[char], flag: &str) -> Result<(String, String), ClientError> {
     match text.split_once(separators) {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err(ClientError::Input(format!(

@@ -1,14 +1,15 @@
 //! What comes back from an upstream, made into what this client understands: whole answers, and
 //! answers with notifications before them.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, rc::Rc};
 
 use net::jsonrpc;
 
 use crate::{
     failure::{Failure, UpstreamKind},
-    gateway::relayed,
+    gateway::{relayed, succeeded},
     mcp::{self, Era},
+    observe::meters::{LongExecution, Meters},
     reply::{Accepts, Messages, Reply},
     upstream::{Event, Outcome, Reply as UpstreamReply, Stream},
 };
@@ -96,9 +97,37 @@ fn raw_text(reply: &UpstreamReply) -> &str {
     std::str::from_utf8(reply.raw()).expect("a leg checks that answers are UTF-8")
 }
 
+/// An answer that streams, which counts as an execution when it ends. One that is left before it
+/// ended counts as none: neither did it fail, nor is it known to have done what was asked.
+pub struct Source {
+    stream: Stream,
+    execution: Option<(Rc<Meters>, LongExecution)>,
+}
+
+impl Source {
+    /// A stream that is the `execution`, if it is one.
+    pub fn new(stream: Stream, execution: Option<(Rc<Meters>, LongExecution)>) -> Source {
+        Source { stream, execution }
+    }
+
+    async fn next(&mut self) -> Result<Event, Failure> {
+        let event = self.stream.next().await;
+        if matches!(event, Ok(Event::Notification(_))) {
+            return event;
+        }
+        if let Some((meters, execution)) = self.execution.take() {
+            let execution = execution.lend();
+            let is_success =
+                matches!(&event, Ok(Event::Reply(reply)) if succeeded(&execution, reply));
+            meters.end(&execution, is_success);
+        }
+        event
+    }
+}
+
 /// Relays an answer that streams. A client that takes no events gets the answer alone.
 pub async fn relay(
-    mut source: Stream,
+    mut source: Source,
     id: &str,
     upstream: &str,
     translation: Translation,
@@ -118,7 +147,7 @@ pub async fn relay(
 
 /// An upstream's stream on its way to the client.
 struct Relay {
-    source: Stream,
+    source: Source,
     id: String,
     upstream: String,
     translation: Translation,

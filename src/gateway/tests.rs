@@ -9,7 +9,7 @@ use storage::{
 };
 
 use super::*;
-use crate::upstream::Reply as UpstreamReply;
+use crate::upstream::{Reply as UpstreamReply, rest::RestCall};
 
 /// Upstreams that answer what they are told to, and remember what they were sent.
 struct Canned {
@@ -36,6 +36,12 @@ impl Relay for Canned {
         let start = bytes.len() - raw.len();
         let span = net::Span::new(start, bytes.len());
         Ok(Answer::Whole(UpstreamReply { bytes, span, outcome }))
+    }
+
+    async fn call_rest(&self, call: &RestCall<'_>) -> Result<Vec<u8>, Failure> {
+        let sent = (call.tool.url.host.clone(), call.tool_id.to_owned(), call.arguments.to_owned());
+        self.sent.borrow_mut().push(sent);
+        Ok(self.result.as_bytes().to_vec())
     }
 }
 
@@ -110,7 +116,9 @@ struct World {
     catalog: Catalog,
     pages: Pages,
     schemas: schema::Cache,
+    prompts: own::Prompts,
     relay: Canned,
+    meters: Rc<Meters>,
     options: Options,
 }
 
@@ -124,7 +132,9 @@ impl World {
             catalog,
             pages: Pages::default(),
             schemas: schema::Cache::new(8),
+            prompts: own::Prompts::new(8),
             relay: Canned { result, sent: RefCell::default() },
+            meters: Rc::new(Meters::new(100, || ())),
             options: Options {
                 app_name: "Ringway".to_owned(),
                 envelope: EnvelopeLimits::default(),
@@ -143,7 +153,9 @@ impl World {
             catalog: &self.catalog,
             pages: &self.pages,
             schemas: &self.schemas,
+            prompts: &self.prompts,
             relay: &self.relay,
+            meters: &self.meters,
             options: &self.options,
         };
         let answered = answer(&parts, request, &|_| ()).now_or_never();
@@ -494,4 +506,122 @@ fn relays_any_arguments_to_a_tool_that_asks_for_no_check() {
     world.catalog.apply(vec![change], &Sealer::new("a secret that only tests have"));
     let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"new-where","arguments":{"r":5}}}"#;
     assert!(world.legacy("", body).contains(r#""ok":1"#));
+}
+
+/// A REST tool whose schemas want a number and promise one.
+fn with_rest_tool(world: &mut World, rest: &str) {
+    let schema = |name: &str| {
+        format!(
+            r#"{{"type":"object","properties":{{"{name}":{{"type":"number"}}}},"required":["{name}"]}}"#
+        )
+    };
+    let (input, output) = (schema("n"), schema("m"));
+    let record = Tool {
+        id: "9".to_owned(),
+        name: "double".to_owned(),
+        original_name: "double".to_owned(),
+        integration_type: storage::record::IntegrationType::Rest,
+        rest: Some(rest.to_owned()),
+        definition: format!(r#"{{"name":"double","inputSchema":{input},"outputSchema":{output}}}"#),
+        ..Tool::default()
+    };
+    let current = Current::Tool(Arc::new(record));
+    let sealer = Sealer::new("a secret that only tests have");
+    world.catalog.apply(vec![Change { sequence: 99, current }], &sealer);
+}
+
+const DOUBLE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"double","arguments":{"n": 2}}}"#;
+
+#[test]
+fn calls_a_rest_tool_and_answers_in_the_client_s_era() {
+    let result = r#"{"content":[],"structuredContent":{"m":4},"isError":false}"#;
+    let mut world = World::answering(result);
+    with_rest_tool(&mut world, r#"{"url":"https://api.example.com/double"}"#);
+    let got = world.legacy("", DOUBLE);
+    assert_eq!(got, format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#));
+    let (host, tool_id, arguments) = world.sent();
+    assert_eq!((&*host, &*tool_id, &*arguments), ("api.example.com", "9", r#"{"n": 2}"#));
+    let body = DOUBLE.replace(r#""params":{"#, &format!(r#""params":{{{META},"#));
+    let got = world.modern("double", &[], &body);
+    let expected = result.replacen('{', r#"{"resultType":"complete","#, 1);
+    assert_eq!(got, format!(r#"{{"jsonrpc":"2.0","id":1,"result":{expected}}}"#));
+    let unknown = world.legacy("s", DOUBLE);
+    assert_eq!(unknown, "1 200 -32602 Unknown tool: double", "a server that did not choose it");
+}
+
+#[test]
+fn a_rest_tool_keeps_to_its_schemas_on_both_sides() {
+    let spec = r#"{"url":"https://api.example.com/double"}"#;
+    let answer = |result| {
+        let mut world = World::answering(result);
+        with_rest_tool(&mut world, spec);
+        world.legacy("", DOUBLE)
+    };
+    let wrong = answer(r#"{"content":[],"structuredContent":{"m":"4"},"isError":false}"#);
+    assert!(wrong.contains("does not fit the output schema"), "{wrong}");
+    assert!(wrong.contains("\"isError\":true"), "{wrong}");
+    let none = answer(r#"{"content":[],"isError":false}"#);
+    assert!(none.contains("no JSON"), "{none}");
+    let told = r#"{"content":[],"isError":true}"#;
+    assert!(answer(told).contains(told), "an error promises nothing");
+    let mut world = World::answering("{}");
+    with_rest_tool(&mut world, spec);
+    let got = world.legacy("", &DOUBLE.replace("2}}", "\"2\"}}"));
+    assert!(got.contains("Invalid arguments for tool double"), "{got}");
+    assert!(world.relay.sent.borrow().is_empty(), "nothing was sent");
+}
+
+#[test]
+fn a_rest_tool_that_cannot_be_read_says_why_it_is_not_called() {
+    let mut world = World::answering("{}");
+    with_rest_tool(&mut world, r#"{"url":"https://{host}/"}"#);
+    let got = world.legacy("", DOUBLE);
+    assert!(got.starts_with("1 200 -32603 The tool double cannot be called"), "{got}");
+}
+
+/// What was counted, as short words: kind, id, executions, failures.
+fn counted(world: &World) -> Vec<String> {
+    let mut words: Vec<String> = (world.meters.take().deltas.iter())
+        .map(|delta| {
+            let metrics = &delta.metrics;
+            format!("{} {} {} {}", delta.entity, delta.id, metrics.executions, metrics.failures)
+        })
+        .collect();
+    words.sort();
+    words
+}
+
+#[test]
+fn counts_tools_resources_prompts_and_the_server_they_are_used_through() {
+    let world = World::answering("{}");
+    let ask = |server: &str, method: &str, params: &str| {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+        world.legacy(server, &body);
+    };
+    ask("", "tools/call", r#"{"name":"old-echo","arguments":{}}"#);
+    ask("s", "tools/call", r#"{"name":"echo","arguments":{}}"#);
+    ask("", "resources/read", r#"{"uri":"test://7"}"#);
+    ask("", "prompts/get", r#"{"name":"old-greet"}"#);
+    assert_eq!(counted(&world), ["prompt 5 1 0", "resource 4 1 0", "server s 1 0", "tool 1 2 0"]);
+
+    // Lists, and what is not there, are no executions.
+    ask("", "tools/list", "{}");
+    ask("", "tools/call", r#"{"name":"nowhere"}"#);
+    ask("", "completion/complete", r#"{"ref":{"type":"ref/prompt","name":"old-greet"}}"#);
+    assert_eq!(counted(&world), [""; 0]);
+}
+
+#[test]
+fn a_result_that_says_it_is_an_error_and_an_error_count_as_failures() {
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"old-echo"}}"#;
+    for (answer, failures) in [
+        (r#"{"content":[],"isError":false}"#, 0),
+        (r#"{"content":[],"isError":true}"#, 1),
+        (r#"{"isError":true,"content":[],"_meta":{}}"#, 1),
+        (r#"!{"code":-32603,"message":"no"}"#, 1),
+    ] {
+        let world = World::answering(answer);
+        world.legacy("", call);
+        assert_eq!(counted(&world), [format!("tool 1 1 {failures}")], "{answer}");
+    }
 }

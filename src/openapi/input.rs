@@ -8,7 +8,7 @@ use super::{
     body::{self, Body, Format, Members},
     dialect::{Direction, Translator},
     operation::{self, Operation},
-    parameters,
+    parameters, security,
 };
 use crate::limits;
 
@@ -106,10 +106,13 @@ fn put_parameters<'d>(
     arguments: &mut Arguments,
     notes: &mut Vec<String>,
 ) -> Result<String, String> {
-    let parameters = parameters::list(document, operation)?;
-    let mut path = operation.path.to_owned();
+    let mut parameters = parameters::list(document, operation)?;
+    parameters.retain(|parameter| {
+        !security::is_proof(document, operation, parameter.place(), parameter.name())
+    });
+    let mut path = operation.path.replace(' ', "%20");
     for parameter in parameters.iter().filter(|parameter| parameter.is_in("path")) {
-        let placeholder = format!("{{{}}}", parameter.name());
+        let placeholder = format!("{{{}}}", parameter.name().replace(' ', "%20"));
         if !path.contains(&placeholder) {
             continue;
         }
@@ -121,6 +124,9 @@ fn put_parameters<'d>(
     let undeclared: Vec<String> =
         placeholders(&path).filter(|name| !known(name)).map(str::to_owned).collect();
     for name in undeclared {
+        if !parameters::is_plain(&name) {
+            return Err(format!("its path has {{{name}}}, which is no parameter"));
+        }
         let given = arguments.put(&name, &name, Place::Path, json!({"type": "string"}), true);
         path = path.replace(&format!("{{{name}}}"), &format!("{{{given}}}"));
     }

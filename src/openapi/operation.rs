@@ -6,11 +6,18 @@ use super::{
     Document, Draft, Options, arguments::Place, input, naming::Names, output, security, servers,
 };
 
-/// Methods that a path item may have. Of these, only those of [`CALLED`] make tools.
-const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
-
-/// Methods whose operations do something that a model can use.
-const CALLED: [&str; 5] = ["GET", "PUT", "POST", "DELETE", "PATCH"];
+/// Methods that a path item may have, in capitals and as it writes them, and whether their operations
+/// do something that a model can use.
+const METHODS: [(&str, &str, bool); 8] = [
+    ("GET", "get", true),
+    ("PUT", "put", true),
+    ("POST", "post", true),
+    ("DELETE", "delete", true),
+    ("PATCH", "patch", true),
+    ("OPTIONS", "options", false),
+    ("HEAD", "head", false),
+    ("TRACE", "trace", false),
+];
 
 /// The longest title, in characters.
 const TITLE_LENGTH_MAX: usize = 120;
@@ -22,6 +29,8 @@ pub struct Operation<'d> {
     pub path: &'d str,
     /// The method, in capitals.
     pub method: &'static str,
+    /// Whether tools may have this method.
+    is_called: bool,
     /// The path item: what all operations of the path share.
     pub item: &'d Value,
     /// The operation object.
@@ -56,18 +65,13 @@ pub fn list(document: &Document) -> Vec<Operation<'_>> {
     for (path, item) in document.paths().filter(|(path, _)| path.starts_with('/')) {
         let Ok(item) = document.resolve(item) else { continue };
         for (key, value) in item.as_object().into_iter().flatten() {
-            if METHODS.contains(&key.as_str()) {
-                let method = METHODS.iter().zip(CAPITALS).find(|(method, _)| *method == key);
-                let method = method.map_or("", |(_, capitals)| capitals);
-                operations.push(Operation { path, method, item, value });
+            if let Some((method, _, is_called)) = METHODS.iter().find(|method| method.1 == key) {
+                operations.push(Operation { path, method, is_called: *is_called, item, value });
             }
         }
     }
     operations
 }
-
-/// [`METHODS`] in capitals.
-const CAPITALS: [&str; 8] = ["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"];
 
 /// Makes a tool of an operation.
 ///
@@ -80,7 +84,7 @@ pub fn convert(
     options: &Options,
     names: &mut Names,
 ) -> Result<Draft, String> {
-    if !CALLED.contains(&operation.method) {
+    if !operation.is_called {
         return Err(format!("{} is no method of tools", operation.method));
     }
     if operation.path.contains('#') {

@@ -72,6 +72,11 @@ impl<'d> Parameter<'d> {
         self.place == place && !(place == "header" && reserved())
     }
 
+    /// Where it goes: path, query, header or cookie.
+    pub fn place(&self) -> &'d str {
+        self.place
+    }
+
     /// Its name.
     pub fn name(&self) -> &'d str {
         self.name
@@ -93,6 +98,9 @@ impl<'d> Parameter<'d> {
         translator: &mut Translator<'d>,
         arguments: &mut Arguments,
     ) -> Result<String, String> {
+        if self.place == "header" && !is_field_name(self.name) {
+            return Err(format!("the header {:.100} is none that tools send", self.name));
+        }
         let place = match self.place {
             "path" => Place::Path,
             "query" => Place::Query,
@@ -185,11 +193,33 @@ impl<'d> Parameter<'d> {
     }
 }
 
-/// The name of an argument for a parameter: `X-Request-ID` and `filter[name]` have letters that
-/// models may not write in names, so these become `_`.
-fn argument_name(name: &str) -> String {
+/// Whether a name has only letters that models may write in names of arguments.
+pub fn is_plain(name: &str) -> bool {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_.-".contains(letter);
-    if name.chars().all(is_plain) { name.to_owned() } else { super::naming::word(name) }
+    name.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_')
+        && name.chars().all(is_plain)
+}
+
+/// The name of an argument for a parameter: letters of `filter[name]` that are not plain become `_`.
+fn argument_name(name: &str) -> String {
+    if is_plain(name) { name.to_owned() } else { super::naming::word(name) }
+}
+
+/// Whether a name can be that of a header field which is not about the connection itself.
+fn is_field_name(name: &str) -> bool {
+    const OF_THE_CONNECTION: [&str; 9] = [
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "cookie",
+        "expect",
+        "host",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    net::http1::encode::is_token(name.as_bytes())
+        && !OF_THE_CONNECTION.iter().any(|other| name.eq_ignore_ascii_case(other))
 }
 
 /// The type of a schema's values, as far as it says one.

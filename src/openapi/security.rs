@@ -36,13 +36,8 @@ pub fn apply(
     fields: &mut Map<String, Value>,
     notes: &mut Vec<String>,
 ) -> Result<(), String> {
-    let own = operation.value.get("security").or_else(|| document.get("security"));
-    let alternatives: Vec<Vec<Demand<'_>>> = own
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .map(|requirement| demands(document, requirement))
-        .collect::<Result<_, _>>()?;
+    let own = asked(document, operation);
+    let alternatives = alternatives(document, own)?;
     let known = |demand: &Demand<'_>| options.credentials.contains_key(demand.name);
     let of_known = |demands: &&Vec<Demand<'_>>| !demands.is_empty() && demands.iter().all(known);
     if let Some(demands) = alternatives.iter().find(of_known) {
@@ -62,6 +57,36 @@ pub fn apply(
         notes.push(format!("without credentials: it asks for {}", texts.join(", or ")));
     }
     Ok(())
+}
+
+/// What an operation, or else the document, asks for.
+fn asked<'d>(document: &'d Document, operation: &Operation<'d>) -> Option<&'d Value> {
+    operation.value.get("security").or_else(|| document.get("security"))
+}
+
+fn alternatives<'d>(
+    document: &'d Document,
+    asked: Option<&'d Value>,
+) -> Result<Vec<Vec<Demand<'d>>>, String> {
+    let requirements = asked.and_then(Value::as_array).into_iter().flatten();
+    requirements.map(|requirement| demands(document, requirement)).collect()
+}
+
+/// Returns true if the parameter is the proof that the operation asks for: it is the gateway's to
+/// send, not the model's.
+pub fn is_proof<'d>(
+    document: &'d Document,
+    operation: &Operation<'d>,
+    place: &str,
+    name: &str,
+) -> bool {
+    let alternatives = alternatives(document, asked(document, operation)).unwrap_or_default();
+    alternatives.iter().flatten().any(|demand| match demand.kind {
+        Kind::Header(header) => place == "header" && header.eq_ignore_ascii_case(name),
+        Kind::Query(key) => place == "query" && key == name,
+        Kind::Cookie(cookie) => place == "cookie" && cookie == name,
+        Kind::Bearer | Kind::Basic | Kind::Other(_) => false,
+    })
 }
 
 fn demands<'d>(document: &'d Document, requirement: &'d Value) -> Result<Vec<Demand<'d>>, String> {

@@ -290,6 +290,10 @@ fn says_why_an_operation_cannot_be_a_tool() {
             "matrix",
         ),
         (json!({"parameters": [{"name": "x"}]}), "no name or no place"),
+        (
+            json!({"parameters": [{"name": "Host", "in": "header", "required": true, "schema": text}]}),
+            "the header Host",
+        ),
     ] {
         let components =
             json!({"requestBodies": {"Loop": {"$ref": "#/components/requestBodies/Loop"}}});
@@ -349,6 +353,33 @@ fn secrets_travel_as_the_security_schemes_say() {
     let without = only(&one(json!({"security": [{"key": []}, {"token": []}]}), schemes));
     let note = "without credentials: it asks for key (the header X-Key), or token (a bearer token)";
     assert_eq!(without.notes, [note]);
+}
+
+#[test]
+fn a_parameter_that_is_the_proof_is_no_argument() {
+    let schemes =
+        json!({"securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-Key"}}});
+    let operation = json!({"security": [{"key": []}], "parameters": [
+        {"name": "x-key", "in": "header", "required": true, "schema": {"type": "string"}}]});
+    let fields = only(&one(operation, schemes)).fields;
+    assert_eq!(fields.get("header_mapping"), None);
+    assert_eq!(fields["inputSchema"]["required"], json!(["id"]));
+}
+
+#[test]
+fn the_path_is_one_that_can_be_filled() {
+    let of = |path: &str, parameters: Value| {
+        let document = document(json!({"openapi": "3.0.0", "servers": [{"url": "http://h"}],
+            "paths": {path: {"get": {"parameters": parameters}}}}));
+        let conversion = converted(&document);
+        let given = conversion.tools.first().map(|tool| tool.fields["path_template"].clone());
+        given.unwrap_or_else(|| json!(conversion.refused[0].reason))
+    };
+    let pet = json!([{"name": "pet id", "in": "path", "required": true}]);
+    assert_eq!(of("/my pets/{pet id}", pet), "/my%20pets/{pet_id}");
+    assert_eq!(of("/pets/{id}:feed", json!([])), "/pets/{id}:feed");
+    assert!(of("/pets/{+name}", json!([])).as_str().unwrap().contains("{+name}"));
+    assert!(of("/pets#all", json!([])).as_str().unwrap().contains("fragment"));
 }
 
 #[test]
@@ -421,7 +452,7 @@ fn filters_leave_out_what_is_not_wanted() {
         }}));
     let tools = |options: Options| {
         let conversion = convert(&document, &options).unwrap();
-        assert_eq!(conversion.tools.len() + conversion.filtered_count, 3);
+        assert_eq!(conversion.tools.len() + conversion.filtered.len(), 3);
         conversion.tools.into_iter().map(|tool| tool.operation).collect::<Vec<_>>().join(", ")
     };
     let list = |word: &str| vec![word.to_owned()];
@@ -476,5 +507,94 @@ fn finds_the_schemas_of_one_operation_by_the_path_of_a_url() {
     }
     for (method, path) in [("get", "/things/7"), ("post", "/things"), ("post", "/things/7/8")] {
         assert!(find_schemas(&document, method, path).is_none(), "{method} {path}");
+    }
+}
+
+/// A document that has something of everything.
+fn rich() -> Value {
+    json!({
+        "openapi": "3.1.0",
+        "info": {"title": "Rich"},
+        "servers": [{"url": "https://{r}.example.com", "variables": {"r": {"default": "eu"}}}],
+        "security": [{"key": []}],
+        "paths": {
+            "/a/{id}": {
+                "parameters": [{"$ref": "#/components/parameters/Id"}],
+                "post": {
+                    "operationId": "post a", "summary": "s", "tags": ["t"],
+                    "parameters": [
+                        {"name": "q", "in": "query", "style": "deepObject", "schema": {"type": "object",
+                         "properties": {"x": {"type": "integer", "example": 1}}, "required": ["x"]}},
+                        {"name": "l", "in": "query", "explode": false, "schema": {"type": "array",
+                         "items": {"$ref": "#/components/schemas/Node"}}},
+                    ],
+                    "requestBody": {"required": true, "content": {"multipart/form-data": {"schema": {
+                        "allOf": [{"$ref": "#/components/schemas/Node"},
+                                  {"oneOf": [{"properties": {"f": {"format": "binary"}}}, {"required": ["v"]}]}]}}}},
+                    "responses": {"2XX": {"content": {"application/json": {"schema":
+                        {"$ref": "#/components/schemas/Node"}}}}},
+                },
+            },
+        },
+        "components": {
+            "parameters": {"Id": {"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}},
+            "schemas": {"Node": {"type": "object", "required": ["v"], "additionalProperties": {"type": "string"},
+                "properties": {"v": {"type": ["string", "null"], "minLength": 1, "enum": ["a", null]},
+                    "next": {"$ref": "#/components/schemas/Node", "description": "d"},
+                    "n": {"type": "number", "nullable": true, "minimum": 0, "exclusiveMinimum": true,
+                          "pattern": "^a", "default": {"$ref": "x"}}}}},
+            "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-Key"}},
+        },
+    })
+}
+
+/// The places of all values within a value.
+fn places(value: &Value, at: String, out: &mut Vec<String>) {
+    out.push(at.clone());
+    match value {
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(n, item)| places(item, format!("{at}/{n}"), out));
+        }
+        Value::Object(map) => map.iter().for_each(|(key, item)| {
+            places(item, format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), out);
+        }),
+        _ => {}
+    }
+}
+
+/// Whatever stands anywhere in a document, it becomes tools with schemas that can be used, or reasons.
+#[test]
+fn anything_in_the_place_of_anything_is_converted_or_refused() {
+    let mut all = Vec::new();
+    places(&rich(), String::new(), &mut all);
+    let circle = json!({"$ref": "#/components/schemas/Node"});
+    let strange = [
+        json!(null),
+        json!([]),
+        json!({}),
+        json!("x"),
+        json!(-1.5),
+        json!(true),
+        json!([[1]]),
+        json!({"$ref": "#/paths"}),
+        json!({"allOf": [circle]}),
+        json!({"$ref": 1}),
+        circle,
+    ];
+    let options = Options { base_url: Some("http://h".to_owned()), ..Options::default() };
+    for place in &all {
+        for value in &strange {
+            let mut changed = rich();
+            *changed.pointer_mut(place).expect("the place is there") = value.clone();
+            let Ok(document) = Document::of(changed) else { continue };
+            for tool in convert(&document, &options).map(|done| done.tools).unwrap_or_default() {
+                for schema in
+                    ["inputSchema", "outputSchema"].iter().filter_map(|key| tool.fields.get(*key))
+                {
+                    let checked = crate::schema::check(&schema.to_string());
+                    assert_eq!(checked, Ok(()), "{place} = {value}");
+                }
+            }
+        }
     }
 }

@@ -1,13 +1,18 @@
 //! A shard as the REST API sees it.
 
 use std::{
+    collections::HashMap,
     rc::Rc,
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
-use shards::{Driver, blocking};
-use storage::{Applied, Mutation, seal::Sealer, shared::CacheType};
+use shards::{Driver, blocking, time};
+use storage::{
+    Applied, Mutation, StoreError, metrics::Metrics, record::Entity, seal::Sealer,
+    shared::CacheType,
+};
 
 use crate::{
     admin::{self, About, DatabaseAbout, RedisAbout, Rules},
@@ -37,6 +42,24 @@ pub struct Facts {
     pub shard_count: usize,
     /// What runs them.
     pub driver: Driver,
+}
+
+/// How long reading metrics may take: less than what waits for it would mind.
+const METRICS_WITHIN: Duration = Duration::from_secs(3);
+
+impl Backend<'_> {
+    /// Waits for what the database knows, unless it is known to be away.
+    async fn in_time<T>(
+        &self,
+        reading: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let away = |reason: String| Failure::Storage(StoreError::Away { reason });
+        if let Some(trouble) = self.shard.database_trouble() {
+            return Err(away(trouble.to_string()));
+        }
+        let late = |_| away(format!("no answer within {METRICS_WITHIN:?}"));
+        time::timeout(METRICS_WITHIN, reading).await.map_err(late)?
+    }
 }
 
 impl admin::Backend for Backend<'_> {
@@ -81,6 +104,26 @@ impl admin::Backend for Backend<'_> {
             Ok(Err(error)) => Err(Failure::Busy(format!("No thread can be started: {error}"))),
             Err(refused) => Err(Failure::Busy(format!("{refused}; try again"))),
         }
+    }
+
+    async fn metrics(
+        &self,
+        entity: Entity,
+        ids: Vec<String>,
+    ) -> Result<HashMap<String, Metrics>, Failure> {
+        self.in_time(self.shard.recorder.read(entity, ids)).await
+    }
+
+    async fn metric_totals(&self) -> Result<HashMap<Entity, Metrics>, Failure> {
+        self.in_time(self.shard.recorder.totals()).await
+    }
+
+    async fn reset_metrics(
+        &self,
+        entity: Option<Entity>,
+        id: Option<String>,
+    ) -> Result<(), Failure> {
+        self.shard.recorder.reset(entity, id).await
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -188,7 +188,9 @@ impl Front {
             catalog: &catalog,
             pages: &shard.pages,
             schemas: &shard.schemas,
+            prompts: &shard.prompts,
             relay: &shard.upstreams,
+            meters: &shard.meters,
             options: &shard.options,
         };
         let headers = Headers(request);
@@ -242,6 +244,9 @@ impl Front {
         }
         if answer.retry_after {
             responder.lines("retry-after: 1\r\n");
+        }
+        if let Some(version) = answer.etag {
+            responder.header("etag", format!("\"{version}\"").as_bytes());
         }
         responder.lines(answer.headers);
         responder.finish(&[&answer.body]);

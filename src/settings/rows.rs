@@ -10,9 +10,9 @@ use jsonwebtoken::Algorithm;
 
 use super::authority::{Allowed, HostRule, Origin};
 use super::check::{
-    self, Address, AutoFlag, Count, DatabaseUrl, FilePath, Flag, Hidden, Hosts, Level, Minutes,
-    OneOrigin, Optional, OriginList, Port, RedisUrl, RootPath, Seconds, Shards, Size, Text,
-    Threshold,
+    self, Address, AutoFlag, Count, DatabaseUrl, FilePath, Flag, Fraction, Hidden, Hosts, Level,
+    Minutes, OneOrigin, Optional, OriginList, Port, RedisUrl, RootPath, Seconds, Shards, Size,
+    Text, Threshold,
 };
 use super::table::table;
 use super::values::{LogFormat, Secret, ShardCount, Switch};
@@ -191,6 +191,27 @@ table! {
         private_networks: Switch, "SSRF_ALLOW_PRIVATE_NETWORKS", [], "auto", AutoFlag;
     }
 
+    /// How the services of REST tools are called, beside what holds for all upstreams.
+    Rest "REST tools" {
+        /// The most calls of a shard to one REST tool at the same time, unless the tool says
+        /// otherwise; more wait as for a connection. Unset: only the connections are bounded.
+        call_count_max: Option<usize>, "TOOL_CONCURRENT_LIMIT", [], "",
+            Optional(Count { min: 1, max: 65_536 });
+        /// How often a request is sent at most, if it failed in a way that may pass (no connection,
+        /// or status 408, 429, 502, 503 or 504). One that must not be executed twice is only sent
+        /// again if the service cannot have received it.
+        attempt_count_max: usize, "RETRY_MAX_ATTEMPTS", [], "3", Count { min: 1, max: 100 };
+        /// The pause before the second attempt; doubled with each.
+        retry_delay: Duration, "RETRY_BASE_DELAY", [], "1.0", Seconds { min_ms: 0, max: 600 };
+        /// The longest such pause, also if the service asks for a longer one.
+        retry_delay_max: Duration, "RETRY_MAX_DELAY", [], "60", Seconds { min_ms: 0, max: 3600 };
+        /// By which part of itself a pause is lengthened at random, at most.
+        retry_jitter: f64, "RETRY_JITTER_MAX", [], "0.5", Fraction;
+        /// How long the filter of an answer (`jsonpath_filter`, a program of jq) may run.
+        filter_timeout: Duration, "REST_FILTER_TIMEOUT", [], "1",
+            Seconds { min_ms: 10, max: 600 };
+    }
+
     /// How upstreams are watched. One of all processes on a database does it.
     Health "Health checks" {
         /// How often every upstream that is switched on is asked for a sign of life; not all at
@@ -228,6 +249,8 @@ table! {
         arguments_checked: bool, "TOOL_ARGUMENT_VALIDATION", [], "true", Flag;
         /// How many tools a shard keeps the compiled schemas of.
         schema_count_max: usize, "SCHEMA_CACHE_SIZE", [], "1024", Count { min: 2, max: 1_000_000 };
+        /// How many prompts of its own a shard keeps the compiled templates of.
+        prompt_count_max: usize, "PROMPT_CACHE_SIZE", [], "100", Count { min: 1, max: 1_000_000 };
         /// How many entries a page of an MCP list has. Many clients read the first page only.
         mcp_page_count_max: usize, "MCP_LIST_PAGE_SIZE", [], "1000", Count { min: 1, max: 100_000 };
         /// How many entries a page of the REST API has unless `limit` says otherwise.
@@ -311,6 +334,20 @@ table! {
         /// others release what it held.
         node_heartbeat: Duration, "NODE_HEARTBEAT_INTERVAL", [], "2",
             Seconds { min_ms: 100, max: 600 };
+    }
+
+    /// What is counted of tools, resources, prompts, virtual servers and agents.
+    Metrics "Metrics" {
+        /// Whether executions are counted.
+        recorded: bool, "DB_METRICS_RECORDING_ENABLED", [], "true", Flag;
+        /// How often counts are written to the database. Asking for metrics writes those of this
+        /// process at once, so what is told lags behind by what other processes hold back.
+        flush_interval: Duration, "METRICS_BUFFER_FLUSH_INTERVAL", [], "5",
+            Seconds { min_ms: 100, max: 3600 };
+        /// The most tools and other entities whose counts wait to be written. Half as many on a
+        /// shard are written at once; beyond it, while the database is away, executions are lost.
+        entity_count_max: usize, "METRICS_BUFFER_MAX_SIZE", [], "10000",
+            Count { min: 10, max: 1_000_000 };
     }
 
     /// What is written about it all, to the standard error.

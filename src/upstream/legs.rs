@@ -13,6 +13,7 @@ use super::{
     address::{self, AddressPolicy},
     discover::{self, DiscoverLimits, Handshake, Requester, Verdict},
     http::{HttpLeg, LegLimits, Resolver, Setup},
+    rest::{Rest, RestCall, RestLimits},
     sse::SseLeg,
     stdio::{self, Post, StdioHost, StdioLeg, StdioLimits, StdioMail},
 };
@@ -38,6 +39,7 @@ pub struct Upstreams {
     couriers: Vec<Rc<dyn Post>>,
     system_roots: RefCell<Option<Connector>>,
     legs: RefCell<AHashMap<Box<str>, Entry>>,
+    rest: Rest,
 }
 
 struct Entry {
@@ -91,6 +93,7 @@ impl Upstreams {
             couriers,
             system_roots: RefCell::default(),
             legs: RefCell::default(),
+            rest: Rest::new(RestLimits::of(settings)),
         }
     }
 
@@ -110,6 +113,7 @@ impl Upstreams {
         legs.retain(|id, entry| {
             catalog.upstream(id).is_some_and(|upstream| same_way(upstream, &entry.upstream))
         });
+        self.rest.retain(|id| catalog.tool(id).is_some());
     }
 
     /// Returns the leg to `upstream`, making it if need be.
@@ -149,16 +153,20 @@ impl Upstreams {
     pub(super) fn setup(&self, upstream: &Upstream) -> Result<Setup, Failure> {
         let record = &upstream.record;
         let https = record.url.as_deref().is_some_and(|url| url.starts_with("https:"));
-        let connector = match (&record.ca_certificate, https) {
+        self.setup_for(&record.name, https, record.ca_certificate.as_deref())
+    }
+
+    /// What a leg needs to what every failure calls `name`.
+    fn setup_for(&self, name: &str, https: bool, roots: Option<&str>) -> Result<Setup, Failure> {
+        let connector = match (roots, https) {
             (_, false) => None,
             (Some(pem), true) => Some(Connector::with_roots(pem)),
             (None, true) => Some(self.system_roots()),
         };
         let connector = connector.transpose().map_err(|error| {
-            let detail = error.to_string();
-            Failure::upstream(&record.name, UpstreamKind::Refused, detail, false)
+            Failure::upstream(name, UpstreamKind::Refused, error.to_string(), false)
         })?;
-        Ok(Setup { limits: self.limits.clone(), resolver: self.resolver(&record.name), connector })
+        Ok(Setup { limits: self.limits.clone(), resolver: self.resolver(name), connector })
     }
 
     /// The system's roots, read once per shard and only if some upstream needs them.
@@ -189,6 +197,7 @@ impl Upstreams {
     /// Ends sessions and children.
     pub async fn close(&self) {
         self.host.stop().await;
+        self.rest.close();
         let legs: Vec<Leg> = self.legs.borrow_mut().drain().map(|(_, entry)| entry.leg).collect();
         for leg in legs {
             leg.close().await;
@@ -204,6 +213,21 @@ impl Relay for Upstreams {
     ) -> Result<Answer, Failure> {
         let leg = self.leg(upstream)?;
         leg.request(outgoing).await
+    }
+
+    async fn call_rest(&self, call: &RestCall<'_>) -> Result<Vec<u8>, Failure> {
+        self.rest.call(call, |name, https| self.setup_for(name, https, None)).await
+    }
+}
+
+impl Upstreams {
+    /// Looks whether `program` can be the filter of a REST tool.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for whoever typed it.
+    pub async fn check_filter(&self, program: &str) -> Result<(), String> {
+        self.rest.check_filter(program).await
     }
 }
 

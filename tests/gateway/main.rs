@@ -16,6 +16,7 @@ mod faults;
 mod health;
 mod http;
 mod lifecycle;
+mod metrics;
 mod nodes;
 mod openapi;
 mod outages;

@@ -15,6 +15,8 @@ use ringway::catalog::{Catalog, Upstream};
 use ringway::failure::Failure;
 use ringway::gateway::{self, Parts};
 use ringway::mcp::{HeaderSource, Pages, Transport};
+use ringway::observe::meters::Meters;
+use ringway::own::Prompts;
 use ringway::reply::{self, Accepts};
 use ringway::route::{self, Route};
 use ringway::schema::Cache;
@@ -51,6 +53,8 @@ pub struct World {
     catalog: Catalog,
     pages: Pages,
     schemas: Cache,
+    meters: Rc<Meters>,
+    prompts: Prompts,
     options: Options,
     relay: Canned,
     head: RequestHead,
@@ -70,6 +74,8 @@ impl World {
             catalog: catalog(tool_count, upstreams),
             pages: Pages::default(),
             schemas: Cache::new(settings.catalog.schema_count_max),
+            meters: Rc::new(Meters::new(settings.metrics.entity_count_max, || ())),
+            prompts: Prompts::new(settings.catalog.prompt_count_max),
             options: Options::of(&settings),
             relay: Canned::new(upstreams),
             head: RequestHead::default(),
@@ -141,7 +147,9 @@ impl World {
             catalog: &self.catalog,
             pages: &self.pages,
             schemas: &self.schemas,
+            prompts: &self.prompts,
             relay: &self.relay,
+            meters: &self.meters,
             options: &self.options,
         };
         let answered = at_once(gateway::answer(&parts, &rpc, &|_| ()));
@@ -254,5 +262,9 @@ impl Relay for Canned {
         let place = answer.expect("the answer is valid").result_place();
         let span = place.expect("the answer has a result").shifted(size);
         Ok(upstream::Answer::Whole(upstream::Reply { bytes, span, outcome: Outcome::Result }))
+    }
+
+    async fn call_rest(&self, _: &upstream::rest::RestCall<'_>) -> Result<Vec<u8>, Failure> {
+        unreachable!("every tool of this world has an upstream")
     }
 }

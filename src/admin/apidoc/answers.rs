@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
 use super::super::probes::{DatabaseAbout, RedisAbout};
-use super::super::show::Time;
+use super::super::show::{AgentMetricsRead, MetricsRead, Time};
 
 /// An error.
 #[derive(JsonSchema)]
@@ -94,6 +94,56 @@ pub struct GeneratedSchemas {
     output_schema: Option<Map<String, Value>>,
     /// Where the document was read.
     spec_url: String,
+}
+
+/// What an import did, or would do.
+#[derive(JsonSchema)]
+pub struct Imported {
+    /// What the document is remembered by.
+    source: String,
+    /// Nothing was done but to tell what would be.
+    dry_run: bool,
+    created: Vec<ImportedTool>,
+    updated: Vec<ImportedTool>,
+    unchanged: Vec<ImportedTool>,
+    /// Tools whose operations are gone.
+    removed: Vec<ImportedTool>,
+    /// Whether these were deleted.
+    pruned: bool,
+    failed: Vec<Map<String, Value>>,
+    refused: Vec<RefusedOperation>,
+    /// How many operations were not asked for.
+    filtered_count: usize,
+    notes: Vec<Map<String, Value>>,
+    /// What would be made; of a dry run.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    tools: Option<Vec<Map<String, Value>>>,
+}
+
+#[derive(JsonSchema)]
+struct ImportedTool {
+    /// Like `GET /pets/{id}`.
+    operation: String,
+    id: Option<String>,
+    name: Option<String>,
+}
+
+/// An operation that cannot be a tool, and why.
+#[derive(JsonSchema)]
+struct RefusedOperation {
+    operation: String,
+    reason: String,
+}
+
+/// What was counted, of each kind.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+pub struct Totals {
+    tools: MetricsRead,
+    resources: MetricsRead,
+    servers: MetricsRead,
+    prompts: MetricsRead,
+    a2a_agents: AgentMetricsRead,
 }
 
 /// It is done.

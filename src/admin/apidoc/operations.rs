@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::super::answer::Shape;
 use super::super::routes::Route;
 use super::super::show::{GatewayRead, PromptRead, ResourceRead, ServerRead, ToolRead};
-use super::parameters::{ACTIVATE, FILTER, GATEWAY, INACTIVE, PAGE, Parameter};
+use super::parameters::{ACTIVATE, ENTITY, FILTER, INACTIVE, METRICS, PAGE, Parameter, RESHAPE};
 use super::{answers, requests};
 use crate::route;
 
@@ -56,11 +56,12 @@ pub struct Operation {
 }
 
 /// The groups of operations, in the order they are shown in.
-pub const TAGS: [(&str, &str); 6] = [
+pub const TAGS: [(&str, &str); 7] = [
     ("MCP", "The Model Context Protocol over Streamable HTTP, and plain JSON-RPC"),
     ("Gateways", "Upstream MCP servers, registered here"),
     ("Tools", "What can be called"),
     ("Servers", "Virtual servers: endpoints that are composed of parts"),
+    ("Metrics", "What was counted"),
     ("Operation", "What load balancers and operators ask"),
     ("Documentation", "This document"),
 ];
@@ -189,7 +190,7 @@ impl Operation {
 
     /// Every status that there can be.
     pub fn statuses(&self) -> Vec<u16> {
-        let is_write = self.permission().is_some_and(|permission| !permission.ends_with(".read"));
+        let is_write = self.method != "get";
         let is_rpc = self.route().is_none();
         let sets: [(bool, &[u16]); 8] = [
             (true, &[400, 403]),
@@ -249,7 +250,7 @@ pub const OPERATIONS: &[Operation] = &[
         .otherwise(&[(202, of::<answers::Empty>)]),
     post("/rpc", "MCP", "Answers a JSON-RPC request", Answer::Rpc).body(of::<requests::Rpc>),
     get("/gateways", "Gateways", "Lists upstreams", Answer::Page("gateways", GATEWAY_READ))
-        .query(&[INACTIVE, FILTER, PAGE]),
+        .query(&[INACTIVE, FILTER, PAGE, RESHAPE]),
     post("/gateways", "Gateways", "Registers an upstream", Answer::One(GATEWAY_READ))
         .body(of::<requests::NewGateway>)
         .asks_upstreams(),
@@ -281,8 +282,9 @@ pub const OPERATIONS: &[Operation] = &[
     .versioned()
     .asks_upstreams(),
     get("/tools", "Tools", "Lists tools", Answer::Page("tools", TOOL_READ))
-        .query(&[INACTIVE, FILTER, PAGE, GATEWAY]),
-    get("/tools/{tool_id}", "Tools", "Shows a tool", Answer::One(TOOL_READ)),
+        .query(&[INACTIVE, FILTER, PAGE, RESHAPE, METRICS]),
+    get("/tools/{tool_id}", "Tools", "Shows a tool", Answer::One(TOOL_READ))
+        .query(&[RESHAPE, METRICS]),
     post(
         "/tools/generate-schemas-from-openapi",
         "Tools",
@@ -298,12 +300,21 @@ pub const OPERATIONS: &[Operation] = &[
         (502, of::<answers::Unsuccessful>),
         (503, of::<answers::FailedOrUnsuccessful>),
     ]),
+    post(
+        "/tools/import-openapi",
+        "Tools",
+        "Makes a tool of every operation of an OpenAPI document",
+        Answer::One(of::<answers::Imported>),
+    )
+    .body(of::<requests::ImportOpenapi>)
+    .asks_upstreams(),
     get("/servers", "Servers", "Lists virtual servers", Answer::Page("servers", SERVER_READ))
-        .query(&[INACTIVE, FILTER, PAGE]),
+        .query(&[INACTIVE, FILTER, PAGE, RESHAPE, METRICS]),
     post("/servers", "Servers", "Makes a virtual server", Answer::One(SERVER_READ))
         .status(201)
         .body(of::<requests::NewServer>),
-    get("/servers/{server_id}", "Servers", "Shows a virtual server", Answer::One(SERVER_READ)),
+    get("/servers/{server_id}", "Servers", "Shows a virtual server", Answer::One(SERVER_READ))
+        .query(&[METRICS]),
     put("/servers/{server_id}", "Servers", "Changes a virtual server", Answer::One(SERVER_READ))
         .body(of::<requests::ServerChange>),
     delete(
@@ -326,25 +337,43 @@ pub const OPERATIONS: &[Operation] = &[
         "Lists the tools of a virtual server",
         Answer::List(TOOL_READ),
     )
-    .query(&[INACTIVE]),
+    .query(&[INACTIVE, METRICS]),
     get(
         "/servers/{server_id}/resources",
         "Servers",
         "Lists the resources of a virtual server",
         Answer::List(RESOURCE_READ),
     )
-    .query(&[INACTIVE]),
+    .query(&[INACTIVE, METRICS]),
     get(
         "/servers/{server_id}/prompts",
         "Servers",
         "Lists the prompts of a virtual server",
         Answer::List(PROMPT_READ),
     )
-    .query(&[INACTIVE]),
+    .query(&[INACTIVE, METRICS]),
+    get("/metrics", "Metrics", "Tells what was counted", Answer::One(of::<answers::Totals>)),
+    post(
+        "/metrics/reset",
+        "Metrics",
+        "Sets to nothing what was counted",
+        Answer::One(of::<answers::Done>),
+    )
+    .query(&[ENTITY]),
     get("/", "Operation", "Says what this is", Answer::One(of::<answers::About>)),
-    get("/health", "Operation", "Answers while the process does", Answer::One(of::<answers::Health>)),
-    get("/ready", "Operation", "Tells whether requests can be served", Answer::One(of::<answers::Ready>))
-        .otherwise(&[(503, of::<answers::NotReady>)]),
+    get(
+        "/health",
+        "Operation",
+        "Answers while the process does",
+        Answer::One(of::<answers::Health>),
+    ),
+    get(
+        "/ready",
+        "Operation",
+        "Tells whether requests can be served",
+        Answer::One(of::<answers::Ready>),
+    )
+    .otherwise(&[(503, of::<answers::NotReady>)]),
     get(
         "/health/security",
         "Operation",
@@ -352,6 +381,11 @@ pub const OPERATIONS: &[Operation] = &[
         Answer::One(of::<answers::Security>),
     ),
     get("/version", "Operation", "Tells what runs here", Answer::One(of::<answers::Version>)),
-    get("/openapi.json", "Documentation", "Gives this document", Answer::One(of::<answers::Document>)),
+    get(
+        "/openapi.json",
+        "Documentation",
+        "Gives this document",
+        Answer::One(of::<answers::Document>),
+    ),
     get("/docs", "Documentation", "Shows this document to people", Answer::Html),
 ];

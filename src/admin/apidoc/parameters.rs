@@ -38,6 +38,7 @@ pub const FILTER: &[Parameter] = &[
         kind: Kind::Word(&["private", "team", "public"]),
     },
     text("team_id", "Only what belongs to this team."),
+    text("gateway_id", "Only what is of this upstream; `null` for what is of none."),
 ];
 
 /// Which part of a list.
@@ -51,9 +52,26 @@ pub const PAGE: &[Parameter] = &[
     flag("include_pagination", "Answer with an object that holds the list and `nextCursor`."),
 ];
 
-/// Whose tools.
-pub const GATEWAY: &[Parameter] =
-    &[text("gateway_id", "Only those of this upstream; `null` for those of none.")];
+/// Which parts of an answer.
+pub const RESHAPE: &[Parameter] = &[text(
+    "apijsonpath",
+    "Which parts of the answer are wanted, by JSONPath: `{\"jsonpath\": \"$[*]\", \"mapping\": \
+     {\"field\": \"$.path\"}}`. The answer has the shape that this asks for, not the one below.",
+)];
+
+/// Whether to show what was counted.
+pub const METRICS: &[Parameter] =
+    &[flag("include_metrics", "Fill `metrics` of every record in a list.")];
+
+/// What to reset.
+pub const ENTITY: &[Parameter] = &[
+    Parameter {
+        name: "entity",
+        sentence: "Only this kind; everything if it is not said.",
+        kind: Kind::Word(&["tool", "resource", "server", "prompt", "a2a"]),
+    },
+    text("entity_id", "Only this one of the kind."),
+];
 
 /// Whether to switch on or off.
 pub const ACTIVATE: &[Parameter] = &[flag("activate", "Whether to switch on; true if not said.")];

@@ -4,6 +4,8 @@
 
 #![expect(dead_code, reason = "only their schemas are used")]
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
@@ -199,6 +201,45 @@ pub struct GenerateSchemas {
     request_type: Option<String>,
     /// Where the document is; `/openapi.json` beside the operation if it is not said.
     openapi_url: Option<String>,
+}
+
+/// Which document to make tools of, and how: a `url` or a `document`.
+#[derive(JsonSchema)]
+pub struct ImportOpenapi {
+    /// Where the document is.
+    url: Option<String>,
+    /// The document itself, or its text in JSON or YAML.
+    document: Option<Value>,
+    /// What the document is remembered by, so that importing it again finds its tools.
+    source: Option<String>,
+    /// Where the API is; the document's own server if it is not said.
+    base_url: Option<String>,
+    /// Only operations with any of these tags.
+    tags: Option<Words>,
+    /// Only operations whose paths begin so.
+    paths: Option<Words>,
+    /// Only operations of these methods.
+    methods: Option<Words>,
+    /// What stands before every name.
+    prefix: Option<String>,
+    /// Secrets by the names of security schemes.
+    credentials: Option<BTreeMap<String, String>>,
+    /// Whether tools get the schemas of their answers; true if it is not said.
+    output_schemas: Option<bool>,
+    /// Do nothing but tell what would be done.
+    dry_run: Option<bool>,
+    /// Delete tools whose operations are gone.
+    prune: Option<bool>,
+    /// Credentials of every tool, as `POST /tools` takes them.
+    auth: Option<Map<String, Value>>,
+    #[schemars(flatten)]
+    credentials_of_all: Credentials,
+    auth_query_param_key: Option<String>,
+    auth_query_param_value: Option<String>,
+    /// Who may see the tools.
+    visibility: Option<Visibility>,
+    /// The team that the tools belong to.
+    team_id: Option<String>,
 }
 
 /// A JSON-RPC request or notification.

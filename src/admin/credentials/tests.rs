@@ -11,7 +11,7 @@ fn upstream(kind: AuthType, headers: &[(&str, &str)]) -> Upstream {
 
 fn read(stored: &Upstream, body: &str) -> Result<Option<Auth>, String> {
     let mut fields = Fields::parse(None, body.as_bytes()).unwrap();
-    let auth = read_auth(&mut fields, Some(stored));
+    let auth = read_auth(&mut fields, Stored::of(Some(stored)), Ways::Headers);
     fields.finish().map(|()| auth).map_err(|failure| failure.to_string())
 }
 

@@ -4,10 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use storage::record::{Prompt, Resource, Tool};
+use storage::record::{Prompt, Resource};
 
-use super::{AuditRead, OwnershipRead, Tags};
-use crate::catalog::{Catalog, Upstream};
+use super::{AuditRead, MetricsRead, OwnershipRead, Tags};
+use crate::catalog::{Catalog, ToolEntry, Upstream};
 
 /// What the API shows of the object that an upstream listed, byte for byte.
 #[derive(Deserialize, Default)]
@@ -71,6 +71,7 @@ pub struct ToolRead<'a> {
     is_active: bool,
     reachable: bool,
     execution_count: Option<u64>,
+    #[schemars(with = "Option<MetricsRead>")]
     metrics: Option<()>,
     tags: Tags<'a>,
     #[serde(rename = "_meta")]
@@ -82,7 +83,8 @@ pub struct ToolRead<'a> {
 }
 
 /// A tool. It is switched on and reachable only if its upstream is.
-pub fn tool<'a>(catalog: &'a Catalog, tool: &'a Tool) -> impl Serialize + use<'a> {
+pub fn tool<'a>(catalog: &'a Catalog, entry: &'a ToolEntry) -> impl Serialize + use<'a> {
+    let tool = &*entry.record;
     let gateway_id = tool.gateway_id.as_deref();
     let upstream = upstream(catalog, gateway_id);
     let gateway = upstream.map(|upstream| &*upstream.record);
@@ -139,6 +141,7 @@ pub struct ResourceRead<'a> {
     gateway_id: Option<&'a str>,
     enabled: bool,
     is_active: bool,
+    #[schemars(with = "Option<MetricsRead>")]
     metrics: Option<()>,
     tags: Tags<'a>,
     #[serde(rename = "_meta")]
@@ -195,6 +198,7 @@ pub struct PromptRead<'a> {
     gateway_slug: Option<&'a str>,
     enabled: bool,
     is_active: bool,
+    #[schemars(with = "Option<MetricsRead>")]
     metrics: Option<()>,
     tags: Tags<'a>,
     #[serde(rename = "_meta")]

@@ -2,10 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use storage::record::Server;
 
-use super::{AuditRead, OwnershipRead, Tags};
-use crate::catalog::Catalog;
+use super::{AuditRead, MetricsRead, OwnershipRead, Tags};
+use crate::catalog::{Catalog, VirtualServer};
 
 /// A virtual server: what its clients see is composed of the parts that it names.
 #[derive(Serialize, JsonSchema)]
@@ -29,6 +28,7 @@ pub struct ServerRead<'a> {
     auth_required: bool,
     oauth_enabled: bool,
     oauth_config: Option<()>,
+    #[schemars(with = "Option<MetricsRead>")]
     metrics: Option<()>,
     tags: Tags<'a>,
     #[serde(flatten)]
@@ -38,7 +38,8 @@ pub struct ServerRead<'a> {
 }
 
 /// A virtual server.
-pub fn server<'a>(catalog: &'a Catalog, server: &'a Server) -> impl Serialize + use<'a> {
+pub fn server<'a>(catalog: &'a Catalog, entry: &'a VirtualServer) -> impl Serialize + use<'a> {
+    let server = &*entry.record;
     let names = server.associated_tools.iter().filter_map(|id| catalog.tool(id));
     ServerRead {
         id: &server.id,

@@ -2,6 +2,7 @@
 //! scripted upstream.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use std::thread::Thread;
 
 use net::http1::Method;
 use serde_json::{Value, json};
-use storage::record::{Era, Transport, now};
+use storage::metrics::Metrics;
+use storage::record::{Entity, Era, Transport, now};
 use storage::seal::Sealer;
 use storage::{Applied, Location, Mutation, Store, StoreOptions};
 
@@ -205,6 +207,26 @@ impl Backend for Gateway {
         Ok(work())
     }
 
+    async fn metrics(
+        &self,
+        entity: Entity,
+        ids: Vec<String>,
+    ) -> Result<HashMap<String, Metrics>, Failure> {
+        Ok(self.store.read_metrics(entity, ids).await?)
+    }
+
+    async fn metric_totals(&self) -> Result<HashMap<Entity, Metrics>, Failure> {
+        Ok(self.store.total_metrics().await?)
+    }
+
+    async fn reset_metrics(
+        &self,
+        entity: Option<Entity>,
+        id: Option<String>,
+    ) -> Result<(), Failure> {
+        Ok(self.store.reset_metrics(entity, id.as_deref()).await?)
+    }
+
     fn ready(&self) -> Result<(), String> {
         self.ready.borrow().clone()
     }
@@ -258,8 +280,16 @@ impl<'a> Request<'a> {
         Request::new(Method::Delete, target)
     }
 
+    pub fn with_body(self, body: &'a str) -> Request<'a> {
+        Request { body, ..self }
+    }
+
     pub fn if_match(self, version: &'a str) -> Request<'a> {
         Request { if_match: Some(version), ..self }
+    }
+
+    pub fn with_body(self, body: &'a str) -> Request<'a> {
+        Request { body, ..self }
     }
 
     pub fn by(self, caller: &Caller) -> Request<'a> {
@@ -324,6 +354,16 @@ pub fn made(via: &str, source: Option<&str>, mut own: Value) -> Value {
     });
     own.as_object_mut().unwrap().extend(common.as_object().unwrap().clone());
     own
+}
+
+/// The metrics of what was never used.
+pub fn never_used() -> Value {
+    json!({
+        "totalExecutions": 0, "successfulExecutions": 0, "failedExecutions": 0,
+        "failureRate": 0.0, "minResponseTime": null, "maxResponseTime": null,
+        "avgResponseTime": null, "p50ResponseTime": null, "p95ResponseTime": null,
+        "p99ResponseTime": null, "lastExecutionTime": null,
+    })
 }
 
 /// An upstream that fails.

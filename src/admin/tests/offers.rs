@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::harness::{Gateway, Request, made};
+use super::harness::{Gateway, Request, made, never_used};
 
 fn names(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|each| each["name"].as_str().unwrap()).collect()
@@ -30,7 +30,7 @@ fn a_tool_has_the_fields_of_the_contract_and_the_upstreams_own_schema() {
             "inputSchema": {"type": "object", "x": 1.5}, "outputSchema": null, "annotations": null,
             "jsonpathFilter": "", "auth": null, "gatewayId": upstream["id"],
             "gatewaySlug": "fast-time", "enabled": true, "isActive": true, "reachable": true,
-            "executionCount": null, "metrics": null, "tags": [], "_meta": null,
+            "executionCount": 0, "metrics": never_used(), "tags": [], "_meta": null,
         }),
     );
     assert_eq!(tool, expected);
@@ -47,19 +47,25 @@ fn tools_are_filtered_and_paged() {
     gateway.upstream_has(&["d", "e"]);
     gateway.register("two");
     let list = |target: &str| gateway.send(Request::get(target)).1;
+    // What was made at the same time comes in the order of ids, which are random.
+    fn sorted(list: &Value) -> Vec<&str> {
+        let mut names = names(list);
+        names.sort_unstable();
+        names
+    }
     assert_eq!(list("/tools").as_array().unwrap().len(), 5);
     let of_one = format!("/tools?gateway_id={}", one["id"].as_str().unwrap());
-    assert_eq!(names(&list(&of_one)), ["one-a", "one-b", "one-c"]);
+    assert_eq!(sorted(&list(&of_one)), ["one-a", "one-b", "one-c"]);
     assert_eq!(list("/tools?gateway_id=null"), json!([]));
     assert_eq!(list("/tools?tags=x,y"), json!([]));
     assert_eq!(list("/tools?visibility=private"), json!([]));
-    assert_eq!(names(&list("/v1/tools/?limit=2")), ["two-d", "two-e"], "the newest first");
+    assert_eq!(sorted(&list("/v1/tools/?limit=2")), ["two-d", "two-e"], "the newest first");
     let page = list("/tools?limit=2&include_pagination=true");
-    assert_eq!(names(&page["tools"]), ["two-d", "two-e"]);
+    assert_eq!(sorted(&page["tools"]), ["two-d", "two-e"]);
     let cursor = page["nextCursor"].as_str().unwrap();
     let next = format!("/tools?limit=3&include_pagination=true&cursor={cursor}");
     let page = list(&next);
-    assert_eq!(names(&page["tools"]), ["one-a", "one-b", "one-c"]);
+    assert_eq!(sorted(&page["tools"]), ["one-a", "one-b", "one-c"]);
     assert_eq!(page["nextCursor"], Value::Null);
 }
 
@@ -105,4 +111,40 @@ fn a_server_lists_what_it_chose_and_what_its_upstreams_offer() {
     gateway.send(Request::post(&off, ""));
     assert_eq!(names(&list("tools")), ["two-d"]);
     assert_eq!(names(&list("tools?include_inactive=true")), ["one-a", "one-b", "two-d"]);
+}
+
+#[test]
+fn an_answer_is_reshaped_by_the_query_and_by_the_body_of_an_older_contract() {
+    let gateway = Gateway::new();
+    gateway.upstream_has(&["a", "b"]);
+    gateway.register("one");
+    let asked = json!({"jsonpath": "$[?@.originalName == 'b']", "mapping": {"n": "$.name"}});
+    let encoded: String =
+        url::form_urlencoded::byte_serialize(asked.to_string().as_bytes()).collect();
+    let by_query = format!("/tools?apijsonpath={encoded}");
+    let expected = json!({"n": "one-b"});
+    assert_eq!(gateway.send(Request::get(&by_query)), (200, expected.clone()));
+    let wrapped = gateway.send(Request::get(&format!("{by_query}&include_pagination=true"))).1;
+    assert_eq!(wrapped, json!({"tools": expected, "nextCursor": null}));
+    let asked = asked.to_string();
+    assert_eq!(gateway.send(Request::get("/tools").with_body(&asked)), (200, expected));
+    let (status, body) = gateway.send(Request::get("/tools?apijsonpath=nonsense"));
+    assert_eq!(status, 400);
+    assert!(body["detail"].as_str().unwrap().contains("apijsonpath"), "{body}");
+    let path = format!("/tools/{}", gateway.tool_id("one-a"));
+    let asked = r#"{"jsonpath": "$", "mapping": {"id": "$.originalName"}}"#;
+    assert_eq!(gateway.send(Request::get(&path).with_body(asked)).1, json!({"id": "a"}));
+}
+
+#[test]
+fn a_single_read_carries_its_version_as_etag() {
+    let gateway = Gateway::new();
+    let upstream = gateway.register("one");
+    let id = upstream["id"].as_str().unwrap();
+    for target in
+        [format!("/gateways/{id}"), format!("/tools/{}", gateway.tool_id("one-convert-time"))]
+    {
+        assert_eq!(gateway.answer(Request::get(&target)).etag, Some(1), "{target}");
+    }
+    assert_eq!(gateway.answer(Request::get("/tools")).etag, None);
 }

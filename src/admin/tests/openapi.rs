@@ -79,3 +79,54 @@ fn says_in_the_contracts_shape_why_there_are_no_schemas() {
     assert_eq!(status, 422);
     assert_eq!(answer["detail"][0]["loc"], json!(["body", "url"]));
 }
+
+const IMPORT: &str = "/tools/import-openapi";
+
+#[test]
+fn a_dry_run_shows_the_tools_without_their_secrets_and_makes_none() {
+    let gateway = Gateway::new();
+    let mut api = api();
+    api["components"]["securitySchemes"] =
+        json!({"key": {"type": "apiKey", "in": "header", "name": "X-Key"}});
+    api["security"] = json!([{"key": []}]);
+    let body = json!({"document": api, "dry_run": true, "visibility": "private",
+        "credentials": {"key": "hush"}});
+    let (status, report) = gateway.send(Request::post(IMPORT, &body.to_string()));
+    assert_eq!(status, 200, "{report}");
+    assert_eq!((&report["source"], &report["dry_run"]), (&json!("sums"), &json!(true)));
+    assert_eq!(report["created"].as_array().unwrap().len(), 2);
+    let tool = &report["tools"][0];
+    assert_eq!(tool["name"], "getSum");
+    assert_eq!(tool["auth_headers"], json!([{"key": "X-Key", "value": "********"}]));
+    assert_eq!(tool["visibility"], "private");
+    assert_eq!(tool["extensionMetadata"]["openapi"]["operation"], "GET /sums/{id}");
+    assert!(!report.to_string().contains("hush"));
+    assert_eq!(gateway.tool_names(), Vec::<String>::new());
+}
+
+#[test]
+fn takes_a_document_as_a_text_too() {
+    let gateway = Gateway::new();
+    let body = json!({"document": api().to_string(), "dry_run": true, "tags": "none"});
+    let (status, report) = gateway.send(Request::post(IMPORT, &body.to_string()));
+    assert_eq!((status, &report["filtered_count"]), (200, &json!(2)), "{report}");
+}
+
+#[test]
+fn an_import_that_cannot_be_says_what_is_wrong_with_it() {
+    let gateway = with_page("http://h/spec", "openapi: 5\n".to_owned());
+    for (body, place, part) in [
+        (json!({}), "url", "a url or a document"),
+        (json!({"url": "http://h/spec", "document": "x"}), "document", "not both"),
+        (json!({"url": "http://h/spec"}), "url", "OpenAPI 5"),
+        (json!({"document": "]"}), "document", "YAML"),
+        (json!({"document": {"swagger": "2.0"}}), "document", "Swagger 2.0"),
+        (json!({"document": "x", "credentials": {"key": 1}}), "credentials", "texts"),
+        (json!({"document": "x", "dry_run": "perhaps"}), "dry_run", "true or false"),
+    ] {
+        let (status, answer) = gateway.send(Request::post(IMPORT, &body.to_string()));
+        assert_eq!(status, 422, "{body}: {answer}");
+        assert_eq!(answer["detail"][0]["loc"], json!(["body", place]), "{answer}");
+        assert!(answer["detail"][0]["msg"].as_str().unwrap().contains(part), "{answer}");
+    }
+}

@@ -82,6 +82,22 @@ impl Check for Threshold {
     }
 }
 
+/// A part of a whole.
+pub struct Fraction;
+
+impl Check for Fraction {
+    type Value = f64;
+
+    fn read(&self, text: &str) -> Result<f64, String> {
+        let value = text.parse::<f64>().map_err(|_| "is not a number".to_owned())?;
+        if (0.0..=1.0).contains(&value) { Ok(value) } else { Err("is out of bounds".to_owned()) }
+    }
+
+    fn form(&self) -> String {
+        "a number from 0 to 1".to_owned()
+    }
+}
+
 /// A TCP port.
 pub struct Port;
 

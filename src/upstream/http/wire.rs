@@ -106,13 +106,21 @@ impl<'a> Shipment<'a> {
 
 impl Wire {
     pub(in crate::upstream) fn new(upstream: &Upstream, setup: Setup) -> Result<Wire, Failure> {
-        let name = upstream.record.name.clone();
-        let refuse =
-            |detail: String| Failure::upstream(&name, UpstreamKind::Refused, detail, false);
-        let text = upstream.record.url.as_deref().unwrap_or_default();
-        let url = Url::parse(text).map_err(|error| refuse(format!("its URL: {error}")))?;
+        let url = upstream.record.url.as_deref().unwrap_or_default();
+        Wire::open(&upstream.record.name, url, &upstream.headers, setup)
+    }
+
+    /// Makes what carries requests to `url`, which every failure calls `name`.
+    pub(in crate::upstream) fn open(
+        name: &str,
+        url: &str,
+        headers: &[(String, String)],
+        setup: Setup,
+    ) -> Result<Wire, Failure> {
+        let refuse = |detail: String| Failure::upstream(name, UpstreamKind::Refused, detail, false);
+        let url = Url::parse(url).map_err(|error| refuse(format!("its URL: {error}")))?;
         let origin = origin(&url).map_err(refuse)?;
-        let lines = common_lines(&url, &upstream.headers).map_err(refuse)?;
+        let lines = common_lines(&url, headers).map_err(refuse)?;
         let mut limits = setup.limits.clone();
         limits.answer_size_max = limits.answer_size_max.min(ANSWER_SIZE_CAP);
         let pool_limits = PoolLimits {
@@ -133,7 +141,7 @@ impl Wire {
             addresses: RefCell::default(),
             addresses_until_ms: Cell::new(0),
             lookup: Turns::new(1),
-            name,
+            name: name.to_owned(),
             url,
         })
     }
@@ -204,7 +212,12 @@ impl Wire {
         Err(self.failure(UpstreamKind::Nonsense, detail, false))
     }
 
-    async fn ship_to(
+    /// Sends a request to the target `path` and waits for the head of its answer, whatever it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wire::ship`].
+    pub(in crate::upstream) async fn ship_to(
         &self,
         path: &str,
         shipment: &Shipment<'_>,
