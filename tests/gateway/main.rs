@@ -11,6 +11,7 @@ mod cli;
 mod clients;
 mod compat;
 mod conformance;
+mod docs;
 mod equal;
 mod faults;
 mod health;
