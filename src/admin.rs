@@ -19,10 +19,13 @@ mod probes;
 mod query;
 mod record_form;
 mod reshape;
+mod rest_form;
 mod routes;
 mod server_form;
 mod servers;
 mod show;
+mod tool_form;
+mod tools;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -104,6 +107,8 @@ pub struct Rules {
     pub page_count: usize,
     /// The most entries of a page.
     pub page_count_max: usize,
+    /// The most tools that are made by one request.
+    pub bulk_count_max: usize,
     /// Whether an administrator may register commands.
     pub stdio_allowed: bool,
     /// What `GET /health/security` tells.
@@ -122,6 +127,7 @@ impl Rules {
             description_length_max: catalog.description_length_max,
             page_count: catalog.page_count,
             page_count_max: catalog.page_count_max,
+            bulk_count_max: catalog.bulk_count_max,
             stdio_allowed: settings.stdio_allowed(),
             security: Security::new(settings),
         }
@@ -172,6 +178,9 @@ pub trait Backend {
         entity: Option<Entity>,
         id: Option<String>,
     ) -> impl Future<Output = Result<(), Failure>>;
+
+    /// Looks whether a program of jq can be the filter of a REST tool; if not, says why.
+    fn check_filter(&self, program: &str) -> impl Future<Output = Result<(), String>>;
 
     /// Whether requests can be served, or why not.
     fn ready(&self) -> Result<(), String>;
@@ -224,8 +233,13 @@ async fn dispatch<B: Backend>(
         Route::DeleteGateway(id) => gateways::delete(&ask?, id).await,
         Route::GatewayState(id) => gateways::set_state(&ask?, id).await,
         Route::RefreshGateway(id) => gateways::refresh(&ask?, id).await,
-        Route::Tools => offers::tools(&ask?),
-        Route::Tool(id) => offers::tool(&ask?, id),
+        Route::Tools => tools::list(&ask?),
+        Route::CreateTool => tools::create(&ask?).await,
+        Route::ImportTools => tools::import(&ask?).await,
+        Route::Tool(id) => tools::get(&ask?, id),
+        Route::UpdateTool(id) => tools::update(&ask?, id).await,
+        Route::DeleteTool(id) => tools::delete(&ask?, id).await,
+        Route::ToolState(id) => tools::set_state(&ask?, id).await,
         Route::ImportOpenapi => openapi::import(&ask?).await,
         Route::GenerateSchemas => openapi::generate_schemas(&ask?).await,
         Route::Servers => servers::list(&ask?),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use storage::record::IntegrationType;
+
 use crate::catalog::{Catalog, PromptEntry, ResourceEntry, ToolEntry, Upstream, View};
 use crate::own::resource::variables;
 
@@ -47,13 +49,18 @@ pub fn tool<'a>(
     view: &'a View,
     name: &str,
 ) -> Option<(&'a Arc<ToolEntry>, &'a Arc<Upstream>)> {
-    let entry = view.tools.get(name)?;
+    let entry = view.tools.get(name).filter(|entry| is_of_mcp(entry))?;
     Some((entry, upstream_of(catalog, entry.record.gateway_id.as_deref())?))
 }
 
 /// A tool that no MCP upstream runs: one of our own.
 pub fn own_tool<'a>(view: &'a View, name: &str) -> Option<&'a Arc<ToolEntry>> {
-    view.tools.get(name).filter(|entry| entry.record.gateway_id.is_none())
+    view.tools.get(name).filter(|entry| !is_of_mcp(entry))
+}
+
+/// Whether an MCP upstream runs the tool. A REST tool may name an upstream that it belongs to.
+fn is_of_mcp(entry: &ToolEntry) -> bool {
+    entry.record.integration_type == IntegrationType::Mcp
 }
 
 /// A prompt and the upstream that has it.

@@ -195,7 +195,8 @@ fn headers(fields: &mut Fields, stored: &Stored<'_>) -> Option<Auth> {
     Some(Auth { kind: Some(AuthType::AuthHeaders), headers })
 }
 
-const MASKED: &str = "This is the mask of a secret, and none is stored that it could stand for";
+/// What is wrong with a mask that stands for nothing.
+pub const MASKED: &str = "This is the mask of a secret, and none is stored that it could stand for";
 
 /// A secret that was sent; the stored one if the mask was, or nothing.
 fn unmasked(fields: &mut Fields, name: &str, stored: Option<String>) -> Option<String> {
@@ -296,7 +297,8 @@ impl<'a> Stored<'a> {
         })
     }
 
-    fn query_param(&self) -> Option<(String, String)> {
+    /// The query parameter that proves us, and its value.
+    pub fn query_param(&self) -> Option<(String, String)> {
         let found =
             self.headers.iter().find_map(|(key, value)| Some((key.strip_prefix('?')?, value)));
         found.map(|(key, value)| (key.to_owned(), value.clone()))
@@ -311,7 +313,8 @@ impl<'a> Stored<'a> {
         self.header("authorization")?.strip_prefix("Bearer ").map(str::to_owned)
     }
 
-    fn basic(&self) -> Option<(String, String)> {
+    /// The user name and password.
+    pub fn basic(&self) -> Option<(String, String)> {
         let value = self.header("authorization")?;
         let pair = BASE64.decode(value.strip_prefix("Basic ")?).ok()?;
         let pair = String::from_utf8(pair).ok()?;

@@ -27,6 +27,15 @@ impl Fields {
             return Err(Failure::UnsupportedMediaType { expected: "application/json" });
         }
         let value = serde_json::from_slice(body).map_err(|error| invalid_json(&error))?;
+        Fields::of(value)
+    }
+
+    /// Takes a JSON value apart.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Invalid`] if it is no object.
+    pub fn of(value: Value) -> Result<Fields, Failure> {
         match value {
             Value::Object(values) => {
                 Ok(Fields { values, location: vec!["body".to_owned()], errors: Vec::new() })
@@ -56,6 +65,16 @@ impl Fields {
             }
             None => (Fields { values, location, errors }, None),
         }
+    }
+
+    /// The object that a field holds, as fields of its own; what is wrong with them is taken back
+    /// by [`Fields::take_errors`]. `rename` gives each the name that it is read by.
+    pub fn inner(&self, name: &str, rename: impl Fn(&str) -> String) -> Option<Fields> {
+        let object = self.given(name)?.as_object()?;
+        let values = object.iter().map(|(name, value)| (rename(name), value.clone())).collect();
+        let mut location = self.location.clone();
+        location.push(name.to_owned());
+        Some(Fields { values, location, errors: Vec::new() })
     }
 
     /// The value of a field, whatever it is; `None` if it was not sent.
@@ -103,6 +122,29 @@ impl Fields {
             other => {
                 let input = Some(other.to_string());
                 self.note(name, "bool_type", "Input should be true or false", input);
+                None
+            }
+        }
+    }
+
+    /// A whole number, 0 included.
+    pub fn count(&mut self, name: &str) -> Option<u64> {
+        let value = self.given(name)?;
+        let count = value.as_u64();
+        if count.is_none() {
+            let input = Some(value.to_string());
+            self.note(name, "int_type", "Input should be a whole number, 0 or more", input);
+        }
+        count
+    }
+
+    /// A JSON object.
+    pub fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
+        match self.given(name)? {
+            Value::Object(object) => Some(object.clone()),
+            other => {
+                let input = Some(other.to_string());
+                self.note(name, "dict_type", "Input should be a JSON object", input);
                 None
             }
         }

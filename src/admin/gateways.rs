@@ -265,7 +265,10 @@ impl<B: Backend> Ask<'_, B> {
         id: &str,
         version: i64,
     ) -> Result<Mutation, Failure> {
-        let version = self.demanded_version()?.unwrap_or(version);
+        let demanded = self.demanded_versions()?;
+        // Of several that would do, the one that is there; if none is, any will fail.
+        let is_met = demanded.is_empty() || demanded.contains(&version);
+        let version = if is_met { version } else { demanded[0] };
         Ok(Mutation::Expect { entity, id: id.to_owned(), version })
     }
 
@@ -276,21 +279,25 @@ impl<B: Backend> Ask<'_, B> {
         id: &str,
         version: i64,
     ) -> Result<Vec<Mutation>, Failure> {
-        match self.demanded_version()? {
-            Some(_) => Ok(vec![self.expected(entity, id, version)?]),
-            None => Ok(Vec::new()),
+        match self.demanded_versions()?.is_empty() {
+            true => Ok(Vec::new()),
+            false => Ok(vec![self.expected(entity, id, version)?]),
         }
     }
 
-    fn demanded_version(&self) -> Result<Option<i64>, Failure> {
+    /// The versions that `If-Match` lists; none if it is not there, or `*` (RFC 9110 §13.1.1).
+    fn demanded_versions(&self) -> Result<Vec<i64>, Failure> {
         let Some(text) = self.request.if_match.map(str::trim).filter(|text| *text != "*") else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
-        let digits = text.strip_prefix("W/").unwrap_or(text).trim_matches('"');
-        let version = digits.parse().map_err(|_| {
+        let version = |part: &str| {
+            let part = part.trim();
+            part.strip_prefix("W/").unwrap_or(part).trim_matches('"').parse().ok()
+        };
+        let versions: Option<Vec<i64>> = text.split(',').map(version).collect();
+        versions.ok_or_else(|| {
             Failure::Malformed(format!("If-Match {text:?} is not the version of a record"))
-        })?;
-        Ok(Some(version))
+        })
     }
 
     /// Writes, and tells of a change by somebody else in between as what it is.

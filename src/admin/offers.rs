@@ -1,34 +1,13 @@
-//! Reads of what upstreams offer: all tools, and what one virtual server has.
+//! Reads of what a virtual server has.
 
 use std::sync::Arc;
 
 use storage::record::{Ownership, Server, Tool};
 
 use super::query::Query;
-use super::reshape::Reshape;
-use super::{Ask, Backend, RestAnswer, answer, listing, may_see, servers, show};
-use crate::catalog::{Catalog, Entry, Membership, ToolEntry};
+use super::{Ask, Backend, RestAnswer, answer, may_see, servers, show};
+use crate::catalog::{Catalog, Entry, Membership};
 use crate::failure::Failure;
-
-/// `GET /tools`.
-pub fn tools<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
-    let catalog = ask.backend.catalog();
-    let is_active = |entry: &ToolEntry| is_active(&catalog, &entry.record);
-    let show = |entry| show::tool(&catalog, entry);
-    listing::list(ask, "tools", catalog.all_tools(), is_active, show)
-}
-
-/// `GET /tools/{id}`.
-pub fn tool<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
-    let catalog = ask.backend.catalog();
-    let found = catalog.tool(id).filter(|entry| may_see(ask.caller, &entry.record.ownership));
-    let entry = found.ok_or_else(|| Failure::NotFound(format!("Tool not found: {id}")))?;
-    let shown = show::tool(&catalog, entry);
-    match Reshape::read(ask.request)? {
-        None => Ok(answer::record(200, &entry.record.audit, &shown)),
-        Some(reshape) => Ok(answer::ok(&reshape.apply(answer::value(&shown))?)),
-    }
-}
 
 /// `GET /servers/{id}/tools`.
 pub fn server_tools<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
@@ -91,8 +70,8 @@ pub fn members(catalog: &Catalog, server: &Server) -> Vec<Entry> {
     members.extend(chosen.map(Entry::Resource));
     let chosen = server.associated_prompts.iter().filter_map(|id| catalog.prompt(id).cloned());
     members.extend(chosen.map(Entry::Prompt));
-    for gateway_id in &server.associated_gateways {
-        members.extend(catalog.offers_of(gateway_id));
+    for owner_id in server.associated_gateways.iter().chain(&server.associated_a2a_agents) {
+        members.extend(catalog.offers_of(owner_id));
     }
     debug_assert!(members.iter().all(|entry| membership.includes(entry)));
     members.sort_by(|a, b| key(a).cmp(&key(b)));
@@ -116,7 +95,8 @@ fn ownership(entry: &Entry) -> &Ownership {
     }
 }
 
-fn is_active(catalog: &Catalog, tool: &Tool) -> bool {
+/// Whether a tool is switched on, and what it belongs to.
+pub fn is_active(catalog: &Catalog, tool: &Tool) -> bool {
     tool.enabled && gateway_is_active(catalog, tool.gateway_id.as_deref())
 }
 

@@ -23,7 +23,12 @@ pub enum Route<'a> {
     GatewayState(&'a str),
     RefreshGateway(&'a str),
     Tools,
+    CreateTool,
+    ImportTools,
     Tool(&'a str),
+    UpdateTool(&'a str),
+    DeleteTool(&'a str),
+    ToolState(&'a str),
     GenerateSchemas,
     ImportOpenapi,
     Servers,
@@ -85,7 +90,12 @@ impl<'a> Route<'a> {
             }
             Route::DeleteGateway(_) => "gateways.delete",
             Route::Tools | Route::Tool(_) => "tools.read",
-            Route::GenerateSchemas | Route::ImportOpenapi => "tools.create",
+            Route::CreateTool
+            | Route::ImportTools
+            | Route::ImportOpenapi
+            | Route::GenerateSchemas => "tools.create",
+            Route::UpdateTool(_) | Route::ToolState(_) => "tools.update",
+            Route::DeleteTool(_) => "tools.delete",
             Route::Servers
             | Route::Server(_)
             | Route::ServerTools(_)
@@ -162,14 +172,17 @@ impl<'a> Place<'a> {
             ("docs" | "redoc", None) => Place::Probe(Route::Docs),
             ("gateways", id) => Place::gateway(id, parts.next(), parts.next())?,
             ("servers", id) => Place::server(id, parts.next())?,
+            ("admin", Some("tools")) if parts.next() == Some("import") => {
+                Place::Action(Route::ImportTools)
+            }
+            ("tools", Some("bulk")) => Place::Action(Route::ImportTools),
             ("metrics", None) => Place::Collection(Route::Metrics, None),
             ("metrics", Some("reset")) => Place::Action(Route::ResetMetrics),
-            ("tools", None) => Place::Collection(Route::Tools, None),
             ("tools", Some("import-openapi")) => Place::Action(Route::ImportOpenapi),
             ("tools", Some("generate-schemas-from-openapi")) => {
                 Place::Action(Route::GenerateSchemas)
             }
-            ("tools", Some(id)) => Place::Record { get: Route::Tool(id), put: None, delete: None },
+            ("tools", id) => Place::tool(id, parts.next())?,
             _ => return None,
         };
         (parts.next().is_none()).then_some(found)
@@ -185,6 +198,19 @@ impl<'a> Place<'a> {
             },
             (Some(id), Some("state" | "toggle"), None) => Place::Action(Route::GatewayState(id)),
             (Some(id), Some("tools"), Some("refresh")) => Place::Action(Route::RefreshGateway(id)),
+            _ => return None,
+        })
+    }
+
+    fn tool(id: Option<&'a str>, part: Option<&str>) -> Option<Place<'a>> {
+        Some(match (id, part) {
+            (None, _) => Place::Collection(Route::Tools, Some(Route::CreateTool)),
+            (Some(id), None) => Place::Record {
+                get: Route::Tool(id),
+                put: Some(Route::UpdateTool(id)),
+                delete: Some(Route::DeleteTool(id)),
+            },
+            (Some(id), Some("state" | "toggle")) => Place::Action(Route::ToolState(id)),
             _ => return None,
         })
     }
@@ -269,6 +295,13 @@ mod tests {
             (Method::Post, "/gateways/x/tools/refresh", Route::RefreshGateway("x")),
             (Method::Get, "/tools", Route::Tools),
             (Method::Get, "/tools/x", Route::Tool("x")),
+            (Method::Post, "/tools", Route::CreateTool),
+            (Method::Post, "/tools/bulk", Route::ImportTools),
+            (Method::Post, "/admin/tools/import", Route::ImportTools),
+            (Method::Put, "/tools/x", Route::UpdateTool("x")),
+            (Method::Delete, "/tools/x", Route::DeleteTool("x")),
+            (Method::Post, "/tools/x/state", Route::ToolState("x")),
+            (Method::Post, "/tools/x/toggle", Route::ToolState("x")),
             (Method::Post, "/tools/generate-schemas-from-openapi", Route::GenerateSchemas),
             (Method::Post, "/tools/import-openapi", Route::ImportOpenapi),
             (Method::Get, "/servers", Route::Servers),
@@ -303,6 +336,8 @@ mod tests {
             "/servers/x/y",
             "/servers/x/tools/y",
             "/tools/x/y",
+            "/admin/tools",
+            "/admin/tools/import/x",
             "/health/else",
             "//gateways",
         ] {
@@ -317,8 +352,8 @@ mod tests {
             (Method::Delete, "/gateways", "GET, HEAD, POST"),
             (Method::Post, "/gateways/x", "GET, HEAD, PUT, DELETE"),
             (Method::Get, "/gateways/x/state", "POST"),
-            (Method::Post, "/tools", "GET, HEAD"),
-            (Method::Delete, "/tools/x", "GET, HEAD"),
+            (Method::Put, "/tools", "GET, HEAD, POST"),
+            (Method::Patch, "/tools/x", "GET, HEAD, PUT, DELETE"),
             (Method::Patch, "/servers/x", "GET, HEAD, PUT, DELETE"),
         ] {
             match Route::parse(method, path) {

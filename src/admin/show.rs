@@ -5,17 +5,20 @@ mod gateway;
 mod metrics;
 mod offering;
 mod server;
+mod tool;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use storage::record::{Audit, Ownership, Visibility};
 use time::OffsetDateTime;
 
 pub use gateway::{GatewayRead, gateway, gateway_in_snake_case};
 pub use metrics::{AgentMetricsRead, MetricsRead};
-pub use offering::{PromptRead, ResourceRead, ToolRead, prompt, resource, tool};
+pub use offering::{PromptRead, ResourceRead, prompt, resource};
 pub use server::{ServerRead, server};
+pub use tool::{ToolRead, tool, tool_in_snake_case};
 
 /// A time as RFC 3339 in UTC, from microseconds since the epoch.
 #[derive(JsonSchema)]
@@ -117,6 +120,25 @@ impl<'a> From<&'a Ownership> for OwnershipRead<'a> {
             visibility: Visibility::as_str(ownership.visibility),
         }
     }
+}
+
+/// What is shown, with its own fields in snake_case; those inside them stay.
+fn snake_case(shown: &impl Serialize) -> Value {
+    let Ok(Value::Object(fields)) = serde_json::to_value(shown) else { return Value::Null };
+    Value::Object(
+        fields.into_iter().map(|(name, value)| (snake(&name), value)).collect::<Map<_, _>>(),
+    )
+}
+
+fn snake(camel: &str) -> String {
+    let mut snake = String::with_capacity(camel.len() + 4);
+    for letter in camel.chars() {
+        if letter.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
 }
 
 /// Stored JSON text as it is; `None` if it should not be JSON after all.

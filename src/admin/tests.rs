@@ -7,6 +7,7 @@ mod harness;
 mod offers;
 mod openapi;
 mod servers;
+mod tools;
 
 use serde_json::json;
 
@@ -81,6 +82,11 @@ fn only_an_administrator_writes_and_the_answer_names_the_permission() {
         (Method::Delete, "/gateways/x", "gateways.delete"),
         (Method::Post, "/gateways/x/state", "gateways.update"),
         (Method::Post, "/gateways/x/tools/refresh", "gateways.update"),
+        (Method::Post, "/tools", "tools.create"),
+        (Method::Post, "/tools/bulk", "tools.create"),
+        (Method::Put, "/tools/x", "tools.update"),
+        (Method::Post, "/tools/x/state", "tools.update"),
+        (Method::Delete, "/tools/x", "tools.delete"),
         (Method::Post, "/servers", "servers.create"),
         (Method::Put, "/servers/x", "servers.update"),
         (Method::Delete, "/servers/x", "servers.delete"),

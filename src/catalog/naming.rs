@@ -67,6 +67,21 @@ pub fn offered_name(gateway: &str, separator: &str, own: &str) -> Result<String,
     }
 }
 
+/// The name that clients call what is of no upstream: its own slug.
+///
+/// # Errors
+///
+/// As [`offered_name`].
+pub fn own_name(own: &str) -> Result<String, String> {
+    match own.len() {
+        0 => Err("its name has neither letter nor digit".to_owned()),
+        length if length > NAME_LENGTH_MAX => Err(format!(
+            "its name {own} has {length} characters, and {NAME_LENGTH_MAX} are allowed"
+        )),
+        _ => Ok(own.to_owned()),
+    }
+}
+
 /// The name for people: the words of a technical name, each with a capital letter.
 pub fn display_name(technical: &str) -> String {
     let spaced = technical.replace(['_', '-', '.'], " ");

@@ -12,12 +12,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use storage::Mutation;
-use storage::record::{Gateway, Prompt, Resource, Tool};
+use storage::record::{Gateway, Ownership, Prompt, Resource, Tool};
 
 use super::author::Author;
 use super::inventory::{Inventory, Listed};
 use offering::Offering;
-pub use renew::{names, owned, renew};
+pub use renew::{is_listed, names, owned, renew};
 pub use respell::respell;
 
 /// What is stored of one gateway.
@@ -39,6 +39,9 @@ pub struct Names<'a> {
     pub tools: HashSet<&'a str>,
     /// Names of prompts of other gateways in the same circle.
     pub prompts: HashSet<&'a str>,
+    /// Whose the gateway was until now: an offer of another ownership was given it by people, and
+    /// keeps it.
+    pub former: Option<&'a Ownership>,
 }
 
 /// What has to be done.
@@ -191,6 +194,9 @@ impl Work<'_> {
         claimed: &mut HashMap<String, String>,
     ) -> Result<(), String> {
         wanted.follow(self.gateway, self.names.separator)?;
+        if self.names.former.is_none_or(|former| former == wanted.ownership()) {
+            wanted.ownership().clone_from(&self.gateway.ownership);
+        }
         let Some(name) = wanted.name() else { return Ok(()) };
         if T::taken(self.names).contains(name) {
             return Err(format!("its name {name} is that of another gateway's {}", T::WORD));

@@ -126,6 +126,10 @@ impl admin::Backend for Backend<'_> {
         self.shard.recorder.reset(entity, id).await
     }
 
+    async fn check_filter(&self, program: &str) -> Result<(), String> {
+        self.shard.upstreams.check_filter(program).await
+    }
+
     fn ready(&self) -> Result<(), String> {
         if self.shard.draining.is_open() {
             return Err("the gateway is stopping".to_owned());

@@ -258,6 +258,9 @@ table! {
         /// The largest `limit`.
         page_count_max: usize, "PAGINATION_MAX_PAGE_SIZE", [], "500",
             Count { min: 1, max: 100_000 };
+        /// The most tools of one bulk import (`POST /tools/bulk`, `POST /admin/tools/import`).
+        bulk_count_max: usize, "MCPGATEWAY_BULK_IMPORT_MAX_TOOLS", [], "200",
+            Count { min: 1, max: 10_000 };
     }
 
     /// What is kept, and where.

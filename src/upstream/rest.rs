@@ -100,12 +100,12 @@ pub struct Rest {
     limits: RestLimits,
     wires: RefCell<AHashMap<Box<str>, Kept>>,
     /// The turns of tools that bound how many calls of them run.
-    turns: RefCell<AHashMap<Box<str>, Bounded>>,
+    turns: RefCell<AHashMap<Box<str>, ToolTurns>>,
     filters: Filters,
 }
 
-/// The bound on the calls of a tool, and the turns that keep it.
-type Bounded = (usize, Rc<Turns>);
+/// How many calls of a tool may run, and their turns.
+type ToolTurns = (usize, Rc<Turns>);
 
 /// Connections to an origin, and when they were last asked for.
 struct Kept {

@@ -164,6 +164,56 @@ pub struct GatewaySwitched {
     gateway: Map<String, Value>,
 }
 
+/// A tool was switched.
+#[derive(JsonSchema)]
+pub struct ToolSwitched {
+    /// `success`.
+    status: String,
+    message: String,
+    /// The tool with its fields in snake_case.
+    tool: Map<String, Value>,
+}
+
+/// What became of tools that were sent together.
+#[derive(JsonSchema)]
+pub struct ToolsMade {
+    /// Whether all were made.
+    success: bool,
+    message: String,
+    imported: usize,
+    failed: usize,
+    total: usize,
+    created_count: usize,
+    failed_count: usize,
+    created: Vec<ToolMade>,
+    errors: Vec<ToolNotMade>,
+    details: ToolsMadeByName,
+}
+
+#[derive(JsonSchema)]
+#[schemars(inline)]
+struct ToolMade {
+    /// Its place in the list.
+    index: usize,
+    name: String,
+}
+
+#[derive(JsonSchema)]
+#[schemars(inline)]
+struct ToolNotMade {
+    /// Its place in the list.
+    index: usize,
+    name: String,
+    error: Map<String, Value>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(inline)]
+struct ToolsMadeByName {
+    success: Vec<String>,
+    failed: Vec<Map<String, Value>>,
+}
+
 /// What changed when an upstream was read again.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase")]

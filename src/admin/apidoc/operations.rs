@@ -285,6 +285,30 @@ pub const OPERATIONS: &[Operation] = &[
         .query(&[INACTIVE, FILTER, PAGE, RESHAPE, METRICS]),
     get("/tools/{tool_id}", "Tools", "Shows a tool", Answer::One(TOOL_READ))
         .query(&[RESHAPE, METRICS]),
+    post("/tools", "Tools", "Makes a REST tool", Answer::One(TOOL_READ))
+        .body(of::<requests::NewTool>),
+    put("/tools/{tool_id}", "Tools", "Changes a tool", Answer::One(TOOL_READ))
+        .body(of::<requests::ToolChange>),
+    delete("/tools/{tool_id}", "Tools", "Deletes a tool", Answer::One(of::<answers::Done>)),
+    post(
+        "/tools/{tool_id}/state",
+        "Tools",
+        "Switches a tool on or off",
+        Answer::One(of::<answers::ToolSwitched>),
+    )
+    .query(&[ACTIVATE])
+    .versioned(),
+    post(
+        "/tools/bulk",
+        "Tools",
+        "Makes many REST tools, all that can be made",
+        Answer::One(of::<answers::ToolsMade>),
+    )
+    .body(of::<requests::NewTools>)
+    .otherwise(&[
+        (413, of::<answers::FailedOrUnsuccessful>),
+        (422, of::<answers::InvalidOrUnsuccessful>),
+    ]),
     post(
         "/tools/generate-schemas-from-openapi",
         "Tools",

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
-use super::{AuditRead, OwnershipRead, Tags, Time, raw};
+use super::{AuditRead, OwnershipRead, Tags, Time, raw, snake_case};
 use crate::admin::credentials::Shown;
 use crate::auth::Caller;
 use crate::catalog::{Catalog, Entry, Upstream};
@@ -165,22 +165,7 @@ pub fn gateway<'a>(
 
 /// An upstream with its own fields in snake_case, as the answer to switching it holds it.
 pub fn gateway_in_snake_case(catalog: &Catalog, upstream: &Upstream, caller: &Caller) -> Value {
-    let shown = serde_json::to_value(gateway(catalog, upstream, caller));
-    let Ok(Value::Object(fields)) = shown else { return Value::Null };
-    Value::Object(
-        fields.into_iter().map(|(name, value)| (snake(&name), value)).collect::<Map<_, _>>(),
-    )
-}
-
-fn snake(camel: &str) -> String {
-    let mut snake = String::with_capacity(camel.len() + 4);
-    for letter in camel.chars() {
-        if letter.is_ascii_uppercase() {
-            snake.push('_');
-        }
-        snake.push(letter.to_ascii_lowercase());
-    }
-    snake
+    snake_case(&gateway(catalog, upstream, caller))
 }
 
 /// How many tools, resources and prompts an upstream has.

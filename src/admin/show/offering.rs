@@ -1,4 +1,4 @@
-//! Tools, resources and prompts as the API shows them.
+//! Resources and prompts as the API shows them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,121 +7,43 @@ use serde_json::value::RawValue;
 use storage::record::{Prompt, Resource};
 
 use super::{AuditRead, MetricsRead, OwnershipRead, Tags};
-use crate::catalog::{Catalog, ToolEntry, Upstream};
+use crate::catalog::{Catalog, Upstream};
 
 /// What the API shows of the object that an upstream listed, byte for byte.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
-struct Definition<'a> {
+pub(super) struct Definition<'a> {
     #[serde(borrow)]
-    input_schema: Option<&'a RawValue>,
+    pub(super) input_schema: Option<&'a RawValue>,
     #[serde(borrow)]
-    output_schema: Option<&'a RawValue>,
+    pub(super) output_schema: Option<&'a RawValue>,
     #[serde(borrow)]
-    annotations: Option<&'a RawValue>,
+    pub(super) annotations: Option<&'a RawValue>,
     #[serde(borrow)]
-    arguments: Option<&'a RawValue>,
+    pub(super) arguments: Option<&'a RawValue>,
     #[serde(borrow, rename = "_meta")]
-    meta: Option<&'a RawValue>,
+    pub(super) meta: Option<&'a RawValue>,
 }
 
 impl<'a> Definition<'a> {
     /// Reads a definition. One that names a field twice shows none of them: which of the two
     /// counts is not ours to say.
-    fn read(text: &'a str) -> Definition<'a> {
+    pub(super) fn read(text: &'a str) -> Definition<'a> {
         serde_json::from_str(text).unwrap_or_default()
     }
 }
 
 /// The upstream that something belongs to, and whether it is switched on.
-fn upstream<'a>(catalog: &'a Catalog, id: Option<&str>) -> Option<&'a Upstream> {
+pub(super) fn upstream<'a>(catalog: &'a Catalog, id: Option<&str>) -> Option<&'a Upstream> {
     catalog.upstream(id?).map(|upstream| &**upstream)
 }
 
-fn is_active(upstream: Option<&Upstream>, gateway_id: Option<&str>, enabled: bool) -> bool {
-    enabled && (gateway_id.is_none() || upstream.is_some_and(|upstream| upstream.record.enabled))
-}
-
-/// A tool: of an upstream, of a REST service or of an agent.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "Tool")]
-pub struct ToolRead<'a> {
-    id: &'a str,
-    name: &'a str,
-    original_name: &'a str,
-    custom_name: &'a str,
-    custom_name_slug: &'a str,
-    display_name: Option<&'a str>,
-    title: Option<&'a str>,
-    description: Option<&'a str>,
-    original_description: Option<&'a str>,
-    url: Option<&'a str>,
-    integration_type: &'static str,
-    request_type: Option<&'static str>,
-    headers: Option<()>,
-    input_schema: Option<&'a RawValue>,
-    output_schema: Option<&'a RawValue>,
-    annotations: Option<&'a RawValue>,
-    jsonpath_filter: &'static str,
-    auth: Option<()>,
-    gateway_id: Option<&'a str>,
-    gateway_slug: Option<&'a str>,
+pub(super) fn is_active(
+    upstream: Option<&Upstream>,
+    gateway_id: Option<&str>,
     enabled: bool,
-    is_active: bool,
-    reachable: bool,
-    execution_count: Option<u64>,
-    #[schemars(with = "Option<MetricsRead>")]
-    metrics: Option<()>,
-    tags: Tags<'a>,
-    #[serde(rename = "_meta")]
-    meta: Option<&'a RawValue>,
-    #[serde(flatten)]
-    ownership: OwnershipRead<'a>,
-    #[serde(flatten)]
-    audit: AuditRead<'a>,
-}
-
-/// A tool. It is switched on and reachable only if its upstream is.
-pub fn tool<'a>(catalog: &'a Catalog, entry: &'a ToolEntry) -> impl Serialize + use<'a> {
-    let tool = &*entry.record;
-    let gateway_id = tool.gateway_id.as_deref();
-    let upstream = upstream(catalog, gateway_id);
-    let gateway = upstream.map(|upstream| &*upstream.record);
-    let definition = Definition::read(&tool.definition);
-    let enabled = is_active(upstream, gateway_id, tool.enabled);
-    let original_description = tool.original_description.as_deref();
-    ToolRead {
-        id: &tool.id,
-        name: &tool.name,
-        original_name: &tool.original_name,
-        custom_name: tool.custom_name.as_ref().unwrap_or(&tool.original_name),
-        custom_name_slug: &tool.custom_name_slug,
-        display_name: tool.display_name.as_deref(),
-        title: tool.title.as_deref(),
-        description: tool.custom_description.as_deref().or(original_description),
-        original_description,
-        url: gateway.and_then(|gateway| gateway.url.as_deref()),
-        integration_type: tool.integration_type.as_str(),
-        request_type: gateway.map(|gateway| gateway.transport.as_str()),
-        headers: None,
-        input_schema: definition.input_schema,
-        output_schema: definition.output_schema,
-        annotations: definition.annotations,
-        jsonpath_filter: "",
-        auth: None,
-        gateway_id,
-        gateway_slug: gateway.map(|gateway| gateway.slug.as_str()),
-        enabled,
-        is_active: enabled,
-        reachable: tool.reachable && gateway.is_none_or(|gateway| gateway.reachable),
-        execution_count: None,
-        metrics: None,
-        tags: Tags(&tool.tags),
-        meta: definition.meta,
-        ownership: (&tool.ownership).into(),
-        audit: (&tool.audit).into(),
-    }
+) -> bool {
+    enabled && (gateway_id.is_none() || upstream.is_some_and(|upstream| upstream.record.enabled))
 }
 
 /// A resource, or a template of resources.

@@ -63,6 +63,7 @@ impl Gateway {
             description_length_max: 100,
             page_count: 50,
             page_count_max: 500,
+            bulk_count_max: 3,
             stdio_allowed: true,
             security: Security::new(&settings::parse("", [], &[]).unwrap().settings),
         };
@@ -139,6 +140,13 @@ impl Gateway {
         let catalog = self.catalog();
         let tool = catalog.tools().find(|tool| tool.record.name == name);
         tool.unwrap_or_else(|| panic!("there is no tool {name}")).record.id.clone()
+    }
+
+    /// A tool as the store has it.
+    pub fn stored_tool(&self, id: &str) -> storage::record::Tool {
+        let tools = block_on(self.store.load()).unwrap().tools;
+        let found = tools.iter().find(|tool| tool.id == id).expect("it is stored");
+        storage::record::Tool::clone(found)
     }
 
     /// The end of the change feed.
@@ -225,6 +233,11 @@ impl Backend for Gateway {
         id: Option<String>,
     ) -> Result<(), Failure> {
         Ok(self.store.reset_metrics(entity, id.as_deref()).await?)
+    }
+
+    async fn check_filter(&self, program: &str) -> Result<(), String> {
+        let is_sound = program != "no program";
+        is_sound.then_some(()).ok_or_else(|| "jsonpath_filter is no program of jq".to_owned())
     }
 
     fn ready(&self) -> Result<(), String> {

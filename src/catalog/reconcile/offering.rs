@@ -28,8 +28,10 @@ pub trait Offering: Clone + PartialEq {
     fn fresh(gateway: &Gateway, audit: Audit) -> Self;
     /// Takes over what the upstream says of it.
     fn absorb(&mut self, listed: &Listed, position: i64, is_template: bool);
-    /// Takes over what the gateway decides: name, visibility and owner.
+    /// Takes over the name that the gateway decides.
     fn follow(&mut self, gateway: &Gateway, separator: &str) -> Result<(), String>;
+    /// Whose it is.
+    fn ownership(&mut self) -> &mut Ownership;
     /// Its audit fields.
     fn audit(&mut self) -> &mut Audit;
     /// The mutation that writes it.
@@ -86,8 +88,11 @@ impl Offering for Tool {
         let own = self.custom_name.as_ref().unwrap_or(&self.original_name);
         self.custom_name_slug = naming::slug(own, separator);
         self.name = naming::offered_name(&gateway.slug, separator, &self.custom_name_slug)?;
-        self.ownership.clone_from(&gateway.ownership);
         Ok(())
+    }
+
+    fn ownership(&mut self) -> &mut Ownership {
+        &mut self.ownership
     }
 
     fn audit(&mut self) -> &mut Audit {
@@ -145,8 +150,11 @@ impl Offering for Prompt {
         let own = self.custom_name.as_ref().unwrap_or(&self.original_name);
         self.custom_name_slug = naming::slug(own, separator);
         self.name = naming::offered_name(&gateway.slug, separator, &self.custom_name_slug)?;
-        self.ownership.clone_from(&gateway.ownership);
         Ok(())
+    }
+
+    fn ownership(&mut self) -> &mut Ownership {
+        &mut self.ownership
     }
 
     fn audit(&mut self) -> &mut Audit {
@@ -203,12 +211,15 @@ impl Offering for Resource {
         self.position = position;
     }
 
-    fn follow(&mut self, gateway: &Gateway, _: &str) -> Result<(), String> {
+    fn follow(&mut self, _: &Gateway, _: &str) -> Result<(), String> {
         if self.uri.is_empty() {
             return Err("it has no URI".to_owned());
         }
-        self.ownership.clone_from(&gateway.ownership);
         Ok(())
+    }
+
+    fn ownership(&mut self) -> &mut Ownership {
+        &mut self.ownership
     }
 
     fn audit(&mut self) -> &mut Audit {

@@ -1,7 +1,7 @@
 //! Taking over what an upstream was just found to be and to offer, whoever asked it: people through
 //! the REST API, or a health check after it was away.
 
-use storage::record::Gateway;
+use storage::record::{Gateway, IntegrationType, Tool};
 
 use super::{Names, Owned, Reconciled, describe, reconcile};
 use crate::catalog::{Catalog, Entry, author::Author, inventory::Inventory, naming::Circle};
@@ -31,16 +31,22 @@ pub fn names<'a>(catalog: &'a Catalog, gateway: &Gateway, separator: &'a str) ->
     let circle = Circle::of(&gateway.ownership);
     let is_other = |id: &Option<String>| id.as_deref() != Some(&*gateway.id);
     let tools = catalog.tools().map(|entry| &*entry.record);
-    let tools = tools.filter(|tool| is_other(&tool.gateway_id));
+    let tools = tools.filter(|tool| is_other(&tool.gateway_id) || !is_listed(tool));
     let tools = tools.filter(|tool| Circle::of(&tool.ownership) == circle);
     let prompts = catalog.prompts().map(|entry| &*entry.record);
     let prompts = prompts.filter(|prompt| is_other(&prompt.gateway_id));
     let prompts = prompts.filter(|prompt| Circle::of(&prompt.ownership) == circle);
     Names {
         separator,
+        former: catalog.upstream(&gateway.id).map(|upstream| &upstream.record.ownership),
         tools: tools.map(|tool| tool.name.as_str()).collect(),
         prompts: prompts.map(|prompt| prompt.name.as_str()).collect(),
     }
+}
+
+/// Whether an upstream lists the tool. A REST tool that names one is nothing that it could change.
+pub fn is_listed(tool: &Tool) -> bool {
+    tool.integration_type == IntegrationType::Mcp
 }
 
 /// What is stored of one upstream.
@@ -48,7 +54,11 @@ pub fn owned(catalog: &Catalog, gateway_id: &str) -> Owned {
     let mut owned = Owned::default();
     for entry in catalog.offers_of(gateway_id) {
         match entry {
-            Entry::Tool(entry) => owned.tools.push(entry.record.clone()),
+            Entry::Tool(entry) if is_listed(&entry.record) => {
+                owned.tools.push(entry.record.clone());
+            }
+            // Made by hand, and only put beside those of the upstream.
+            Entry::Tool(_) => {}
             Entry::Resource(entry) => owned.resources.push(entry.record.clone()),
             Entry::Prompt(entry) => owned.prompts.push(entry.record.clone()),
         }

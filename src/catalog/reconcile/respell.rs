@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use storage::record::{Gateway, Ownership, Visibility};
+use storage::record::{Gateway, Ownership, Tool, Visibility};
 use storage::{Mutation, Snapshot};
 
-use super::{Names, Owned, follow};
+use super::{Names, Owned, follow, is_listed};
 use crate::catalog::author::Author;
 use crate::catalog::naming;
 
@@ -23,11 +23,13 @@ pub fn respell(snapshot: &Snapshot, separator: &str, author: &Author) -> Vec<Mut
         let mut gateway = Gateway::clone(gateway);
         let former = std::mem::replace(&mut gateway.slug, naming::slug(&gateway.name, separator));
         let owned = owned.remove(&gateway.id).unwrap_or_default();
+        let ownership = gateway.ownership.clone();
         let given = given.entry(circle_key(&gateway.ownership)).or_default();
         let names = Names {
             separator,
             tools: given.tools.iter().map(String::as_str).collect(),
             prompts: given.prompts.iter().map(String::as_str).collect(),
+            former: Some(&ownership),
         };
         let followed = follow(&owned, &gateway, &names, author);
         for skipped in &followed.skipped {
@@ -41,7 +43,32 @@ pub fn respell(snapshot: &Snapshot, separator: &str, author: &Author) -> Vec<Mut
         given.note(&followed.mutations);
         mutations.extend(followed.mutations);
     }
+    for tool in snapshot.tools.iter().filter(|tool| !is_listed(tool)) {
+        let given = given.entry(circle_key(&tool.ownership)).or_default();
+        mutations.extend(respell_own(tool, separator, &mut given.tools, author));
+    }
     mutations
+}
+
+/// The mutation that writes the name of a tool that no upstream lists, if that changes it.
+fn respell_own(
+    tool: &Tool,
+    separator: &str,
+    given: &mut HashSet<String>,
+    author: &Author,
+) -> Option<Mutation> {
+    let own = tool.custom_name.as_ref().unwrap_or(&tool.original_name);
+    let name = naming::own_name(&naming::slug(own, separator)).ok()?;
+    if name == tool.name {
+        return None;
+    }
+    if !given.insert(name.clone()) {
+        tracing::warn!(tool = tool.name, name, "a name is taken; the tool keeps its former one");
+        return None;
+    }
+    let mut tool = Tool { custom_name_slug: name.clone(), name, ..tool.clone() };
+    author.change(&mut tool.audit, "federation");
+    Some(Mutation::PutTool(Box::new(tool)))
 }
 
 type CircleKey = (Visibility, Option<String>);
@@ -75,7 +102,7 @@ impl Given {
 
 fn owned(snapshot: &Snapshot) -> HashMap<String, Owned> {
     let mut owned: HashMap<String, Owned> = HashMap::new();
-    for tool in &snapshot.tools {
+    for tool in snapshot.tools.iter().filter(|tool| is_listed(tool)) {
         if let Some(id) = &tool.gateway_id {
             owned.entry(id.clone()).or_default().tools.push(tool.clone());
         }
@@ -97,7 +124,7 @@ fn owned(snapshot: &Snapshot) -> HashMap<String, Owned> {
 mod tests {
     use std::sync::Arc;
 
-    use storage::record::{Prompt, Tool};
+    use storage::record::{IntegrationType, Prompt};
 
     use super::*;
 
@@ -170,5 +197,24 @@ mod tests {
             let mutations = respell(&stored(), separator, &Author::default());
             assert_eq!(names(&mutations), expected);
         }
+    }
+
+    #[test]
+    fn a_tool_of_our_own_is_respelled_too_unless_its_name_is_taken() {
+        let own = |id: &str, name: &str| {
+            Arc::new(Tool {
+                id: id.to_owned(),
+                original_name: name.to_owned(),
+                name: naming::slug(name, "-"),
+                integration_type: IntegrationType::Rest,
+                ..Tool::default()
+            })
+        };
+        let mut stored = stored();
+        stored.tools.extend([own("t8", "rest_echo"), own("t9", "git_log")]);
+        let mutations = respell(&stored, "_", &Author::default());
+        let names = names(&mutations);
+        assert!(names.contains(&"rest_echo"), "{names:?}");
+        assert_eq!(names.iter().filter(|name| **name == "git_log").count(), 1, "{names:?}");
     }
 }

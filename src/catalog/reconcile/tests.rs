@@ -34,7 +34,8 @@ fn inventory(tools: &[&str]) -> Inventory {
 }
 
 fn names<'a>(taken: &[&'a str]) -> Names<'a> {
-    Names { separator: "-", tools: taken.iter().copied().collect(), prompts: HashSet::new() }
+    let tools = taken.iter().copied().collect();
+    Names { separator: "-", tools, prompts: HashSet::new(), former: None }
 }
 
 fn author() -> Author {
