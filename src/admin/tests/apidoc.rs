@@ -156,6 +156,9 @@ impl Story {
         }
         names
             .extend(schema["properties"].as_object().into_iter().flatten().map(|(n, _)| n.clone()));
+        if schema["items"].is_object() {
+            names.extend(self.properties(&schema["items"]));
+        }
         for part in ["anyOf", "oneOf", "allOf"] {
             let parts = schema[part].as_array().into_iter().flatten();
             names.extend(parts.flat_map(|part| self.properties(part)));
