@@ -16,10 +16,16 @@ mod metrics;
 mod offers;
 mod openapi;
 mod probes;
+mod prompt_form;
+mod prompts;
+mod protocol;
 mod query;
 mod record_form;
 mod reshape;
+mod resource_form;
+mod resources;
 mod rest_form;
+mod roots;
 mod routes;
 mod server_form;
 mod servers;
@@ -32,6 +38,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 pub use net::http1::Method;
+use serde_json::Value;
 use storage::metrics::Metrics;
 use storage::record::{Entity, Ownership, Visibility, now};
 use storage::seal::Sealer;
@@ -41,7 +48,8 @@ use crate::auth::Caller;
 use crate::catalog::author::Author;
 use crate::catalog::inventory::Inventory;
 use crate::catalog::{Catalog, Upstream};
-use crate::failure::Failure;
+use crate::failure::{Failure, ProtocolError};
+use crate::mcp::code;
 use crate::settings::Settings;
 
 pub use apidoc::document as openapi_document;
@@ -101,6 +109,10 @@ pub struct Rules {
     pub name_length_max: usize,
     /// The longest URL, in characters.
     pub url_length_max: usize,
+    /// The largest content of a resource, in bytes.
+    pub resource_size_max: usize,
+    /// The largest template of a prompt, in bytes.
+    pub prompt_size_max: usize,
     /// The longest description, in characters; a longer one is cut.
     pub description_length_max: usize,
     /// How many entries a page has unless the request says otherwise.
@@ -124,6 +136,8 @@ impl Rules {
             separator: catalog.separator,
             name_length_max: catalog.name_length_max,
             url_length_max: catalog.url_length_max,
+            resource_size_max: catalog.resource_size_max,
+            prompt_size_max: catalog.prompt_size_max,
             description_length_max: catalog.description_length_max,
             page_count: catalog.page_count,
             page_count_max: catalog.page_count_max,
@@ -182,6 +196,20 @@ pub trait Backend {
     /// Looks whether a program of jq can be the filter of a REST tool; if not, says why.
     fn check_filter(&self, program: &str) -> impl Future<Output = Result<(), String>>;
 
+    /// Asks by a method of MCP as a plain JSON-RPC client does, and gives the result.
+    ///
+    /// # Errors
+    ///
+    /// Those of the method, errors of an upstream included.
+    fn rpc(&self, method: &str, params: Value) -> impl Future<Output = Result<Value, Failure>>;
+
+    /// Sets what the process writes into its log: `debug`, `info`, `warn` or `error`.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Internal`] if the log was never set up.
+    fn set_log_level(&self, level: &str) -> Result<(), Failure>;
+
     /// Whether requests can be served, or why not.
     fn ready(&self) -> Result<(), String>;
 
@@ -219,7 +247,7 @@ async fn dispatch<B: Backend>(
 ) -> Result<RestAnswer, Failure> {
     let ask = admit(backend, request, &route);
     let answer = match route {
-        Route::Root => Ok(probes::root(backend)),
+        Route::Home => Ok(probes::root(backend)),
         Route::Health => Ok(probes::health()),
         Route::Ready => Ok(probes::ready(backend)),
         Route::Docs => Ok(apidoc::page()),
@@ -242,6 +270,34 @@ async fn dispatch<B: Backend>(
         Route::ToolState(id) => tools::set_state(&ask?, id).await,
         Route::ImportOpenapi => openapi::import(&ask?).await,
         Route::GenerateSchemas => openapi::generate_schemas(&ask?).await,
+        Route::Resources => resources::list(&ask?),
+        Route::CreateResource => resources::create(&ask?).await,
+        Route::Resource(id) => resources::read(&ask?, id).await,
+        Route::UpdateResource(id) => resources::update(&ask?, id).await,
+        Route::DeleteResource(id) => resources::delete(&ask?, id).await,
+        Route::ResourceState(id) => resources::set_state(&ask?, id).await,
+        Route::ResourceInfo(id) => resources::info(&ask?, id),
+        Route::ResourceTemplates => resources::templates(&ask?),
+        Route::TestResource(uri) => resources::test(&ask?, uri).await,
+        Route::Prompts => prompts::list(&ask?),
+        Route::CreatePrompt => prompts::create(&ask?).await,
+        Route::Prompt(id) => prompts::get(&ask?, id).await,
+        Route::RenderPrompt(id) => prompts::render(&ask?, id).await,
+        Route::UpdatePrompt(id) => prompts::update(&ask?, id).await,
+        Route::DeletePrompt(id) => prompts::delete(&ask?, id).await,
+        Route::PromptState(id) => prompts::set_state(&ask?, id).await,
+        Route::Roots => roots::list(&ask?),
+        Route::CreateRoot => roots::create(&ask?).await,
+        Route::Root(uri) => roots::get(&ask?, uri),
+        Route::UpdateRoot(uri) => roots::update(&ask?, uri).await,
+        Route::DeleteRoot(uri) => roots::delete(&ask?, uri).await,
+        Route::ExportRoot => roots::export(&ask?),
+        Route::Initialize => protocol::initialize(&ask?).await,
+        Route::Ping => protocol::ping(&ask?),
+        Route::Notify => protocol::notify(&ask?),
+        Route::Complete => protocol::complete(&ask?).await,
+        Route::Sample => protocol::sample(&ask?),
+        Route::SetLogLevel => protocol::set_level(&ask?),
         Route::Servers => servers::list(&ask?),
         Route::CreateServer => servers::create(&ask?).await,
         Route::Server(id) => servers::get(&ask?, id),
@@ -262,6 +318,24 @@ struct Ask<'a, B> {
     backend: &'a B,
     request: &'a RestRequest<'a>,
     caller: &'a Caller,
+}
+
+impl<B: Backend> Ask<'_, B> {
+    /// Asks by a method of MCP; what is wrong is told as the REST API tells it.
+    async fn rpc(&self, method: &str, params: Value) -> Result<Value, Failure> {
+        self.backend.rpc(method, params).await.map_err(|failure| match failure {
+            Failure::Protocol(error) => match (error.code, error.status) {
+                (_, status) if status != 200 => Failure::Protocol(error),
+                (code::RESOURCE_NOT_FOUND, _) => Failure::NotFound(error.message),
+                (code::INVALID_PARAMS, _) => Failure::field("arguments", error.message),
+                (code::METHOD_NOT_FOUND, _) => {
+                    Failure::Protocol(ProtocolError { status: 501, ..error })
+                }
+                _ => Failure::Protocol(ProtocolError { status: 502, ..error }),
+            },
+            other => other,
+        })
+    }
 }
 
 impl<B> Ask<'_, B> {

@@ -136,6 +136,8 @@ async fn handle<R: Relay>(
             Ok(call.describe(|offer| mcp::initialize(offer, Some(&version))))
         }
         "ping" => Ok(Reply::Result(b"{}".to_vec())),
+        // Clients of the contract's first line call a tool by its name alone.
+        method if call.is_tool_name(method) => call.tool_by_method().await,
         method => {
             let text = format!("Method not found: {method}");
             Err(Failure::protocol(200, code::METHOD_NOT_FOUND, text))
@@ -183,6 +185,26 @@ impl<R: Relay> Call<'_, R> {
         let app_name = &self.parts.options.app_name;
         let offer = mcp::Offer::of(self.parts.catalog, self.view, app_name);
         Reply::Result(result(&offer).into_bytes())
+    }
+
+    /// Whether a method that there is not is the name of a tool, which plain JSON-RPC clients may
+    /// call like that.
+    fn is_tool_name(&self, method: &str) -> bool {
+        self.request.transport == Transport::Rpc && self.view.tools.get(method).is_some()
+    }
+
+    /// Calls the tool that the method names, with the params as its arguments.
+    async fn tool_by_method(&self) -> Result<Reply, Failure> {
+        let mut body = b"{\"jsonrpc\":\"2.0\",\"id\":".to_vec();
+        body.extend_from_slice(self.message.id().unwrap_or("null").as_bytes());
+        body.extend_from_slice(b",\"method\":\"tools/call\",\"params\":{\"name\":");
+        jsonrpc::write_string(&mut body, self.message.method());
+        body.extend_from_slice(b",\"arguments\":");
+        body.extend_from_slice(self.params().as_bytes());
+        body.extend_from_slice(b"}}");
+        let message = Message::parse(&body, &self.parts.options.envelope)
+            .map_err(|error| Failure::protocol(400, error.code(), error.to_string()))?;
+        Call { message: &message, ..*self }.tool().await
     }
 
     async fn tool(&self) -> Result<Reply, Failure> {

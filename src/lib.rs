@@ -3,6 +3,8 @@
 //! Start at [`gateway`], the path of a request; `docs/ARCHITECTURE.md` has the map.
 
 #![forbid(unsafe_code)]
+// The largest bodies of tests are one `json!` each.
+#![cfg_attr(test, recursion_limit = "256")]
 
 pub mod admin;
 pub mod auth;

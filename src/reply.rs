@@ -7,6 +7,8 @@ use net::{
     jsonrpc, sse,
 };
 
+use serde_json::Value;
+
 use crate::{failure::Failure, mcp::Page};
 
 /// What a JSON-RPC request is answered with.
@@ -126,6 +128,53 @@ pub fn write_failure_headers(responder: &mut Responder, failure: &Failure) {
     if failure.retry_after() {
         responder.lines("retry-after: 1\r\n");
     }
+}
+
+/// The result of a reply as a value, for whoever is no client of JSON-RPC.
+///
+/// # Errors
+///
+/// The error that the reply is, or [`Failure::Internal`] if it is no JSON.
+pub async fn into_result(reply: Reply) -> Result<Value, Failure> {
+    match reply {
+        Reply::Accepted => Ok(Value::Null),
+        Reply::Page(page) => read(&page),
+        Reply::Result(raw) => read(&raw),
+        Reply::Error(raw) => Err(error_of(&read(&raw)?)),
+        Reply::Relayed(Relayed { bytes, place, is_error }) => {
+            let value = read(place.of_bytes(&bytes))?;
+            if is_error { Err(error_of(&value)) } else { Ok(value) }
+        }
+        Reply::Stream(mut messages) => {
+            let (mut message, mut last) = (Vec::new(), Vec::new());
+            loop {
+                let more = messages.next(&mut message).await;
+                if !message.is_empty() {
+                    std::mem::swap(&mut message, &mut last);
+                    message.clear();
+                }
+                if !more {
+                    break;
+                }
+            }
+            let mut answer = read(&last)?;
+            match answer.get("error") {
+                Some(error) => Err(error_of(error)),
+                None => Ok(answer["result"].take()),
+            }
+        }
+    }
+}
+
+fn read(raw: &[u8]) -> Result<Value, Failure> {
+    serde_json::from_slice(raw).map_err(|error| Failure::Internal(error.to_string()))
+}
+
+/// An error object of JSON-RPC as a failure.
+fn error_of(error: &Value) -> Failure {
+    let code = error["code"].as_i64().and_then(|code| i32::try_from(code).ok());
+    let message = error["message"].as_str().unwrap_or("an error without a message");
+    Failure::protocol(200, code.unwrap_or_default(), message)
 }
 
 const BEFORE_ID: &[u8] = b"{\"jsonrpc\":\"2.0\",\"id\":";

@@ -35,8 +35,9 @@ fn measured(route: &Route<'_>) -> Option<(Entity, Shape)> {
         Route::Tools | Route::ServerTools(_) => (Entity::Tool, Shape::Many),
         Route::Server(_) => (Entity::Server, Shape::One),
         Route::Servers => (Entity::Server, Shape::Many),
-        Route::ServerResources(_) => (Entity::Resource, Shape::Many),
-        Route::ServerPrompts(_) => (Entity::Prompt, Shape::Many),
+        Route::ResourceInfo(_) => (Entity::Resource, Shape::One),
+        Route::Resources | Route::ServerResources(_) => (Entity::Resource, Shape::Many),
+        Route::Prompts | Route::ServerPrompts(_) => (Entity::Prompt, Shape::Many),
         _ => return None,
     })
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use storage::record::{Ownership, Server, Tool};
 
+use super::fields::Fields;
 use super::query::Query;
 use super::{Ask, Backend, RestAnswer, answer, may_see, servers, show};
 use crate::catalog::{Catalog, Entry, Membership};
@@ -37,6 +38,29 @@ pub fn server_prompts<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnsw
         _ => None,
     });
     Ok(answer::ok(&prompts.collect::<Vec<_>>()))
+}
+
+/// Refuses to change what an upstream decides of what it offers: the next time that it is read, it
+/// would be as it was.
+///
+/// # Errors
+///
+/// 422 naming each such field.
+pub fn refuse_foreign<B: Backend>(
+    ask: &Ask<'_, B>,
+    word: &str,
+    gateway_id: Option<&str>,
+    names: &[&str],
+) -> Result<(), Failure> {
+    let Some(gateway_id) = gateway_id else { return Ok(()) };
+    let fields = Fields::parse(ask.request.content_type, ask.request.body)?;
+    let (mut fields, _) = fields.unwrap(word);
+    let sent: Vec<_> = names.iter().filter(|name| fields.given(name).is_some()).collect();
+    for name in sent {
+        let message = format!("This {word} is of gateway {gateway_id}, which decides its {name}");
+        fields.error(name, message);
+    }
+    fields.finish()
 }
 
 /// What a virtual server has and the caller may see.
@@ -100,7 +124,7 @@ pub fn is_active(catalog: &Catalog, tool: &Tool) -> bool {
     tool.enabled && gateway_is_active(catalog, tool.gateway_id.as_deref())
 }
 
-fn gateway_is_active(catalog: &Catalog, id: Option<&str>) -> bool {
+pub fn gateway_is_active(catalog: &Catalog, id: Option<&str>) -> bool {
     let Some(id) = id else { return true };
     catalog.upstream(id).is_some_and(|upstream| upstream.record.enabled)
 }

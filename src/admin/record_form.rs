@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use serde_json::{Map, Value};
 use storage::record::{Ownership, Visibility};
 
 use super::Rules;
@@ -16,17 +17,52 @@ const OWNER_LENGTH_MAX: usize = 254;
 
 /// A name: letters, digits, blanks and `_ . -`.
 pub fn name(fields: &mut Fields, rules: &Rules) -> Option<String> {
-    let name = fields.text("name")?;
+    name_at(fields, "name", rules)
+}
+
+/// As [`name`], in another field.
+pub fn name_at(fields: &mut Fields, field: &str, rules: &Rules) -> Option<String> {
+    let name = fields.text(field)?;
     let max = rules.name_length_max;
     let is_allowed = |letter: char| letter.is_alphanumeric() || " _.-".contains(letter);
     if name.is_empty() || name.chars().count() > max {
-        fields.error("name", format!("Name must have 1 to {max} characters"));
+        fields.error(field, format!("Name must have 1 to {max} characters"));
     } else if !name.chars().all(is_allowed) {
-        fields.error("name", "Name may contain letters, digits, blanks and _ . - only");
+        fields.error(field, "Name may contain letters, digits, blanks and _ . - only");
     } else if naming::slug(&name, rules.separator).is_empty() {
-        fields.error("name", "Name must contain a letter or a digit");
+        fields.error(field, "Name must contain a letter or a digit");
     }
     Some(name)
+}
+
+/// A text of at most `length_max` characters; null and the empty one say that there is none.
+pub fn optional(fields: &mut Fields, name: &str, length_max: usize) -> Option<Option<String>> {
+    if fields.is_null(name) {
+        return Some(None);
+    }
+    let text = fields.text(name)?;
+    if text.chars().count() > length_max {
+        fields.error(name, format!("Input should have at most {length_max} characters"));
+    }
+    Some(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// A JSON object.
+pub fn object(fields: &mut Fields, name: &str) -> Option<Map<String, Value>> {
+    match fields.given(name)? {
+        Value::Object(object) => Some(object.clone()),
+        _ => {
+            fields.error(name, "Input should be an object");
+            None
+        }
+    }
+}
+
+/// Puts a value in its place, if there is one.
+pub fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
 }
 
 /// A description, cut to what may be stored; the empty one says that there is none.

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 /// What is asked, with the id it is asked of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route<'a> {
-    Root,
+    Home,
     Health,
     Ready,
     Version,
@@ -31,6 +31,34 @@ pub enum Route<'a> {
     ToolState(&'a str),
     GenerateSchemas,
     ImportOpenapi,
+    Resources,
+    CreateResource,
+    Resource(&'a str),
+    UpdateResource(&'a str),
+    DeleteResource(&'a str),
+    ResourceState(&'a str),
+    ResourceInfo(&'a str),
+    ResourceTemplates,
+    TestResource(&'a str),
+    Prompts,
+    CreatePrompt,
+    Prompt(&'a str),
+    RenderPrompt(&'a str),
+    UpdatePrompt(&'a str),
+    DeletePrompt(&'a str),
+    PromptState(&'a str),
+    Roots,
+    CreateRoot,
+    Root(&'a str),
+    UpdateRoot(&'a str),
+    DeleteRoot(&'a str),
+    ExportRoot,
+    Initialize,
+    Ping,
+    Notify,
+    Complete,
+    Sample,
+    SetLogLevel,
     Servers,
     CreateServer,
     Server(&'a str),
@@ -49,7 +77,13 @@ pub enum Route<'a> {
 enum Place<'a> {
     Probe(Route<'a>),
     Collection(Route<'a>, Option<Route<'a>>),
-    Record { get: Route<'a>, put: Option<Route<'a>>, delete: Option<Route<'a>> },
+    Record {
+        get: Route<'a>,
+        put: Option<Route<'a>>,
+        delete: Option<Route<'a>>,
+    },
+    /// A record that is rendered too.
+    Prompt(&'a str),
     Action(Route<'a>),
 }
 
@@ -74,13 +108,13 @@ impl<'a> Route<'a> {
 
     /// Whether nobody needs to prove who they are: load balancers ask here.
     pub fn is_open(&self) -> bool {
-        matches!(self, Route::Root | Route::Health | Route::Ready | Route::Docs)
+        matches!(self, Route::Home | Route::Health | Route::Ready | Route::Docs)
     }
 
     /// The permission that is needed, by the contract's name; `None` if a valid token is enough.
     pub fn permission(&self) -> Option<&'static str> {
         Some(match self {
-            Route::Root | Route::Health | Route::Ready | Route::Version => return None,
+            Route::Home | Route::Health | Route::Ready | Route::Version => return None,
             Route::Docs | Route::OpenApi => return None,
             Route::Security => "admin.system_config",
             Route::Gateways | Route::Gateway(_) => "gateways.read",
@@ -96,6 +130,28 @@ impl<'a> Route<'a> {
             | Route::GenerateSchemas => "tools.create",
             Route::UpdateTool(_) | Route::ToolState(_) => "tools.update",
             Route::DeleteTool(_) => "tools.delete",
+            Route::Resources
+            | Route::Resource(_)
+            | Route::ResourceInfo(_)
+            | Route::ResourceTemplates
+            | Route::TestResource(_) => "resources.read",
+            Route::CreateResource => "resources.create",
+            Route::UpdateResource(_) | Route::ResourceState(_) => "resources.update",
+            Route::DeleteResource(_) => "resources.delete",
+            Route::Prompts | Route::Prompt(_) | Route::RenderPrompt(_) => "prompts.read",
+            Route::CreatePrompt => "prompts.create",
+            Route::UpdatePrompt(_) | Route::PromptState(_) => "prompts.update",
+            Route::DeletePrompt(_) => "prompts.delete",
+            Route::Roots
+            | Route::CreateRoot
+            | Route::Root(_)
+            | Route::UpdateRoot(_)
+            | Route::DeleteRoot(_)
+            | Route::ExportRoot
+            | Route::SetLogLevel => "admin.system_config",
+            Route::Initialize | Route::Ping | Route::Notify | Route::Complete | Route::Sample => {
+                return None;
+            }
             Route::Servers
             | Route::Server(_)
             | Route::ServerTools(_)
@@ -161,9 +217,12 @@ impl<'a> Place<'a> {
         };
         let path = path.strip_prefix('/').unwrap_or(path);
         let path = path.strip_suffix('/').unwrap_or(path);
+        if let Some(place) = Place::by_uri(path) {
+            return Some(place);
+        }
         let mut parts = path.split('/');
         let found = match (parts.next()?, parts.next()) {
-            ("", None) => Place::Probe(Route::Root),
+            ("", None) => Place::Probe(Route::Home),
             ("health", None) => Place::Probe(Route::Health),
             ("health", Some("security")) => Place::Probe(Route::Security),
             ("ready", None) => Place::Probe(Route::Ready),
@@ -183,6 +242,27 @@ impl<'a> Place<'a> {
                 Place::Action(Route::GenerateSchemas)
             }
             ("tools", id) => Place::tool(id, parts.next())?,
+            ("resources", Some("templates")) if parts.next() == Some("list") => {
+                Place::Collection(Route::ResourceTemplates, None)
+            }
+            ("resources", id) => Place::resource(id, parts.next())?,
+            ("prompts", id) => Place::prompt(id, parts.next())?,
+            ("roots", None) => Place::Collection(Route::Roots, Some(Route::CreateRoot)),
+            ("roots", Some("export")) => Place::Probe(Route::ExportRoot),
+            ("initialize", None) | ("protocol", Some("initialize")) => {
+                Place::Action(Route::Initialize)
+            }
+            ("protocol", Some("ping")) => Place::Action(Route::Ping),
+            ("notifications", None) | ("protocol", Some("notifications")) => {
+                Place::Action(Route::Notify)
+            }
+            ("protocol", Some("completion")) if parts.next() == Some("complete") => {
+                Place::Action(Route::Complete)
+            }
+            ("protocol", Some("sampling")) if parts.next() == Some("createMessage") => {
+                Place::Action(Route::Sample)
+            }
+            ("logging", Some("setLevel")) => Place::Action(Route::SetLogLevel),
             _ => return None,
         };
         (parts.next().is_none()).then_some(found)
@@ -215,6 +295,43 @@ impl<'a> Place<'a> {
         })
     }
 
+    /// A place whose name is a URI, slashes and all.
+    fn by_uri(path: &'a str) -> Option<Place<'a>> {
+        if let Some(uri) = path.strip_prefix("resources/test/").filter(|uri| !uri.is_empty()) {
+            return Some(Place::Probe(Route::TestResource(uri)));
+        }
+        let is_name = |uri: &&str| !matches!(*uri, "" | "export" | "changes");
+        let uri = path.strip_prefix("roots/").filter(is_name)?;
+        Some(Place::Record {
+            get: Route::Root(uri),
+            put: Some(Route::UpdateRoot(uri)),
+            delete: Some(Route::DeleteRoot(uri)),
+        })
+    }
+
+    fn resource(id: Option<&'a str>, part: Option<&str>) -> Option<Place<'a>> {
+        Some(match (id, part) {
+            (None, _) => Place::Collection(Route::Resources, Some(Route::CreateResource)),
+            (Some(id), None) => Place::Record {
+                get: Route::Resource(id),
+                put: Some(Route::UpdateResource(id)),
+                delete: Some(Route::DeleteResource(id)),
+            },
+            (Some(id), Some("info")) => Place::Probe(Route::ResourceInfo(id)),
+            (Some(id), Some("state" | "toggle")) => Place::Action(Route::ResourceState(id)),
+            _ => return None,
+        })
+    }
+
+    fn prompt(id: Option<&'a str>, part: Option<&str>) -> Option<Place<'a>> {
+        Some(match (id, part) {
+            (None, _) => Place::Collection(Route::Prompts, Some(Route::CreatePrompt)),
+            (Some(id), None) => Place::Prompt(id),
+            (Some(id), Some("state" | "toggle")) => Place::Action(Route::PromptState(id)),
+            _ => return None,
+        })
+    }
+
     fn server(id: Option<&'a str>, part: Option<&str>) -> Option<Place<'a>> {
         Some(match (id, part) {
             (None, _) => Place::Collection(Route::Servers, Some(Route::CreateServer)),
@@ -234,6 +351,7 @@ impl<'a> Place<'a> {
     fn get(self) -> Option<Route<'a>> {
         match self {
             Place::Probe(get) | Place::Collection(get, _) | Place::Record { get, .. } => Some(get),
+            Place::Prompt(id) => Some(Route::Prompt(id)),
             Place::Action(_) => None,
         }
     }
@@ -242,6 +360,7 @@ impl<'a> Place<'a> {
         match self {
             Place::Collection(_, post) => post,
             Place::Action(post) => Some(post),
+            Place::Prompt(id) => Some(Route::RenderPrompt(id)),
             _ => None,
         }
     }
@@ -249,6 +368,7 @@ impl<'a> Place<'a> {
     fn put(self) -> Option<Route<'a>> {
         match self {
             Place::Record { put, .. } => put,
+            Place::Prompt(id) => Some(Route::UpdatePrompt(id)),
             _ => None,
         }
     }
@@ -256,6 +376,7 @@ impl<'a> Place<'a> {
     fn delete(self) -> Option<Route<'a>> {
         match self {
             Place::Record { delete, .. } => delete,
+            Place::Prompt(id) => Some(Route::DeletePrompt(id)),
             _ => None,
         }
     }
@@ -266,6 +387,7 @@ impl<'a> Place<'a> {
             Place::Collection(_, Some(_)) => "GET, HEAD, POST",
             Place::Record { put: None, .. } => "GET, HEAD",
             Place::Record { .. } => "GET, HEAD, PUT, DELETE",
+            Place::Prompt(_) => "GET, HEAD, POST, PUT, DELETE",
             Place::Action(_) => "POST",
         }
     }
@@ -304,6 +426,38 @@ mod tests {
             (Method::Post, "/tools/x/toggle", Route::ToolState("x")),
             (Method::Post, "/tools/generate-schemas-from-openapi", Route::GenerateSchemas),
             (Method::Post, "/tools/import-openapi", Route::ImportOpenapi),
+            (Method::Get, "/resources", Route::Resources),
+            (Method::Post, "/resources", Route::CreateResource),
+            (Method::Get, "/resources/x", Route::Resource("x")),
+            (Method::Put, "/resources/x", Route::UpdateResource("x")),
+            (Method::Delete, "/resources/x", Route::DeleteResource("x")),
+            (Method::Get, "/resources/x/info", Route::ResourceInfo("x")),
+            (Method::Post, "/resources/x/state", Route::ResourceState("x")),
+            (Method::Post, "/resources/x/toggle", Route::ResourceState("x")),
+            (Method::Get, "/resources/templates/list", Route::ResourceTemplates),
+            (Method::Get, "/resources/test/note://a/b", Route::TestResource("note://a/b")),
+            (Method::Get, "/prompts", Route::Prompts),
+            (Method::Post, "/prompts", Route::CreatePrompt),
+            (Method::Get, "/prompts/x", Route::Prompt("x")),
+            (Method::Post, "/prompts/x", Route::RenderPrompt("x")),
+            (Method::Put, "/prompts/x", Route::UpdatePrompt("x")),
+            (Method::Delete, "/prompts/x", Route::DeletePrompt("x")),
+            (Method::Post, "/prompts/x/state", Route::PromptState("x")),
+            (Method::Post, "/prompts/x/toggle", Route::PromptState("x")),
+            (Method::Get, "/roots", Route::Roots),
+            (Method::Post, "/roots", Route::CreateRoot),
+            (Method::Get, "/roots/export", Route::ExportRoot),
+            (Method::Get, "/roots/file:///a", Route::Root("file:///a")),
+            (Method::Put, "/roots/file:///a", Route::UpdateRoot("file:///a")),
+            (Method::Delete, "/roots/file:///a", Route::DeleteRoot("file:///a")),
+            (Method::Post, "/initialize", Route::Initialize),
+            (Method::Post, "/protocol/initialize", Route::Initialize),
+            (Method::Post, "/protocol/ping", Route::Ping),
+            (Method::Post, "/notifications", Route::Notify),
+            (Method::Post, "/protocol/notifications", Route::Notify),
+            (Method::Post, "/protocol/completion/complete", Route::Complete),
+            (Method::Post, "/protocol/sampling/createMessage", Route::Sample),
+            (Method::Post, "/logging/setLevel", Route::SetLogLevel),
             (Method::Get, "/servers", Route::Servers),
             (Method::Post, "/servers", Route::CreateServer),
             (Method::Get, "/servers/x", Route::Server("x")),
@@ -321,7 +475,7 @@ mod tests {
                 assert_eq!(Route::parse(method, &path).unwrap(), expected, "{method:?} {path}");
             }
         }
-        assert_eq!(Route::parse(Method::Get, "/").unwrap(), Route::Root);
+        assert_eq!(Route::parse(Method::Get, "/").unwrap(), Route::Home);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use storage::record::Server;
 
 use super::fields::Fields;
 use super::gateway_form::check_url;
-use super::record_form::{self, OwnershipForm};
+use super::record_form::{self, OwnershipForm, set};
 use super::{Rules, may_see, offers};
 use crate::auth::Caller;
 use crate::catalog::{Catalog, Entry};
@@ -87,12 +87,6 @@ impl Form {
         set(&mut server.tags, self.tags);
         self.ownership.apply(&mut server.ownership, fields);
         refuse_collisions(server, fields, catalog);
-    }
-}
-
-fn set<T>(place: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *place = value;
     }
 }
 

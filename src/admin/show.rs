@@ -10,9 +10,11 @@ mod tool;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use storage::record::{Audit, Ownership, Visibility};
 use time::OffsetDateTime;
+
+use super::{RestAnswer, answer};
 
 pub use gateway::{GatewayRead, gateway, gateway_in_snake_case};
 pub use metrics::{AgentMetricsRead, MetricsRead};
@@ -123,11 +125,21 @@ impl<'a> From<&'a Ownership> for OwnershipRead<'a> {
 }
 
 /// What is shown, with its own fields in snake_case; those inside them stay.
-fn snake_case(shown: &impl Serialize) -> Value {
+pub fn snake_case(shown: &impl Serialize) -> Value {
     let Ok(Value::Object(fields)) = serde_json::to_value(shown) else { return Value::Null };
     Value::Object(
         fields.into_iter().map(|(name, value)| (snake(&name), value)).collect::<Map<_, _>>(),
     )
+}
+
+/// The answer to switching a record on or off: what was done, and the record under `key`.
+pub fn switched(word: &str, key: &str, id: &str, activate: bool, record: Value) -> RestAnswer {
+    let done = if activate { "activated" } else { "deactivated" };
+    answer::ok(&json!({
+        "status": "success",
+        "message": format!("{word} {id} {done}"),
+        key: record,
+    }))
 }
 
 fn snake(camel: &str) -> String {

@@ -4,13 +4,15 @@
 //! bounded queue; when that is full the line is dropped and counted, and the count is logged.
 
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::settings::{Log, LogFormat};
 
@@ -63,19 +65,38 @@ pub fn start(log: &Log) -> Result<LogGuard, LogError> {
     let is_terminal = std::io::stderr().is_terminal();
     let queue = Queue::start(std::io::stderr()).map_err(|error| LogError(error.to_string()))?;
     let filter = filter(&log.level).map_err(|error| LogError(error.to_string()))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(queue.clone());
+    let (filter, handle) = reload::Layer::new(filter);
     let is_json = match log.format {
         LogFormat::Json => true,
         LogFormat::Text => false,
         LogFormat::Auto => !is_terminal,
     };
-    let started = if is_json {
-        builder.json().flatten_event(true).with_current_span(false).try_init()
+    let writer = queue.clone();
+    let lines = if is_json {
+        let layer = fmt::layer().json().flatten_event(true).with_current_span(false);
+        layer.with_writer(writer).boxed()
     } else {
-        builder.with_ansi(is_terminal).try_init()
+        fmt::layer().with_ansi(is_terminal).with_writer(writer).boxed()
     };
+    let started = Registry::default().with(filter).with(lines).try_init();
     started.map_err(|error| LogError(error.to_string()))?;
+    let _ = FILTER.set(handle);
     Ok(LogGuard { queue })
+}
+
+/// The filter of the log that runs.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// Changes what is written from now on, on every shard: `off`, `error`, `warn`, `info`, `debug` or
+/// `trace`.
+///
+/// # Errors
+///
+/// [`LogError`] if there is no such level, or the log was never set up.
+pub fn set_level(level: &str) -> Result<(), LogError> {
+    let filter = filter(level).map_err(|error| LogError(error.to_string()))?;
+    let handle = FILTER.get().ok_or_else(|| LogError("it was never set up".to_owned()))?;
+    handle.reload(filter).map_err(|error| LogError(error.to_string()))
 }
 
 impl LogGuard {

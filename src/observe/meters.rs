@@ -242,8 +242,8 @@ mod tests {
 
     #[test]
     fn counts_what_is_used_and_the_server_that_it_is_used_through() {
-        let meters = Meters::new(10, || ());
         let before = now();
+        let meters = Meters::new(10, || ());
         end(&meters, "a", "", true);
         end(&meters, "a", "s", false);
         end(&meters, "b", "s", true);

@@ -76,7 +76,10 @@ pub fn measure(schema: &Value) -> Result<Effort, String> {
 struct Graph<'s> {
     nodes: Vec<Node<'s>>,
     indices: HashMap<*const Value, usize>,
-    names: HashMap<&'s str, &'s Value>,
+    /// Names that schemas give themselves, and who has them.
+    names: Vec<(&'s str, &'s Value)>,
+    /// Subschemas that references are relative to.
+    resources: Vec<&'s Value>,
 }
 
 /// A subschema.
@@ -108,8 +111,11 @@ impl<'s> Graph<'s> {
             self.nodes.push(Node { map, beside: Vec::new(), below: Vec::new() });
             for key in ["$id", "id", "$anchor", "$dynamicAnchor"] {
                 if let Some(name) = map.get(key).and_then(Value::as_str) {
-                    self.names.insert(name.trim_matches('#'), value);
+                    self.names.push((name.trim_matches('#'), value));
                 }
+            }
+            if self.nodes.len() > 1 && (map.contains_key("$id") || map.contains_key("id")) {
+                self.resources.push(value);
             }
             parts(map).for_each(|part| self.collect(part));
         }
@@ -122,7 +128,7 @@ impl<'s> Graph<'s> {
                 BESIDE.iter().flat_map(|key| self.parts(map, key)).collect();
             for key in ["$ref", "$dynamicRef", "$recursiveRef"] {
                 if let Some(reference) = map.get(key).and_then(Value::as_str) {
-                    beside.extend(self.target(root, reference)?);
+                    beside.extend(self.targets(root, reference)?);
                 }
             }
             let parts = |keys: &[&str], step: Step<'s>| {
@@ -157,28 +163,42 @@ impl<'s> Graph<'s> {
         }
     }
 
-    /// What a reference leads to; nothing for the schema of schemas, which is known and bounded, and
-    /// for the schemas `true` and `false`.
-    fn target(&self, root: &'s Value, reference: &str) -> Result<Option<usize>, String> {
+    /// What a reference may lead to; nothing for the schema of schemas, which is known and bounded,
+    /// and for the schemas `true` and `false`. Where names inside the schema leave it open which of
+    /// several it is, all of them: too much is counted rather than too little.
+    fn targets(&self, root: &'s Value, reference: &str) -> Result<Vec<usize>, String> {
         if reference.contains("://json-schema.org/") {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let (base, fragment) = reference.split_once('#').unwrap_or((reference, ""));
-        let base = if base.is_empty() { Some(root) } else { self.names.get(base).copied() };
-        let found = match fragment {
-            "" => base,
-            pointer if pointer.starts_with('/') => {
-                base.and_then(|base| base.pointer(&percent_decode_str(pointer).decode_utf8_lossy()))
-            }
-            name => self.names.get(name).copied(),
+        let bases: Vec<&'s Value> = match base {
+            "" => std::iter::once(root).chain(self.resources.iter().copied()).collect(),
+            base => self.named(base).collect(),
         };
-        match found {
-            Some(Value::Bool(_)) => return Ok(None),
-            Some(value) => self.index(value),
-            None => None,
+        let pointer = percent_decode_str(fragment).decode_utf8_lossy();
+        let found: Vec<&Value> = match fragment {
+            "" if base.is_empty() && self.resources.is_empty() => vec![root],
+            "" => bases,
+            _ if pointer.starts_with('/') => {
+                bases.into_iter().filter_map(|base| base.pointer(&pointer)).collect()
+            }
+            name => self.named(name).collect(),
+        };
+        let usable = |value: &&Value| value.is_boolean() || self.index(value).is_some();
+        if !found.iter().any(usable) {
+            return Err(format!("the reference {:?} leads nowhere in the schema", cut(reference)));
         }
-        .map(Some)
-        .ok_or_else(|| format!("the reference {:?} leads nowhere in the schema", cut(reference)))
+        Ok(found.into_iter().filter_map(|value| self.index(value)).collect())
+    }
+
+    /// The subschemas that have a name, which may be written relative to that of another.
+    fn named<'n>(&'n self, name: &'n str) -> impl Iterator<Item = &'s Value> + 'n {
+        let is_it = move |own: &str| {
+            own == name
+                || own.strip_suffix(name).is_some_and(|rest| rest.ends_with('/'))
+                || name.strip_suffix(own).is_some_and(|rest| rest.ends_with('/'))
+        };
+        self.names.iter().filter(move |(own, _)| is_it(own)).map(|(_, value)| *value)
     }
 
     /// The subschemas, each behind all that apply to the same place.

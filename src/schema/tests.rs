@@ -315,3 +315,33 @@ fn the_deepest_schema_fits_the_stack_of_a_shard() {
     let thread = std::thread::Builder::new().stack_size(1024 * 1024).spawn(work).unwrap();
     thread.join().unwrap();
 }
+
+#[test]
+fn a_schema_within_a_schema_hides_no_effort() {
+    let inner = doubling(30, |next| json!({"allOf": [next, next]}));
+    let mut named = inner.clone();
+    named["$id"] = json!("https://example.com/inner.json");
+    // Seen from the root, every definition is harmless.
+    let mut defs: serde_json::Map<String, Value> =
+        (0..=30).map(|n| (format!("d{n}"), json!({"type": "string"}))).collect();
+    defs.insert("inner".to_owned(), named);
+    for reference in ["#/$defs/inner", "https://example.com/inner.json", "inner.json"] {
+        let schema = json!({"$id": "https://example.com/outer.json", "$defs": defs,
+            "properties": {"a": {"$ref": reference}}});
+        assert!(
+            check(&schema.to_string()).is_err_and(|error| error.contains("one place")),
+            "{reference}"
+        );
+    }
+}
+
+#[test]
+fn follows_the_names_that_schemas_give_themselves() {
+    let schema = json!({"$id": "https://example.com/outer.json", "$defs": {
+        "n": {"$id": "number.json", "$defs": {"small": {"type": "integer", "maximum": 9}},
+              "$ref": "#/$defs/small"}},
+        "properties": {"a": {"$ref": "number.json"}, "b": {"$ref": "https://example.com/number.json"},
+                       "c": {"$ref": "number.json#/$defs/small"}}});
+    assert_eq!(check(&schema.to_string()), Ok(()));
+    assert_eq!(said(&schema, &json!({"a": 10, "b": 10, "c": 10})).matches("(maximum)").count(), 3);
+}

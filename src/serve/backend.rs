@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::{Value, json};
 use shards::{Driver, blocking, time};
 use storage::{
     Applied, Mutation, StoreError, metrics::Metrics, record::Entity, seal::Sealer,
@@ -18,7 +19,12 @@ use crate::{
     admin::{self, About, DatabaseAbout, RedisAbout, Rules},
     catalog::{Catalog, Upstream, inventory::Inventory},
     failure::Failure,
+    gateway::{self, Parts},
+    mcp::{HeaderSource, Transport},
+    observe::log,
+    reply::{self, Accepts},
     state::Shard,
+    upstream::Upstreams,
 };
 
 /// Stack of a thread that does offloaded work.
@@ -130,6 +136,27 @@ impl admin::Backend for Backend<'_> {
         self.shard.upstreams.check_filter(program).await
     }
 
+    async fn rpc(&self, method: &str, params: Value) -> Result<Value, Failure> {
+        let shard = self.shard;
+        let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let body = message.to_string();
+        let catalog = shard.catalog();
+        let parts = parts(shard, &catalog);
+        let request = gateway::Request {
+            server_id: "",
+            transport: Transport::Rpc,
+            headers: &NoHeaders,
+            accepts: Accepts { json: true, events: false },
+            body: body.as_bytes(),
+        };
+        let answered = gateway::answer(&parts, &request, &|_| ()).await;
+        reply::into_result(answered.outcome?).await
+    }
+
+    fn set_log_level(&self, level: &str) -> Result<(), Failure> {
+        log::set_level(level).map_err(|error| Failure::Internal(error.to_string()))
+    }
+
     fn ready(&self) -> Result<(), String> {
         if self.shard.draining.is_open() {
             return Err("the gateway is stopping".to_owned());
@@ -166,5 +193,31 @@ impl admin::Backend for Backend<'_> {
             },
             settings: self.shard.settings.shown.clone(),
         }
+    }
+}
+
+/// What the path of a request takes of a shard.
+pub fn parts<'a>(shard: &'a Shard, catalog: &'a Catalog) -> Parts<'a, Upstreams> {
+    Parts {
+        catalog,
+        pages: &shard.pages,
+        schemas: &shard.schemas,
+        prompts: &shard.prompts,
+        relay: &shard.upstreams,
+        meters: &shard.meters,
+        options: &shard.options,
+    }
+}
+
+/// The header fields of a request that has none.
+struct NoHeaders;
+
+impl HeaderSource for NoHeaders {
+    fn get(&self, _: &str) -> Option<&[u8]> {
+        None
+    }
+
+    fn count(&self, _: &str) -> usize {
+        0
     }
 }

@@ -14,12 +14,11 @@ use crate::{
     admin::{self, RestRequest},
     auth::Caller,
     failure::Failure,
-    gateway::{self, Parts},
-    limits,
+    gateway, limits,
     mcp::{Era, HeaderSource, Transport},
     reply::{self, Accepts},
     route::{self, Route},
-    serve::backend::{Backend, Facts},
+    serve::backend::{Backend, Facts, parts},
     state::Shard,
 };
 
@@ -184,15 +183,7 @@ impl Front {
     ) {
         let shard = &self.shard;
         let catalog = shard.catalog();
-        let parts = Parts {
-            catalog: &catalog,
-            pages: &shard.pages,
-            schemas: &shard.schemas,
-            prompts: &shard.prompts,
-            relay: &shard.upstreams,
-            meters: &shard.meters,
-            options: &shard.options,
-        };
+        let parts = parts(shard, &catalog);
         let headers = Headers(request);
         let accepts = Accepts::parse(request.header("accept"));
         let rpc = gateway::Request { server_id, transport, headers: &headers, accepts, body };

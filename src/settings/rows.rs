@@ -249,6 +249,12 @@ table! {
         arguments_checked: bool, "TOOL_ARGUMENT_VALIDATION", [], "true", Flag;
         /// How many tools a shard keeps the compiled schemas of.
         schema_count_max: usize, "SCHEMA_CACHE_SIZE", [], "1024", Count { min: 2, max: 1_000_000 };
+        /// The largest content of a resource of its own, in bytes.
+        resource_size_max: usize, "CONTENT_MAX_RESOURCE_SIZE", ["MAX_RESOURCE_SIZE"], "102400",
+            Size { min: 1024, max: BODY };
+        /// The largest template of a prompt of its own, in bytes.
+        prompt_size_max: usize, "CONTENT_MAX_PROMPT_SIZE", ["MAX_PROMPT_SIZE"], "10240",
+            Size { min: 256, max: BODY };
         /// How many prompts of its own a shard keeps the compiled templates of.
         prompt_count_max: usize, "PROMPT_CACHE_SIZE", [], "100", Count { min: 1, max: 1_000_000 };
         /// How many entries a page of an MCP list has. Many clients read the first page only.

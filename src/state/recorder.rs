@@ -207,7 +207,7 @@ impl Recorder {
                 }
             }
         }
-        self.gather().await;
+        // What shards counted since they were last asked they leave themselves when they end.
         let pending = self.pending.take().map(Arc::unwrap_or_clone);
         for batch in pending.into_iter().chain(self.next_batch(usize::MAX)) {
             // Nobody takes them if the process does not end in order.

@@ -66,15 +66,15 @@ fn counts_what_succeeded_and_what_failed_in_every_way_there_is() {
     let gateway = Gateway::setup().set("METRICS_BUFFER_FLUSH_INTERVAL", NEVER).start();
     let upstream = Faulty::legacy();
     let added = gateway.add(&upstream.registration("up"));
-    for tool in ["up-echo", "up-echo", "up-faithful", "up-rpc_error", "up-hang_up", "up-stream"] {
+    for tool in ["up-echo", "up-echo", "up-faithful", "up-rpc-error", "up-hang-up", "up-stream"] {
         call(&gateway, tool);
     }
     for (tool, expected) in [
         ("up-echo", (2, 0)),
         // Its result says isError.
         ("up-faithful", (1, 1)),
-        ("up-rpc_error", (1, 1)),
-        ("up-hang_up", (1, 1)),
+        ("up-rpc-error", (1, 1)),
+        ("up-hang-up", (1, 1)),
         ("up-stream", (1, 0)),
         ("up-slow", (0, 0)),
     ] {

@@ -1,11 +1,16 @@
 //! OpenAPI documents that others publish, as large as they come: what becomes a tool, what does not,
 //! and why.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::PathBuf;
+
+use serde_json::{Value, json};
 
 use ringway::openapi::{Conversion, Document, Options, convert};
 use ringway::schema;
 
+use crate::harness::gateway::Gateway;
 use crate::harness::tools::{Tools, tools};
 
 /// A document, and what is expected of it.
@@ -133,4 +138,87 @@ fn a_conversion_is_the_same_each_time() {
     let path = tools().package_file("@figma/rest-api-spec/openapi/openapi.yaml");
     let text = || format!("{:?}", imported(&read(&path)).tools);
     assert_eq!(text(), text());
+}
+
+/// Serves `document` at every path, once for each connection.
+fn serve(document: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|size| size > 0)
+            {
+                head.extend(byte);
+            }
+            let size = document.len();
+            let head =
+                format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {size}\r\n\r\n");
+            let _ = stream.write_all(format!("{head}{document}").as_bytes());
+        }
+    });
+    format!("http://{address}")
+}
+
+/// An API in YAML whose server is relative to the document.
+const SUMS: &str = "openapi: 3.1.0
+info: {title: Sums}
+servers: [{url: /v1}]
+paths:
+  /sums/{id}:
+    get:
+      operationId: getSum
+      responses:
+        200: {content: {application/json: {schema: {type: object, properties: {total: {type: number}}}}}}
+  /sums:
+    post:
+      operationId: addSum
+      requestBody: {required: true, content: {text/csv: {}}}
+";
+
+fn run(gateway: &Gateway, arguments: &[&str]) -> (String, String) {
+    let url = gateway.url("");
+    let output = gateway.command(arguments).args(["--url", &url]).output().expect("it starts");
+    let [out, notes] =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("text"));
+    assert!(output.status.success(), "{arguments:?}: {notes}");
+    (out, notes)
+}
+
+#[test]
+fn a_dry_run_reads_a_document_by_its_url_and_tells_what_it_would_do() {
+    let gateway = Gateway::start();
+    let api = serve(SUMS.to_owned());
+    let document = format!("{api}/docs/openapi.yaml");
+    let (out, notes) = run(&gateway, &["import-openapi", &document, "--dry-run"]);
+    assert!(out.starts_with("Would import sums: 1 created, 0 updated"), "{out}");
+    assert!(out.contains("getSum") && out.contains("GET /sums/{id}"), "{out}");
+    assert!(notes.contains("refused: POST /sums: its body is text/csv"), "{notes}");
+    let (json, _) = run(&gateway, &["import-openapi", &document, "--dry-run", "--json"]);
+    let report: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(report["tools"][0]["url"], format!("{api}/v1/sums/{{id}}"));
+    assert_eq!(gateway.tool_names(), Vec::<String>::new());
+}
+
+#[test]
+fn the_schemas_of_one_operation_are_found_where_its_api_is() {
+    let gateway = Gateway::start();
+    let api = serve(SUMS.to_owned());
+    let body = json!({"url": format!("{api}/v1/sums/{{id}}"), "request_type": "GET"});
+    let answer = gateway.post("/v1/tools/generate-schemas-from-openapi", &body).expect(200).json();
+    assert_eq!(answer["spec_url"], format!("{api}/openapi.json"));
+    assert_eq!(answer["input_schema"]["required"], json!(["id"]));
+    assert_eq!(answer["output_schema"]["properties"]["total"], json!({"type": "number"}));
+}
+
+#[test]
+fn a_document_is_not_fetched_from_where_upstreams_may_not_be() {
+    let gateway = Gateway::setup().set("SSRF_ALLOW_LOCALHOST", false).start();
+    let url = format!("{}/openapi.json", serve(SUMS.to_owned()));
+    let answer = gateway.post("/tools/import-openapi", &json!({"url": url})).expect(422).json();
+    assert!(answer.to_string().contains("SSRF_ALLOW_LOCALHOST"), "{answer}");
+    let body = json!({"url": url, "openapi_url": url});
+    gateway.post("/tools/generate-schemas-from-openapi", &body).expect(400);
 }

@@ -45,6 +45,8 @@ pub struct Gateway {
     pub rules: Rules,
     pub ready: RefCell<Result<(), String>>,
     pub asked: RefCell<Vec<Asked>>,
+    /// What was asked by methods of MCP, and what the log was set to.
+    pub rpcs: RefCell<Vec<(String, Value)>>,
     pub script: RefCell<Script>,
     pub pages: RefCell<Pages>,
     sealer: Sealer,
@@ -60,6 +62,8 @@ impl Gateway {
             separator: "-",
             name_length_max: 255,
             url_length_max: 2048,
+            resource_size_max: 1000,
+            prompt_size_max: 1000,
             description_length_max: 100,
             page_count: 50,
             page_count_max: 500,
@@ -72,6 +76,7 @@ impl Gateway {
             rules,
             ready: RefCell::new(Ok(())),
             asked: RefCell::default(),
+            rpcs: RefCell::default(),
             script: RefCell::new(Box::new(|_| Ok(inventory(&["get_system_time", "convert_time"])))),
             pages: RefCell::new(Box::new(|url| {
                 Err(Failure::upstream(url, UpstreamKind::Unreachable, "nothing is there", false))
@@ -238,6 +243,16 @@ impl Backend for Gateway {
     async fn check_filter(&self, program: &str) -> Result<(), String> {
         let is_sound = program != "no program";
         is_sound.then_some(()).ok_or_else(|| "jsonpath_filter is no program of jq".to_owned())
+    }
+
+    async fn rpc(&self, method: &str, params: Value) -> Result<Value, Failure> {
+        self.rpcs.borrow_mut().push((method.to_owned(), params));
+        Ok(json!({"contents": [{"uri": "test://asked", "text": "told"}], "messages": []}))
+    }
+
+    fn set_log_level(&self, level: &str) -> Result<(), Failure> {
+        self.rpcs.borrow_mut().push(("log".to_owned(), json!(level)));
+        Ok(())
     }
 
     fn ready(&self) -> Result<(), String> {
