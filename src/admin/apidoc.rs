@@ -153,6 +153,9 @@ fn response(operation: &Operation, status: u16, schemas: &mut Schemas) -> Value 
 }
 
 fn answer_content(operation: &Operation, status: u16, schemas: &mut Schemas) -> Option<Value> {
+    if status == 202 {
+        return None;
+    }
     let special = operation.otherwise.iter().find(|(other, _)| *other == status);
     if let Some((_, schema)) = special {
         return Some(content(schemas.answer(*schema)));
@@ -217,6 +220,7 @@ fn sentence(status: u16) -> &'static str {
         413 => "The body is larger than it may be",
         415 => "The body is of a type that is not read",
         422 => "Fields hold what they must not: each is named",
+        501 => "Nobody here can do that",
         502 => "An upstream broke off or answered nonsense",
         503 => "Something that is needed is away; try again later",
         504 => "An upstream did not answer in time",

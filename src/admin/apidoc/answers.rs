@@ -174,6 +174,124 @@ pub struct ToolSwitched {
     tool: Map<String, Value>,
 }
 
+/// A resource was switched.
+#[derive(JsonSchema)]
+pub struct ResourceSwitched {
+    /// `success`.
+    status: String,
+    message: String,
+    /// The resource with its fields in snake_case.
+    resource: Map<String, Value>,
+}
+
+/// A prompt was switched.
+#[derive(JsonSchema)]
+pub struct PromptSwitched {
+    /// `success`.
+    status: String,
+    message: String,
+    /// The prompt with its fields in snake_case.
+    prompt: Map<String, Value>,
+}
+
+/// What a resource holds: text, or bytes in base64.
+#[derive(JsonSchema)]
+pub struct ResourceContent {
+    /// `resource`.
+    r#type: String,
+    id: String,
+    uri: Option<String>,
+    mime_type: Option<String>,
+    text: Option<String>,
+    blob: Option<String>,
+}
+
+/// What was read by a URI.
+#[derive(JsonSchema)]
+pub struct TestedResource {
+    /// As MCP has it, with `type` besides.
+    content: Map<String, Value>,
+}
+
+/// Templates of resources.
+#[derive(JsonSchema)]
+pub struct Templates {
+    #[schemars(rename = "_meta")]
+    meta: Map<String, Value>,
+    next_cursor: Option<String>,
+    resource_templates: Vec<Template>,
+}
+
+/// A template of resources.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+struct Template {
+    id: String,
+    uri_template: Option<String>,
+    name: String,
+    description: Option<String>,
+    mime_type: Option<String>,
+    annotations: Option<Map<String, Value>>,
+    #[schemars(rename = "_meta")]
+    meta: Option<Value>,
+}
+
+/// A rendered prompt, as MCP has it.
+#[derive(JsonSchema)]
+pub struct Rendered {
+    description: Option<String>,
+    messages: Vec<Map<String, Value>>,
+    #[schemars(rename = "_meta", skip_serializing_if = "Option::is_none")]
+    meta: Option<Map<String, Value>>,
+}
+
+/// A place that clients may be told to work in.
+#[derive(JsonSchema)]
+pub struct Root {
+    uri: String,
+    name: Option<String>,
+    #[schemars(rename = "_meta")]
+    meta: Option<Map<String, Value>>,
+}
+
+/// A root to take elsewhere.
+#[derive(JsonSchema)]
+pub struct ExportedRoot {
+    /// `root`.
+    export_type: String,
+    exported_at: Time,
+    exported_by: String,
+    root: NamedRoot,
+    version: String,
+}
+
+#[derive(JsonSchema)]
+#[schemars(inline)]
+struct NamedRoot {
+    uri: String,
+    name: Option<String>,
+}
+
+/// An object as MCP has it.
+#[derive(JsonSchema)]
+#[schemars(transparent)]
+pub struct Anything(Map<String, Value>);
+
+/// Null.
+#[derive(JsonSchema)]
+#[schemars(inline, transparent)]
+pub struct Nothing(());
+
+/// The answer to a ping.
+#[derive(JsonSchema)]
+pub struct Pong {
+    /// `2.0`.
+    jsonrpc: String,
+    /// That of the message.
+    id: Value,
+    result: Map<String, Value>,
+}
+
 /// What became of tools that were sent together.
 #[derive(JsonSchema)]
 pub struct ToolsMade {

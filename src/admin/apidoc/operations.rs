@@ -6,7 +6,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::super::answer::Shape;
 use super::super::routes::Route;
 use super::super::show::{GatewayRead, PromptRead, ResourceRead, ServerRead, ToolRead};
-use super::parameters::{ACTIVATE, ENTITY, FILTER, INACTIVE, METRICS, PAGE, Parameter, RESHAPE};
+use super::parameters::{
+    ACTIVATE, ENTITY, FILTER, INACTIVE, METRICS, PAGE, Parameter, RESHAPE, URI,
+};
 use super::{answers, requests};
 use crate::route;
 
@@ -56,11 +58,15 @@ pub struct Operation {
 }
 
 /// The groups of operations, in the order they are shown in.
-pub const TAGS: [(&str, &str); 7] = [
+pub const TAGS: [(&str, &str); 11] = [
     ("MCP", "The Model Context Protocol over Streamable HTTP, and plain JSON-RPC"),
     ("Gateways", "Upstream MCP servers, registered here"),
     ("Tools", "What can be called"),
     ("Servers", "Virtual servers: endpoints that are composed of parts"),
+    ("Resources", "What can be read"),
+    ("Prompts", "What can be rendered"),
+    ("Roots", "Where clients may be told to work"),
+    ("Protocol", "Methods of MCP, by REST"),
     ("Metrics", "What was counted"),
     ("Operation", "What load balancers and operators ask"),
     ("Documentation", "This document"),
@@ -192,15 +198,16 @@ impl Operation {
     pub fn statuses(&self) -> Vec<u16> {
         let is_write = self.method != "get";
         let is_rpc = self.route().is_none();
-        let sets: [(bool, &[u16]); 8] = [
+        let sets: [(bool, &[u16]); 9] = [
             (true, &[400, 403]),
+            (is_rpc, &[202]),
             (!self.is_open(), &[401, 500, 503]),
             (self.path.contains('{'), &[404]),
             (self.body.is_some(), &[413, 415]),
             (!is_rpc && (self.body.is_some() || !self.query.is_empty()), &[422]),
             (self.is_versioned, &[412]),
             (!is_rpc && is_write, &[409]),
-            (self.asks_upstreams, &[422, 502, 504]),
+            (self.asks_upstreams, &[422, 501, 502, 504]),
         ];
         let sets = sets.into_iter().filter(|(applies, _)| *applies);
         let mut statuses = vec![self.status];
@@ -243,11 +250,9 @@ const PROMPT_READ: Type = of::<PromptRead<'static>>;
 /// Every operation.
 pub const OPERATIONS: &[Operation] = &[
     post("/mcp", "MCP", "Speaks MCP with everything that there is", Answer::Rpc)
-        .body(of::<requests::Rpc>)
-        .otherwise(&[(202, of::<answers::Empty>)]),
+        .body(of::<requests::Rpc>),
     post("/servers/{server_id}/mcp", "MCP", "Speaks MCP with one virtual server", Answer::Rpc)
-        .body(of::<requests::Rpc>)
-        .otherwise(&[(202, of::<answers::Empty>)]),
+        .body(of::<requests::Rpc>),
     post("/rpc", "MCP", "Answers a JSON-RPC request", Answer::Rpc).body(of::<requests::Rpc>),
     get("/gateways", "Gateways", "Lists upstreams", Answer::Page("gateways", GATEWAY_READ))
         .query(&[INACTIVE, FILTER, PAGE, RESHAPE]),
@@ -376,6 +381,134 @@ pub const OPERATIONS: &[Operation] = &[
         Answer::List(PROMPT_READ),
     )
     .query(&[INACTIVE, METRICS]),
+    get("/resources", "Resources", "Lists resources", Answer::Page("resources", RESOURCE_READ))
+        .query(&[INACTIVE, FILTER, PAGE, RESHAPE, METRICS]),
+    post("/resources", "Resources", "Makes a resource", Answer::One(RESOURCE_READ))
+        .body(of::<requests::NewResource>),
+    get(
+        "/resources/{resource_id}",
+        "Resources",
+        "Reads a resource",
+        Answer::One(of::<answers::ResourceContent>),
+    )
+    .asks_upstreams(),
+    put("/resources/{resource_id}", "Resources", "Changes a resource", Answer::One(RESOURCE_READ))
+        .body(of::<requests::ResourceChange>),
+    delete(
+        "/resources/{resource_id}",
+        "Resources",
+        "Deletes a resource",
+        Answer::One(of::<answers::Done>),
+    ),
+    post(
+        "/resources/{resource_id}/state",
+        "Resources",
+        "Switches a resource on or off",
+        Answer::One(of::<answers::ResourceSwitched>),
+    )
+    .query(&[ACTIVATE])
+    .versioned(),
+    get(
+        "/resources/{resource_id}/info",
+        "Resources",
+        "Shows a resource",
+        Answer::One(RESOURCE_READ),
+    )
+    .query(&[METRICS]),
+    get(
+        "/resources/templates/list",
+        "Resources",
+        "Lists templates of resources",
+        Answer::One(of::<answers::Templates>),
+    )
+    .query(&[INACTIVE]),
+    get(
+        "/resources/test/{uri}",
+        "Resources",
+        "Reads by a URI, of a template too",
+        Answer::One(of::<answers::TestedResource>),
+    )
+    .asks_upstreams(),
+    get("/prompts", "Prompts", "Lists prompts", Answer::Page("prompts", PROMPT_READ))
+        .query(&[INACTIVE, FILTER, PAGE, RESHAPE, METRICS]),
+    post("/prompts", "Prompts", "Makes a prompt", Answer::One(PROMPT_READ))
+        .body(of::<requests::NewPrompt>),
+    get(
+        "/prompts/{prompt_id}",
+        "Prompts",
+        "Renders a prompt without arguments",
+        Answer::One(of::<answers::Rendered>),
+    )
+    .asks_upstreams(),
+    post(
+        "/prompts/{prompt_id}",
+        "Prompts",
+        "Renders a prompt",
+        Answer::One(of::<answers::Rendered>),
+    )
+    .body(of::<requests::PromptArguments>)
+    .asks_upstreams(),
+    put("/prompts/{prompt_id}", "Prompts", "Changes a prompt", Answer::One(PROMPT_READ))
+        .body(of::<requests::PromptChange>),
+    delete("/prompts/{prompt_id}", "Prompts", "Deletes a prompt", Answer::One(of::<answers::Done>)),
+    post(
+        "/prompts/{prompt_id}/state",
+        "Prompts",
+        "Switches a prompt on or off",
+        Answer::One(of::<answers::PromptSwitched>),
+    )
+    .query(&[ACTIVATE])
+    .versioned(),
+    get("/roots", "Roots", "Lists roots", Answer::List(of::<answers::Root>)),
+    post("/roots", "Roots", "Makes a root", Answer::One(of::<answers::Root>))
+        .body(of::<requests::NewRoot>),
+    get("/roots/{uri}", "Roots", "Shows a root", Answer::One(of::<answers::Root>)),
+    put("/roots/{uri}", "Roots", "Changes a root", Answer::One(of::<answers::Root>))
+        .body(of::<requests::RootChange>),
+    delete("/roots/{uri}", "Roots", "Deletes a root", Answer::One(of::<answers::Done>)),
+    get("/roots/export", "Roots", "Exports a root", Answer::One(of::<answers::ExportedRoot>))
+        .query(&[URI]),
+    post(
+        "/protocol/initialize",
+        "Protocol",
+        "Answers as MCP's `initialize`",
+        Answer::One(of::<answers::Anything>),
+    )
+    .body(of::<requests::Initialize>)
+    .asks_upstreams(),
+    post("/protocol/ping", "Protocol", "Answers `ping`", Answer::One(of::<answers::Pong>))
+        .body(of::<requests::Ping>)
+        .otherwise(&[(400, of::<answers::FailedOrRpcFailure>)]),
+    post(
+        "/protocol/notifications",
+        "Protocol",
+        "Takes note of a notification",
+        Answer::One(of::<answers::Nothing>),
+    )
+    .body(of::<requests::Anything>),
+    post(
+        "/protocol/completion/complete",
+        "Protocol",
+        "Answers as MCP's `completion/complete`",
+        Answer::One(of::<answers::Anything>),
+    )
+    .body(of::<requests::Complete>)
+    .asks_upstreams(),
+    post(
+        "/protocol/sampling/createMessage",
+        "Protocol",
+        "Says that the gateway has no model",
+        Answer::One(of::<answers::Failed>),
+    )
+    .status(501)
+    .body(of::<requests::Anything>),
+    post(
+        "/logging/setLevel",
+        "Operation",
+        "Sets what the gateway writes into its log",
+        Answer::One(of::<answers::Nothing>),
+    )
+    .body(of::<requests::SetLevel>),
     get("/metrics", "Metrics", "Tells what was counted", Answer::One(of::<answers::Totals>)),
     post(
         "/metrics/reset",

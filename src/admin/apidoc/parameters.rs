@@ -63,6 +63,9 @@ pub const RESHAPE: &[Parameter] = &[text(
 pub const METRICS: &[Parameter] =
     &[flag("include_metrics", "Fill `metrics` of every record in a list.")];
 
+/// Which root.
+pub const URI: &[Parameter] = &[text("uri", "The URI of the root; required.")];
+
 /// What to reset.
 pub const ENTITY: &[Parameter] = &[
     Parameter {

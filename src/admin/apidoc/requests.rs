@@ -251,6 +251,173 @@ struct Call {
     response_size_max: Option<u64>,
 }
 
+/// A resource to make: flat, or wrapped as `{"resource": {...}}`.
+#[derive(JsonSchema)]
+pub struct NewResource {
+    /// What it is read by.
+    #[schemars(length(min = 1, max = 2048))]
+    uri: String,
+    /// Letters, digits, blanks and `_ . -`.
+    #[schemars(length(min = 1, max = 255))]
+    name: String,
+    /// What it holds, as text.
+    content: String,
+    #[schemars(flatten)]
+    rest: ResourceFields,
+}
+
+/// What to change of a resource; what is not named stays.
+#[derive(JsonSchema)]
+pub struct ResourceChange {
+    /// What it is read by.
+    #[schemars(length(min = 1, max = 2048))]
+    uri: Option<String>,
+    /// Letters, digits, blanks and `_ . -`.
+    #[schemars(length(min = 1, max = 255))]
+    name: Option<String>,
+    /// What it holds, as text.
+    content: Option<String>,
+    #[schemars(flatten)]
+    rest: ResourceFields,
+}
+
+#[derive(JsonSchema)]
+struct ResourceFields {
+    /// What it holds, as bytes in base64, instead of `content`.
+    blob: Option<String>,
+    /// A URI with variables in braces; null for none.
+    uri_template: Option<String>,
+    /// The same by the name that an older contract has.
+    template: Option<String>,
+    title: Option<String>,
+    /// What it is; cut where it is longer than may be.
+    description: Option<String>,
+    /// A usual media type, `application/x-*`, `text/x-*` or one with a suffix.
+    mime_type: Option<String>,
+    /// Hints of MCP.
+    annotations: Option<Map<String, Value>>,
+    /// Whatever its owner wants to keep with it.
+    extension_metadata: Option<Map<String, Value>>,
+    /// Words to find it by.
+    tags: Option<Tags>,
+    #[schemars(flatten)]
+    ownership: Ownership,
+}
+
+/// A prompt to make: flat, or wrapped as `{"prompt": {...}}`.
+#[derive(JsonSchema)]
+pub struct NewPrompt {
+    /// Letters, digits, blanks and `_ . -`.
+    #[schemars(length(min = 1, max = 255))]
+    name: String,
+    /// A Jinja template.
+    template: String,
+    #[schemars(flatten)]
+    rest: PromptFields,
+}
+
+/// What to change of a prompt; what is not named stays.
+#[derive(JsonSchema)]
+pub struct PromptChange {
+    /// Letters, digits, blanks and `_ . -`.
+    #[schemars(length(min = 1, max = 255))]
+    name: Option<String>,
+    /// A Jinja template.
+    template: Option<String>,
+    #[schemars(flatten)]
+    rest: PromptFields,
+}
+
+#[derive(JsonSchema)]
+struct PromptFields {
+    /// The name that it has here.
+    custom_name: Option<String>,
+    /// What people read.
+    display_name: Option<String>,
+    title: Option<String>,
+    /// What it is for; cut where it is longer than may be.
+    description: Option<String>,
+    /// What the template takes; the variables that it uses if none are named.
+    #[schemars(length(max = 64))]
+    arguments: Option<Vec<PromptArgument>>,
+    /// Words to find it by.
+    tags: Option<Tags>,
+    #[schemars(flatten)]
+    ownership: Ownership,
+}
+
+#[derive(JsonSchema)]
+#[schemars(inline)]
+struct PromptArgument {
+    /// Letters, digits and `_`.
+    #[schemars(length(min = 1, max = 128))]
+    name: String,
+    description: Option<String>,
+    required: Option<bool>,
+}
+
+/// Texts by the names of arguments.
+#[derive(JsonSchema)]
+#[schemars(transparent)]
+pub struct PromptArguments(BTreeMap<String, String>);
+
+/// A root to make.
+#[derive(JsonSchema)]
+pub struct NewRoot {
+    /// A URI, or a path of a file.
+    #[schemars(length(min = 1, max = 2048))]
+    uri: String,
+    #[schemars(length(max = 255))]
+    name: Option<String>,
+}
+
+/// What to change of a root; what is not named stays.
+#[derive(JsonSchema)]
+pub struct RootChange {
+    /// A URI, or a path of a file.
+    #[schemars(length(min = 1, max = 2048))]
+    uri: Option<String>,
+    #[schemars(length(max = 255))]
+    name: Option<String>,
+}
+
+/// The parameters of MCP's `initialize`.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+pub struct Initialize {
+    /// Like `2025-11-25`.
+    protocol_version: String,
+    capabilities: Option<Map<String, Value>>,
+    client_info: Option<Map<String, Value>>,
+}
+
+/// A JSON-RPC message with the method `ping`.
+#[derive(JsonSchema)]
+pub struct Ping {
+    id: Option<super::answers::RpcId>,
+    /// `ping`.
+    method: String,
+}
+
+/// The parameters of MCP's `completion/complete`.
+#[derive(JsonSchema)]
+pub struct Complete {
+    r#ref: Map<String, Value>,
+    argument: Map<String, Value>,
+}
+
+/// How much to log.
+#[derive(JsonSchema)]
+pub struct SetLevel {
+    /// `debug`, `info`, `notice`, `warning`, `error`, `critical`, `alert` or `emergency`.
+    level: String,
+}
+
+/// An object as MCP has it.
+#[derive(JsonSchema)]
+#[schemars(inline, transparent)]
+pub struct Anything(Map<String, Value>);
+
 /// A virtual server to make: flat, or wrapped as `{"server": {...}}`.
 #[derive(JsonSchema)]
 pub struct NewServer {

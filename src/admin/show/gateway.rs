@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::{AuditRead, OwnershipRead, Tags, Time, raw, snake_case};
 use crate::admin::credentials::Shown;
@@ -98,7 +98,8 @@ impl JsonSchema for Nulls {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let properties = UNUSED.0.iter().map(|name| (*name, serde_json::json!({"type": "null"})));
+        let null = || serde_json::json!({"type": "null"});
+        let properties = UNUSED.0.iter().map(|name| ((*name).to_owned(), null()));
         json_schema!({ "type": "object", "properties": properties.collect::<Map<_, _>>() })
     }
 }

@@ -308,10 +308,6 @@ impl<'a> Request<'a> {
         Request::new(Method::Delete, target)
     }
 
-    pub fn with_body(self, body: &'a str) -> Request<'a> {
-        Request { body, ..self }
-    }
-
     pub fn if_match(self, version: &'a str) -> Request<'a> {
         Request { if_match: Some(version), ..self }
     }
