@@ -173,7 +173,6 @@ fn answer_content(operation: &Operation, status: u16, schemas: &mut Schemas) -> 
             content["text/event-stream"] = json!({ "schema": { "type": "string" } });
             content
         }
-        Answer::Nothing => return None,
     })
 }
 

@@ -457,7 +457,7 @@ pub enum RpcAnswer {
 
 #[derive(JsonSchema)]
 #[schemars(untagged)]
-enum RpcReply {
+pub enum RpcReply {
     /// All is well.
     Result(RpcResult),
     /// It is not.
@@ -465,7 +465,7 @@ enum RpcReply {
 }
 
 #[derive(JsonSchema)]
-struct RpcResult {
+pub struct RpcResult {
     /// `2.0`.
     jsonrpc: String,
     id: RpcId,

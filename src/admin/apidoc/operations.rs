@@ -33,8 +33,6 @@ pub enum Answer {
     Html,
     /// A JSON-RPC answer, by itself or in a stream of events.
     Rpc,
-    /// No body.
-    Nothing,
 }
 
 /// One method of one path.
