@@ -288,7 +288,7 @@ pub struct Pong {
     /// `2.0`.
     jsonrpc: String,
     /// That of the message.
-    id: Value,
+    id: Option<RpcId>,
     result: Map<String, Value>,
 }
 

@@ -465,7 +465,8 @@ pub const OPERATIONS: &[Operation] = &[
         .body(of::<requests::RootChange>),
     delete("/roots/{uri}", "Roots", "Deletes a root", Answer::One(of::<answers::Done>)),
     get("/roots/export", "Roots", "Exports a root", Answer::One(of::<answers::ExportedRoot>))
-        .query(&[URI]),
+        .query(&[URI])
+        .otherwise(&[(404, of::<answers::Failed>)]),
     post(
         "/protocol/initialize",
         "Protocol",

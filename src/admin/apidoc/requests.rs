@@ -126,6 +126,8 @@ pub struct Credentials {
     auth_username: Option<String>,
     auth_password: Option<String>,
     auth_token: Option<String>,
+    /// Another name of `auth_token`, and of the value of the only header.
+    auth_value: Option<String>,
     /// The headers that prove us.
     #[schemars(length(max = 100))]
     auth_headers: Option<Vec<Header>>,

@@ -263,6 +263,7 @@ fn told_story() -> Story {
     story.send("toolState", "?activate=perhaps", &Value::Null);
     story.send("toolState", "?activate=false", &Value::Null);
     story.send("importTools", "", &json!({}));
+    story.send("importTools", "", &json!(tool_bodies()));
     story.send("importTools", "", &json!([{}, {"name": "third", "url": "http://x.example/y"}]));
     tell_of_our_own(&mut story);
     story.send("refreshGateway", "", &Value::Null);
