@@ -4,17 +4,22 @@
 //! that tests call it with a real store and without a network. Everybody who proved who they are
 //! may read what they may see; only administrators write.
 
+mod agent_form;
+mod agents;
 mod answer;
 mod apidoc;
 mod credentials;
 mod discovery;
+mod export;
 mod fields;
 mod gateway_form;
 mod gateways;
+mod import;
 mod listing;
 mod metrics;
 mod offers;
 mod openapi;
+mod portable;
 mod probes;
 mod prompt_form;
 mod prompts;
@@ -30,6 +35,7 @@ mod routes;
 mod server_form;
 mod servers;
 mod show;
+mod tags;
 mod tool_form;
 mod tools;
 
@@ -39,6 +45,7 @@ use std::sync::Arc;
 
 pub use net::http1::Method;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use storage::metrics::Metrics;
 use storage::record::{Entity, Ownership, Visibility, now};
 use storage::seal::Sealer;
@@ -47,10 +54,11 @@ use storage::{Applied, Mutation};
 use crate::auth::Caller;
 use crate::catalog::author::Author;
 use crate::catalog::inventory::Inventory;
-use crate::catalog::{Catalog, Upstream};
+use crate::catalog::{AgentEntry, Catalog, Upstream};
 use crate::failure::{Failure, ProtocolError};
 use crate::mcp::code;
 use crate::settings::Settings;
+use crate::upstream::a2a;
 
 pub use apidoc::document as openapi_document;
 pub use probes::{About, DatabaseAbout, RedisAbout, Security};
@@ -77,6 +85,23 @@ pub struct RestRequest<'a> {
     pub client_ip: Option<&'a str>,
     /// The header `User-Agent`.
     pub user_agent: Option<&'a str>,
+}
+
+impl<'a> RestRequest<'a> {
+    /// A request of which nothing else is known.
+    pub fn plain(method: Method, path: &'a str) -> RestRequest<'a> {
+        RestRequest {
+            method,
+            path,
+            query: None,
+            body: b"",
+            content_type: None,
+            if_match: None,
+            caller: None,
+            client_ip: None,
+            user_agent: None,
+        }
+    }
 }
 
 /// An answer of the REST API.
@@ -123,6 +148,10 @@ pub struct Rules {
     pub bulk_count_max: usize,
     /// Whether an administrator may register commands.
     pub stdio_allowed: bool,
+    /// The address of this gateway, as exports name it.
+    pub source: String,
+    /// Whether there are A2A agents here.
+    pub a2a_enabled: bool,
     /// What `GET /health/security` tells.
     pub security: Security,
 }
@@ -143,6 +172,8 @@ impl Rules {
             page_count_max: catalog.page_count_max,
             bulk_count_max: catalog.bulk_count_max,
             stdio_allowed: settings.stdio_allowed(),
+            source: format!("http://{}", settings.address()),
+            a2a_enabled: catalog.a2a_enabled,
             security: Security::new(settings),
         }
     }
@@ -166,6 +197,13 @@ pub trait Backend {
     /// Asks an upstream, which need not be stored, what it is and what it offers, by the transport
     /// and the era that its record names.
     fn discover(&self, upstream: &Upstream) -> impl Future<Output = Result<Inventory, Failure>>;
+
+    /// Sends a request to an agent and gives what it answers, byte for byte.
+    fn invoke(
+        &self,
+        agent: &Arc<AgentEntry>,
+        request: &a2a::Request,
+    ) -> impl Future<Output = Result<Box<RawValue>, Failure>>;
 
     /// Reads what lies at a URL, by the rules that hold for upstreams.
     fn fetch(&self, url: &str) -> impl Future<Output = Result<Vec<u8>, Failure>>;
@@ -192,6 +230,16 @@ pub trait Backend {
         entity: Option<Entity>,
         id: Option<String>,
     ) -> impl Future<Output = Result<(), Failure>>;
+
+    /// Keeps how far an import is where every process of the gateway can read it; `None` forgets it.
+    fn put_import(
+        &self,
+        id: &str,
+        status: Option<&str>,
+    ) -> impl Future<Output = Result<(), Failure>>;
+
+    /// How far every import is that is kept.
+    fn imports(&self) -> impl Future<Output = Result<Vec<String>, Failure>>;
 
     /// Looks whether a program of jq can be the filter of a REST tool; if not, says why.
     fn check_filter(&self, program: &str) -> impl Future<Output = Result<(), String>>;
@@ -223,6 +271,10 @@ pub async fn handle<B: Backend>(backend: &B, request: RestRequest<'_>) -> RestAn
         Ok(route) => route,
         Err(failure) => return answer::failure(failure, answer::Shape::Detail),
     };
+    if route.is_a2a() && !backend.rules().a2a_enabled {
+        let absent = Failure::NotFound("Not Found".to_owned());
+        return answer::failure(absent, answer::Shape::Detail);
+    }
     let shape = route.shape();
     match dispatch(backend, &request, route).await {
         Ok(answer) => answer,
@@ -240,7 +292,38 @@ pub fn is_open(path: &str) -> bool {
     Route::parse(Method::Get, path).is_ok_and(|route| route.is_open())
 }
 
+/// Answers a request about one entity, for those who make many of them.
+async fn handle_one<B: Backend>(backend: &B, request: RestRequest<'_>) -> RestAnswer {
+    let route = match Route::parse(request.method, request.path) {
+        Ok(route) => route,
+        Err(failure) => return answer::failure(failure, answer::Shape::Detail),
+    };
+    let shape = route.shape();
+    act(backend, &request, route).await.unwrap_or_else(|failure| answer::failure(failure, shape))
+}
+
+/// Answers what is about the whole registry; the rest is [`act`]'s.
 async fn dispatch<B: Backend>(
+    backend: &B,
+    request: &RestRequest<'_>,
+    route: Route<'_>,
+) -> Result<RestAnswer, Failure> {
+    let ask = || admit(backend, request, &route);
+    match route {
+        Route::Export => export::all(&ask()?),
+        Route::ExportSelective => export::selective(&ask()?),
+        Route::Import => import::start(&ask()?).await,
+        Route::ImportStatus(id) => import::status(&ask()?, id).await,
+        Route::ImportStatuses => import::statuses(&ask()?).await,
+        Route::CleanUpImports => import::clean_up(&ask()?).await,
+        _ => act(backend, request, route).await,
+    }
+}
+
+/// Answers what is about one entity or one list of them: also what an import asks for, whose backend
+/// is of another type when it only rehearses. Nothing here may lead to an import again, or these
+/// types would never end.
+async fn act<B: Backend>(
     backend: &B,
     request: &RestRequest<'_>,
     route: Route<'_>,
@@ -270,6 +353,8 @@ async fn dispatch<B: Backend>(
         Route::ToolState(id) => tools::set_state(&ask?, id).await,
         Route::ImportOpenapi => openapi::import(&ask?).await,
         Route::GenerateSchemas => openapi::generate_schemas(&ask?).await,
+        Route::Tags => tags::list(&ask?),
+        Route::TagEntities(tag) => tags::entities(&ask?, tag),
         Route::Resources => resources::list(&ask?),
         Route::CreateResource => resources::create(&ask?).await,
         Route::Resource(id) => resources::read(&ask?, id).await,
@@ -307,8 +392,23 @@ async fn dispatch<B: Backend>(
         Route::ServerTools(id) => offers::server_tools(&ask?, id),
         Route::ServerResources(id) => offers::server_resources(&ask?, id),
         Route::ServerPrompts(id) => offers::server_prompts(&ask?, id),
+        Route::Agents => agents::list(&ask?),
+        Route::CreateAgent => agents::create(&ask?).await,
+        Route::Agent(id) => agents::get(&ask?, id),
+        Route::UpdateAgent(id) => agents::update(&ask?, id).await,
+        Route::DeleteAgent(id) => agents::delete(&ask?, id).await,
+        Route::AgentState(id) => agents::set_state(&ask?, id).await,
+        Route::InvokeAgent(name) => agents::invoke(&ask?, name).await,
+        Route::InvokeAgentById => agents::invoke_by_id(&ask?).await,
+        Route::RelayToAgent(name) => agents::relay(&ask?, name).await,
         Route::Metrics => metrics::totals(&ask?).await,
         Route::ResetMetrics => metrics::reset(&ask?).await,
+        Route::Export
+        | Route::ExportSelective
+        | Route::Import
+        | Route::ImportStatus(_)
+        | Route::ImportStatuses
+        | Route::CleanUpImports => Err(Failure::NotFound("Not Found".to_owned())),
     };
     metrics::fill(backend, request, &route, answer?).await
 }
@@ -362,8 +462,8 @@ fn admit<'a, B>(
     Ok(Ask { backend, request, caller })
 }
 
-/// Refuses what the caller, or the token that they show, may not do. Every user may read; only an
-/// administrator writes.
+/// Refuses what the caller, or the token that they show, may not do. Every user may read, and call
+/// what they may see; only an administrator writes.
 fn permit(caller: &Caller, route: &Route<'_>) -> Result<(), Failure> {
     if !caller.opens(route.server_id()) {
         let sentence = "This token is for one virtual server only, and this path is not of it";

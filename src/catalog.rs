@@ -19,6 +19,7 @@ mod collection;
 mod entry;
 pub mod inventory;
 pub mod naming;
+pub mod overrides;
 pub mod param_headers;
 pub mod reconcile;
 pub mod rest_tool;
@@ -26,9 +27,10 @@ mod shelf;
 mod upstream;
 mod view;
 
-pub use agent::AgentEntry;
+pub use agent::{AgentEntry, tool_of};
 pub use collection::{Age, Collection, Kept, Record};
 pub use entry::{PromptEntry, ResourceEntry, ToolEntry};
+use overrides::Overrides;
 pub use shelf::{Item, Shelf};
 pub use upstream::Upstream;
 pub use view::{Entry, Membership, View};
@@ -45,6 +47,13 @@ pub struct VirtualServer {
     pub view: View,
     /// What it would offer besides if its upstreams answered.
     pub away: View,
+}
+
+impl VirtualServer {
+    /// Which entries belong to it, and under which names.
+    pub fn membership(&self) -> Membership<'_> {
+        Membership::Server(&self.record, &self.view.overrides)
+    }
 }
 
 /// Where an entry stands, by what people and health checks say of it and of its upstream.
@@ -85,6 +94,8 @@ pub struct Catalog {
     servers: Collection<VirtualServer>,
     agents: Collection<AgentEntry>,
     roots: OrdMap<Id, Arc<Root>>,
+    /// A2A is switched off: no agent offers its tool.
+    agents_are_off: bool,
     /// What belongs to an upstream or an agent: kind and id.
     offers: HashMap<Id, OrdSet<(Entity, Id)>>,
 }
@@ -120,6 +131,9 @@ impl Catalog {
     /// Makes the versions of the views higher than those of `former`, which was loaded before: what
     /// was rendered from it must not be taken for this.
     pub fn newer_than(mut self, former: &Catalog) -> Catalog {
+        if former.agents_are_off {
+            self = self.without_agents();
+        }
         self.everything.version += former.everything.version;
         let ids: Vec<Id> = self.servers.ids().cloned().collect();
         for id in ids {
@@ -128,6 +142,17 @@ impl Catalog {
                 Arc::make_mut(server).view.version += before;
             }
         }
+        self
+    }
+
+    /// Switches A2A off: no agent offers its tool from now on.
+    pub fn without_agents(mut self) -> Catalog {
+        let ids: Vec<Id> = self.agents.ids().cloned().collect();
+        let former: Vec<Place> = ids.iter().map(|id| self.place_of_agent(id)).collect();
+        for (id, former) in ids.iter().zip(former) {
+            self.shift_offers(id, former, Place::Hidden);
+        }
+        self.agents_are_off = true;
         self
     }
 
@@ -320,9 +345,10 @@ impl Catalog {
     fn put_server(&mut self, record: Arc<Server>) {
         let former = self.servers.get(record.id.as_str());
         let version = former.map_or(0, |former| former.view.version) + 1;
-        let mut view = View { version, ..View::default() };
-        let mut away = View::default();
-        let membership = Membership::Server(&record);
+        let overrides = Arc::new(Overrides::read(record.tool_overrides.as_deref()));
+        let mut view = View { version, overrides: overrides.clone(), ..View::default() };
+        let mut away = View { overrides: overrides.clone(), ..View::default() };
+        let membership = Membership::Server(&record, &overrides);
         for entry in self.members(&record) {
             match self.place(&entry) {
                 Place::Offered => view.insert(&membership, &entry),
@@ -425,6 +451,7 @@ impl Catalog {
 
     fn place_of_agent(&self, id: &str) -> Place {
         let agent = self.agents.get(id).map(|agent| &agent.record);
+        let agent = agent.filter(|_| !self.agents_are_off);
         Place::of(agent.map(|record| (record.enabled, record.reachable)))
     }
 
@@ -435,15 +462,15 @@ impl Catalog {
             Place::Away => act(&mut self.away, &Membership::All, entry),
             Place::Hidden => return,
         }
-        let chose = |server: &Server| Membership::Server(server).includes(entry);
-        let servers = self.servers.iter().filter(|server| chose(&server.record));
+        let chose = |server: &VirtualServer| server.membership().includes(entry);
+        let servers = self.servers.iter().filter(|server| chose(server));
         let ids: Vec<String> = servers.map(|server| server.record.id.clone()).collect();
         for id in ids {
             let Some(server) = self.servers.get_mut(&id) else { continue };
             let server = Arc::make_mut(server);
-            let record = server.record.clone();
+            let (record, overrides) = (server.record.clone(), server.view.overrides.clone());
             let view = if place == Place::Away { &mut server.away } else { &mut server.view };
-            act(view, &Membership::Server(&record), entry);
+            act(view, &Membership::Server(&record, &overrides), entry);
         }
     }
 }

@@ -21,7 +21,9 @@ mod arguments;
 pub mod call;
 pub mod client;
 pub mod db_ready;
+pub mod export;
 pub mod gateways;
+pub mod import;
 pub mod import_openapi;
 pub mod migrate;
 pub mod openapi;
@@ -77,6 +79,10 @@ enum Command {
     /// Run the filters of REST tools for a gateway, which starts this by itself.
     #[command(hide = true)]
     FilterWorker,
+    /// Write the registry into a file.
+    Export(export::ExportArgs),
+    /// Take into the registry what an export holds.
+    Import(import::ImportArgs),
     /// Make the registry equal to YAML files.
     Apply(apply::ApplyArgs),
 }
@@ -124,6 +130,8 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         Command::ImportOpenapi(args) => import_openapi::run(&args, settings, &mut out, &mut notes),
         Command::Tools(args) => tools::run(&args, settings, &mut out),
         Command::Call(args) => call::run(&args, settings, &mut out),
+        Command::Export(args) => export::run(&args, settings, &mut out, &mut notes),
+        Command::Import(args) => import::run(&args, settings, &mut out, &mut notes),
         Command::Serve(_)
         | Command::Migrate(_)
         | Command::DbReady(_)

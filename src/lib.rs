@@ -2,6 +2,7 @@
 //!
 //! Start at [`gateway`], the path of a request; `docs/ARCHITECTURE.md` has the map.
 
+#![cfg_attr(test, recursion_limit = "256")]
 #![forbid(unsafe_code)]
 // The largest bodies of tests are one `json!` each.
 #![cfg_attr(test, recursion_limit = "256")]

@@ -4,6 +4,7 @@
 //! and the others reach it by mailbox. What crosses this module is raw JSON: a leg splices ids,
 //! names and `_meta`, it never rebuilds what it relays.
 
+pub mod a2a;
 pub mod address;
 pub mod discover;
 mod fetch;
@@ -160,5 +161,16 @@ pub trait Relay {
     fn call_rest(
         &self,
         call: &rest::RestCall<'_>,
+    ) -> impl Future<Output = Result<Vec<u8>, Failure>>;
+
+    /// Calls the tool of an agent and returns the raw result object. That the agent failed is a
+    /// result too, with `isError`.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Busy`] if as many calls run and wait as may.
+    fn call_agent(
+        &self,
+        call: &a2a::AgentCall<'_>,
     ) -> impl Future<Output = Result<Vec<u8>, Failure>>;
 }

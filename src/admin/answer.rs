@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use storage::StoreError;
 use storage::record::Audit;
 
 use super::RestAnswer;
@@ -75,7 +76,8 @@ fn body(failure: &Failure, shape: Shape) -> Value {
             Failure::Unauthorized { .. } | Failure::MethodNotAllowed { .. },
             Shape::Message | Shape::Detail,
         ) => json!({ "detail": text }),
-        (_, Shape::Message) | (Failure::Conflict(_), Shape::Detail) => {
+        (_, Shape::Message)
+        | (Failure::Conflict(_) | Failure::Storage(StoreError::Conflict { .. }), Shape::Detail) => {
             json!({ "message": text, "detail": text })
         }
         (_, Shape::Detail) => json!({ "detail": text }),

@@ -377,7 +377,7 @@ impl Shown {
 }
 
 /// The same of what has no environment, and may prove us in its query.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ShownWithQuery {
     #[serde(flatten)]

@@ -35,6 +35,8 @@ fn measured(route: &Route<'_>) -> Option<(Entity, Shape)> {
         Route::Tools | Route::ServerTools(_) => (Entity::Tool, Shape::Many),
         Route::Server(_) => (Entity::Server, Shape::One),
         Route::Servers => (Entity::Server, Shape::Many),
+        Route::Agent(_) => (Entity::Agent, Shape::One),
+        Route::Agents => (Entity::Agent, Shape::Many),
         Route::ResourceInfo(_) => (Entity::Resource, Shape::One),
         Route::Resources | Route::ServerResources(_) => (Entity::Resource, Shape::Many),
         Route::Prompts | Route::ServerPrompts(_) => (Entity::Prompt, Shape::Many),

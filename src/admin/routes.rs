@@ -31,6 +31,8 @@ pub enum Route<'a> {
     ToolState(&'a str),
     GenerateSchemas,
     ImportOpenapi,
+    Tags,
+    TagEntities(&'a str),
     Resources,
     CreateResource,
     Resource(&'a str),
@@ -68,6 +70,21 @@ pub enum Route<'a> {
     ServerTools(&'a str),
     ServerResources(&'a str),
     ServerPrompts(&'a str),
+    Agents,
+    CreateAgent,
+    Agent(&'a str),
+    UpdateAgent(&'a str),
+    DeleteAgent(&'a str),
+    AgentState(&'a str),
+    InvokeAgent(&'a str),
+    InvokeAgentById,
+    RelayToAgent(&'a str),
+    Export,
+    ExportSelective,
+    Import,
+    ImportStatus(&'a str),
+    ImportStatuses,
+    CleanUpImports,
     Metrics,
     ResetMetrics,
 }
@@ -130,6 +147,7 @@ impl<'a> Route<'a> {
             | Route::GenerateSchemas => "tools.create",
             Route::UpdateTool(_) | Route::ToolState(_) => "tools.update",
             Route::DeleteTool(_) => "tools.delete",
+            Route::Tags | Route::TagEntities(_) => "tags.read",
             Route::Resources
             | Route::Resource(_)
             | Route::ResourceInfo(_)
@@ -160,13 +178,30 @@ impl<'a> Route<'a> {
             Route::CreateServer => "servers.create",
             Route::UpdateServer(_) | Route::ServerState(_) => "servers.update",
             Route::DeleteServer(_) => "servers.delete",
+            Route::Export | Route::ExportSelective => "admin.export",
+            Route::Import
+            | Route::ImportStatus(_)
+            | Route::ImportStatuses
+            | Route::CleanUpImports => "admin.import",
+            Route::Agents | Route::Agent(_) => "a2a.read",
+            Route::CreateAgent => "a2a.create",
+            Route::UpdateAgent(_) | Route::AgentState(_) => "a2a.update",
+            Route::DeleteAgent(_) => "a2a.delete",
+            Route::InvokeAgent(_) | Route::InvokeAgentById | Route::RelayToAgent(_) => "a2a.invoke",
             Route::Metrics | Route::ResetMetrics => "admin.metrics",
         })
     }
 
-    /// Whether nothing is changed.
+    /// Whether nothing of the registry is changed.
     pub fn is_read(&self) -> bool {
-        self.permission().is_none_or(|permission| permission.ends_with(".read"))
+        self.permission().is_none_or(|permission| {
+            permission.ends_with(".read") || permission.ends_with(".invoke")
+        })
+    }
+
+    /// Whether it is about A2A agents, which can be switched off.
+    pub fn is_a2a(&self) -> bool {
+        self.permission().is_some_and(|permission| permission.starts_with("a2a."))
     }
 
     /// The name of what is asked, without the id.
@@ -230,7 +265,20 @@ impl<'a> Place<'a> {
             ("openapi.json", None) => Place::Probe(Route::OpenApi),
             ("docs" | "redoc", None) => Place::Probe(Route::Docs),
             ("gateways", id) => Place::gateway(id, parts.next(), parts.next())?,
+            ("tags", None) => Place::Collection(Route::Tags, None),
+            ("tags", Some(tag)) if parts.next() == Some("entities") => {
+                Place::Collection(Route::TagEntities(tag), None)
+            }
             ("servers", id) => Place::server(id, parts.next())?,
+            ("export", None) => Place::Collection(Route::Export, None),
+            ("export", Some("selective")) => Place::Action(Route::ExportSelective),
+            ("import", None) => Place::Action(Route::Import),
+            ("import", Some("cleanup")) => Place::Action(Route::CleanUpImports),
+            ("import", Some("status")) => match parts.next() {
+                None => Place::Collection(Route::ImportStatuses, None),
+                Some(id) => Place::Collection(Route::ImportStatus(id), None),
+            },
+            ("a2a", id) => Place::agent(id, parts.next())?,
             ("admin", Some("tools")) if parts.next() == Some("import") => {
                 Place::Action(Route::ImportTools)
             }
@@ -348,6 +396,22 @@ impl<'a> Place<'a> {
         })
     }
 
+    fn agent(id: Option<&'a str>, part: Option<&str>) -> Option<Place<'a>> {
+        Some(match (id, part) {
+            (None, _) => Place::Collection(Route::Agents, Some(Route::CreateAgent)),
+            (Some("invoke"), None) => Place::Action(Route::InvokeAgentById),
+            (Some(id), None) => Place::Record {
+                get: Route::Agent(id),
+                put: Some(Route::UpdateAgent(id)),
+                delete: Some(Route::DeleteAgent(id)),
+            },
+            (Some(id), Some("state" | "toggle")) => Place::Action(Route::AgentState(id)),
+            (Some(name), Some("invoke")) => Place::Action(Route::InvokeAgent(name)),
+            (Some(name), Some("jsonrpc")) => Place::Action(Route::RelayToAgent(name)),
+            _ => return None,
+        })
+    }
+
     fn get(self) -> Option<Route<'a>> {
         match self {
             Place::Probe(get) | Place::Collection(get, _) | Place::Record { get, .. } => Some(get),
@@ -426,6 +490,8 @@ mod tests {
             (Method::Post, "/tools/x/toggle", Route::ToolState("x")),
             (Method::Post, "/tools/generate-schemas-from-openapi", Route::GenerateSchemas),
             (Method::Post, "/tools/import-openapi", Route::ImportOpenapi),
+            (Method::Get, "/tags", Route::Tags),
+            (Method::Get, "/tags/x:y/entities", Route::TagEntities("x:y")),
             (Method::Get, "/resources", Route::Resources),
             (Method::Post, "/resources", Route::CreateResource),
             (Method::Get, "/resources/x", Route::Resource("x")),
@@ -468,6 +534,22 @@ mod tests {
             (Method::Get, "/servers/x/tools", Route::ServerTools("x")),
             (Method::Get, "/servers/x/resources", Route::ServerResources("x")),
             (Method::Get, "/servers/x/prompts", Route::ServerPrompts("x")),
+            (Method::Get, "/export", Route::Export),
+            (Method::Post, "/export/selective", Route::ExportSelective),
+            (Method::Post, "/import", Route::Import),
+            (Method::Get, "/import/status", Route::ImportStatuses),
+            (Method::Get, "/import/status/x", Route::ImportStatus("x")),
+            (Method::Post, "/import/cleanup", Route::CleanUpImports),
+            (Method::Get, "/a2a", Route::Agents),
+            (Method::Post, "/a2a", Route::CreateAgent),
+            (Method::Get, "/a2a/x", Route::Agent("x")),
+            (Method::Put, "/a2a/x", Route::UpdateAgent("x")),
+            (Method::Delete, "/a2a/x", Route::DeleteAgent("x")),
+            (Method::Post, "/a2a/x/state", Route::AgentState("x")),
+            (Method::Post, "/a2a/x/toggle", Route::AgentState("x")),
+            (Method::Post, "/a2a/x/invoke", Route::InvokeAgent("x")),
+            (Method::Post, "/a2a/invoke", Route::InvokeAgentById),
+            (Method::Post, "/a2a/x/jsonrpc", Route::RelayToAgent("x")),
             (Method::Get, "/metrics", Route::Metrics),
             (Method::Post, "/metrics/reset", Route::ResetMetrics),
         ] {
@@ -491,6 +573,7 @@ mod tests {
             "/servers/x/tools/y",
             "/tools/x/y",
             "/admin/tools",
+            "/tags/x",
             "/admin/tools/import/x",
             "/health/else",
             "//gateways",

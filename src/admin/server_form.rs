@@ -2,6 +2,7 @@
 //! stored.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use storage::record::Server;
 
@@ -10,10 +11,14 @@ use super::gateway_form::check_url;
 use super::record_form::{self, OwnershipForm, set};
 use super::{Rules, may_see, offers};
 use crate::auth::Caller;
-use crate::catalog::{Catalog, Entry};
+use crate::catalog::overrides::{Override, Overrides};
+use crate::catalog::{Catalog, Entry, Membership, naming};
 
 /// The longest text before the upstream's names, so that names of half the allowed length fit.
 const PREFIX_LENGTH_MAX: usize = 64;
+
+/// The most tools that one server calls otherwise.
+const OVERRIDE_COUNT_MAX: usize = 1000;
 
 /// How many collisions one error names: enough to see the pattern, short enough to read.
 const COLLISION_COUNT_MAX: usize = 10;
@@ -29,6 +34,7 @@ pub struct Form {
     agents: Option<Vec<String>>,
     gateways: Option<Vec<String>>,
     tool_prefix: Option<Option<String>>,
+    tool_overrides: Option<BTreeMap<String, Override>>,
     auth_required: Option<bool>,
     tags: Option<Vec<String>>,
     ownership: OwnershipForm,
@@ -54,11 +60,14 @@ impl Form {
                 choice.resource(text)
             }),
             prompts: resolve(fields, "associated_prompts", "prompt", |text| choice.prompt(text)),
-            agents: resolve(fields, "associated_a2a_agents", "A2A agent", |_| None),
+            agents: resolve(fields, "associated_a2a_agents", "A2A agent", |text| {
+                choice.agent(text)
+            }),
             gateways: resolve(fields, "associated_gateways", "gateway", |text| {
                 choice.gateway(text)
             }),
             tool_prefix: tool_prefix(fields),
+            tool_overrides: tool_overrides(fields, rules, &choice),
             auth_required: fields.flag("auth_required"),
             tags: record_form::tags(fields),
             ownership: match outer {
@@ -83,6 +92,9 @@ impl Form {
         set(&mut server.associated_a2a_agents, self.agents);
         set(&mut server.associated_gateways, self.gateways);
         set(&mut server.tool_prefix, self.tool_prefix);
+        if let Some(overrides) = self.tool_overrides {
+            server.tool_overrides = Overrides::write(&overrides);
+        }
         set(&mut server.auth_required, self.auth_required);
         set(&mut server.tags, self.tags);
         self.ownership.apply(&mut server.ownership, fields);
@@ -113,6 +125,16 @@ impl Choice<'_> {
     fn prompt(&self, text: &str) -> Option<String> {
         let by_name = || self.catalog.prompts().find(|prompt| prompt.record.name == text);
         let found = self.catalog.prompt(text).or_else(by_name)?;
+        may_see(self.caller, &found.record.ownership).then(|| found.record.id.clone())
+    }
+
+    /// An A2A agent by its id, its name or its slug.
+    fn agent(&self, text: &str) -> Option<String> {
+        let by_name = || {
+            let mut agents = self.catalog.agents();
+            agents.find(|agent| agent.record.name == text || agent.record.slug == text)
+        };
+        let found = self.catalog.agent(text).or_else(by_name)?;
         may_see(self.caller, &found.record.ownership).then(|| found.record.id.clone())
     }
 
@@ -181,20 +203,70 @@ fn tool_prefix(fields: &mut Fields) -> Option<Option<String>> {
     Some(Some(text))
 }
 
-/// With the upstreams' own names two tools may want one: that is refused while it is so.
+/// Other names and descriptions of tools: an object from a tool's id or name to `{"name",
+/// "description"}`. What reading shows of a tool that is gone by now is left out.
+fn tool_overrides(
+    fields: &mut Fields,
+    rules: &Rules,
+    choice: &Choice<'_>,
+) -> Option<BTreeMap<String, Override>> {
+    let object = fields.object("tool_overrides")?;
+    if object.len() > OVERRIDE_COUNT_MAX {
+        let message = format!("At most {OVERRIDE_COUNT_MAX} tools may be called otherwise");
+        fields.hidden_error("tool_overrides", message);
+    }
+    let mut overrides = BTreeMap::new();
+    for (key, value) in object.into_iter().take(OVERRIDE_COUNT_MAX) {
+        let place = format!("tool_overrides.{key}");
+        let Ok(Override { name, description }) = serde_json::from_value(value) else {
+            fields.hidden_error(&place, r#"Input should be {"name": text, "description": text}"#);
+            continue;
+        };
+        let name = name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-/".contains(&byte);
+        let max = naming::NAME_LENGTH_MAX;
+        if name.as_ref().is_some_and(|name| name.len() > max || !name.bytes().all(is_allowed)) {
+            let message = format!("A name may have up to {max} letters, digits and _ . - /");
+            fields.hidden_error(&place, message);
+        }
+        let cut = |text: String| text.chars().take(rules.description_length_max).collect();
+        let description = description.map(cut).filter(|text: &String| !text.trim().is_empty());
+        let is_id = uuid::Uuid::try_parse(&key).is_ok();
+        match choice.tool(&key) {
+            _ if name.is_none() && description.is_none() => {}
+            Some(id) => drop(overrides.insert(id, Override { name, description })),
+            None if is_id => {}
+            None => fields.hidden_error(&place, format!("There is no tool {key}")),
+        }
+    }
+    Some(overrides)
+}
+
+/// Under the names that the server gives, two tools may want one: that is refused while it is so.
 fn refuse_collisions(server: &Server, fields: &mut Fields, catalog: &Catalog) {
-    let Some(prefix) = &server.tool_prefix else { return };
+    let field = match (&server.tool_overrides, &server.tool_prefix) {
+        (Some(_), _) => "tool_overrides",
+        (None, Some(_)) => "tool_prefix",
+        // The usual names are unique already.
+        (None, None) => return,
+    };
+    let overrides = Overrides::read(server.tool_overrides.as_deref());
+    let membership = Membership::Server(server, &overrides);
     let members = offers::members(catalog, server);
-    let mut holders: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+    let mut holders: BTreeMap<(&str, Arc<str>), &str> = BTreeMap::new();
     let mut collisions = Vec::new();
     for entry in &members {
-        let (kind, own, name) = match entry {
-            Entry::Tool(entry) => ("tools", &entry.record.original_name, &entry.record.name),
-            Entry::Prompt(entry) => ("prompts", &entry.record.original_name, &entry.record.name),
+        let (kind, name, usual) = match entry {
+            Entry::Tool(entry) => {
+                ("tools", membership.tool_name(&entry.record), &entry.record.name)
+            }
+            Entry::Prompt(entry) => {
+                ("prompts", membership.prompt_name(&entry.record), &entry.record.name)
+            }
             Entry::Resource(_) => continue,
         };
-        if let Some(other) = holders.insert((kind, own), name) {
-            collisions.push(format!("the {kind} {other} and {name} would both be {prefix}{own}"));
+        if let Some(other) = holders.insert((kind, name.clone()), usual) {
+            collisions.push(format!("the {kind} {other} and {usual} would both be {name}"));
         }
     }
     if collisions.is_empty() {
@@ -206,5 +278,7 @@ fn refuse_collisions(server: &Server, fields: &mut Fields, catalog: &Catalog) {
     if more > 0 {
         message.push_str(&format!("; and {more} more"));
     }
-    fields.error("tool_prefix", message + ". Set tool_prefix to null, or choose fewer tools");
+    let advice = ". Choose another tool_prefix (null is the usual naming), other names in \
+                  tool_overrides, or fewer tools";
+    fields.error(field, message + advice);
 }

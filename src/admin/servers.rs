@@ -11,7 +11,6 @@ use super::listing::{self, deleted, is_activation};
 use super::server_form::Form;
 use super::{Ask, Backend, RestAnswer, answer, may_see, show};
 use crate::auth::Caller;
-use crate::catalog::naming::Circle;
 use crate::catalog::{Catalog, VirtualServer};
 use crate::failure::Failure;
 
@@ -107,8 +106,7 @@ fn read_into<B: Backend>(ask: &Ask<'_, B>, server: &mut Server) -> Result<(), Fa
     if let Some(outer) = outer {
         fields.take_errors(outer);
     }
-    fields.finish()?;
-    refuse_twin(&catalog, server)
+    fields.finish()
 }
 
 /// The id that a new server asks for, or a fresh one.
@@ -129,16 +127,4 @@ fn plain_id(id: &str) -> Cow<'_, str> {
         Ok(uuid) => Cow::Owned(uuid.simple().to_string()),
         Err(_) => Cow::Borrowed(id),
     }
-}
-
-/// Refuses a server whose name another has, within the circle that both are in.
-fn refuse_twin(catalog: &Catalog, server: &Server) -> Result<(), Failure> {
-    let circle = Circle::of(&server.ownership);
-    let mut others = catalog.servers().map(|other| &*other.record);
-    let twin = others.find(|other| {
-        other.id != server.id && other.name == server.name && Circle::of(&other.ownership) == circle
-    });
-    let Some(twin) = twin else { return Ok(()) };
-    let (name, id) = (&server.name, &twin.id);
-    Err(Failure::Conflict(format!("Server name already exists: {name} is that of server {id}")))
 }

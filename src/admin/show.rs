@@ -1,6 +1,7 @@
 //! Records as the API shows them: the contract's fields in camelCase, computed ones beside the
 //! stored.
 
+mod agent;
 mod gateway;
 mod metrics;
 mod offering;
@@ -16,6 +17,7 @@ use time::OffsetDateTime;
 
 use super::{RestAnswer, answer};
 
+pub use agent::{AgentRead, agent};
 pub use gateway::{GatewayRead, gateway, gateway_in_snake_case};
 pub use metrics::{AgentMetricsRead, MetricsRead};
 pub use offering::{PromptRead, ResourceRead, prompt, resource};

@@ -1,13 +1,16 @@
 //! The REST contract, request by request: a real store on SQLite, and an upstream that answers
 //! what the test says.
 
+mod agents;
 mod apidoc;
 mod gateways;
 mod harness;
 mod offers;
 mod openapi;
 mod servers;
+mod tags;
 mod tools;
+mod transfer;
 
 use serde_json::json;
 

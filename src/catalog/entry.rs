@@ -69,9 +69,10 @@ impl ToolEntry {
     }
 
     /// Appends the definition under the name `name`: every other byte as the upstream sent it,
-    /// except a description that people replaced.
-    pub fn write(&self, out: &mut Vec<u8>, name: &str) {
-        let description = self.record.custom_description.as_deref();
+    /// except a description that people replaced, for everybody or (`description`) for one
+    /// endpoint.
+    pub fn write(&self, out: &mut Vec<u8>, name: &str, description: Option<&str>) {
+        let description = description.or(self.record.custom_description.as_deref());
         self.parts.write(out, &self.record.definition, name, description);
     }
 }
@@ -105,13 +106,19 @@ impl Parts {
     }
 
     fn write(&self, out: &mut Vec<u8>, definition: &str, name: &str, description: Option<&str>) {
-        let mut edits = [(self.name, Some(name)), (self.description, description)];
-        edits.sort_by_key(|(place, _)| place.map(|place| place.start));
+        // A description that is new stands behind the name.
+        let added = description.filter(|_| self.description.is_none());
+        let mut edits = [(self.name, Some(name), added), (self.description, description, None)];
+        edits.sort_by_key(|(place, ..)| place.map(|place| place.start));
         let mut from = 0;
-        for (place, text) in edits {
+        for (place, text, added) in edits {
             let (Some(place), Some(text)) = (place, text) else { continue };
             out.extend_from_slice(&definition.as_bytes()[from..place.start as usize]);
             jsonrpc::write_string(out, text);
+            if let Some(added) = added {
+                out.extend_from_slice(b",\"description\":");
+                jsonrpc::write_string(out, added);
+            }
             from = place.end as usize;
         }
         out.extend_from_slice(&definition.as_bytes()[from..]);
@@ -148,7 +155,7 @@ mod tests {
         };
         let mut out = Vec::new();
         let sealer = Sealer::new("a secret that only tests have");
-        ToolEntry::new(Arc::new(record), &sealer).write(&mut out, name);
+        ToolEntry::new(Arc::new(record), &sealer).write(&mut out, name, None);
         String::from_utf8(out).unwrap()
     }
 
@@ -157,6 +164,12 @@ mod tests {
         let definition = r#"{ "description" : "\u0041 \"b\"","name": "echo" , "x":1.0e+2 }"#;
         let expected = r#"{ "description" : "\u0041 \"b\"","name": "time-echo" , "x":1.0e+2 }"#;
         assert_eq!(listed(definition, "time-echo", None), expected);
+    }
+
+    #[test]
+    fn adds_a_description_where_there_was_none() {
+        let got = listed(r#"{ "name" : "a", "x":1}"#, "b", Some("n"));
+        assert_eq!(got, r#"{ "name" : "b","description":"n", "x":1}"#);
     }
 
     #[test]

@@ -231,4 +231,57 @@ mod tests {
         ownership.visibility = Visibility::Private;
         assert_eq!(Circle::of(&ownership), Circle::User("o"));
     }
+
+    /// Numbers that look random; the seed is named by whatever fails.
+    fn numbers(seed: u64) -> impl FnMut(usize) -> usize {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        move |below| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state % below as u64) as usize
+        }
+    }
+
+    /// Letters of many scripts, signs, accents, blanks and every separator.
+    const LETTERS: &str = "azAZ09_-.'’ /:@\u{301}éßæøÑİıﬁ½天气日本عبשלодž\u{200d}🙂\t\n";
+
+    fn text(number: &mut impl FnMut(usize) -> usize) -> String {
+        let letters: Vec<char> = LETTERS.chars().collect();
+        (0..number(12)).map(|_| letters[number(letters.len())]).collect()
+    }
+
+    #[test]
+    fn every_slug_is_ascii_words_between_separators_and_its_own_slug() {
+        for seed in 0..5000 {
+            let mut number = numbers(seed);
+            let text = text(&mut number);
+            let separator = ["-", "--", "_", "."][number(4)];
+            let slug = slug(&text, separator);
+            let is_word = |word: &str| {
+                !word.is_empty()
+                    && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+            };
+            assert!(
+                slug.is_empty() || slug.split(separator).all(is_word),
+                "{text:?} became {slug:?}, seed {seed}"
+            );
+            assert_eq!(super::slug(&slug, separator), slug, "{text:?}, seed {seed}");
+            // What is upper-case or padded is the same name.
+            let padded = format!("  {text}- ");
+            assert_eq!(super::slug(&padded, separator), slug, "{text:?}, seed {seed}");
+        }
+    }
+
+    #[test]
+    fn slugs_of_two_separators_differ_in_nothing_but_these() {
+        for seed in 0..2000 {
+            let text = text(&mut numbers(seed));
+            let plain = slug(&text, "-");
+            for separator in ["--", "_", "."] {
+                let other = slug(&text, separator);
+                assert_eq!(other.replace(separator, "-"), plain, "{text:?}, seed {seed}");
+            }
+        }
+    }
 }

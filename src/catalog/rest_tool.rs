@@ -362,7 +362,7 @@ fn check_host(url: &UrlTemplate, allowed: &[String]) -> Result<(), String> {
 }
 
 /// What of the credentials proves something: whole values, and what stands behind `Bearer `.
-fn secrets(credentials: &[(String, String)]) -> Vec<String> {
+pub fn secrets(credentials: &[(String, String)]) -> Vec<String> {
     let values = credentials.iter().map(|(_, value)| value.as_str());
     let parts = values.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, part)| part)]);
     let mut secrets: Vec<String> =

@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use storage::record::Server;
+use storage::record::{Prompt, Server, Tool};
 
 use crate::catalog::{
     entry::{PromptEntry, ResourceEntry, ToolEntry},
+    overrides::Overrides,
     shelf::Shelf,
 };
 
@@ -23,14 +24,16 @@ pub struct View {
     pub templates: Shelf<ResourceEntry>,
     /// Prompts by the name that clients ask for.
     pub prompts: Shelf<PromptEntry>,
+    /// What is said of tools otherwise than in the registry.
+    pub overrides: Arc<Overrides>,
 }
 
 /// Which entries belong to an endpoint, and under which names.
 pub enum Membership<'a> {
     /// Everything there is, under the names of the registry.
     All,
-    /// What a virtual server chose.
-    Server(&'a Server),
+    /// What a virtual server chose, and how it calls it.
+    Server(&'a Server, &'a Overrides),
 }
 
 /// An entry of the registry, of whichever kind.
@@ -79,7 +82,7 @@ impl Entry {
 impl Membership<'_> {
     /// Returns true if `entry` belongs to the endpoint.
     pub fn includes(&self, entry: &Entry) -> bool {
-        let Membership::Server(server) = self else { return true };
+        let Membership::Server(server, _) = self else { return true };
         let of_owner = entry.owner_id().is_some_and(|id| {
             let mut owners = server.associated_gateways.iter().chain(&server.associated_a2a_agents);
             owners.any(|owner| owner == id)
@@ -92,10 +95,23 @@ impl Membership<'_> {
             }
     }
 
-    /// The name of a tool or prompt at this endpoint.
+    /// The name of a tool at this endpoint.
+    pub fn tool_name(&self, tool: &Tool) -> Arc<str> {
+        let other = match self {
+            Membership::Server(_, overrides) => overrides.name(&tool.id),
+            Membership::All => None,
+        };
+        other.map_or_else(|| self.name(&tool.name, &tool.original_name), Arc::from)
+    }
+
+    /// The name of a prompt at this endpoint.
+    pub fn prompt_name(&self, prompt: &Prompt) -> Arc<str> {
+        self.name(&prompt.name, &prompt.original_name)
+    }
+
     fn name(&self, registry_name: &str, original_name: &str) -> Arc<str> {
         match self {
-            Membership::Server(Server { tool_prefix: Some(prefix), .. }) => {
+            Membership::Server(Server { tool_prefix: Some(prefix), .. }, _) => {
                 format!("{prefix}{original_name}").into()
             }
             _ => registry_name.into(),
@@ -112,11 +128,11 @@ impl View {
         self.version += 1;
         let rival = match entry {
             Entry::Tool(tool) => {
-                let name = membership.name(&tool.record.name, &tool.record.original_name);
+                let name = membership.tool_name(&tool.record);
                 self.tools.insert(name, tool.clone())
             }
             Entry::Prompt(prompt) => {
-                let name = membership.name(&prompt.record.name, &prompt.record.original_name);
+                let name = membership.prompt_name(&prompt.record);
                 self.prompts.insert(name, prompt.clone())
             }
             Entry::Resource(resource) => {
@@ -137,11 +153,11 @@ impl View {
         self.version += 1;
         match entry {
             Entry::Tool(tool) => {
-                let name = membership.name(&tool.record.name, &tool.record.original_name);
+                let name = membership.tool_name(&tool.record);
                 self.tools.remove(&name, &tool.record.id);
             }
             Entry::Prompt(prompt) => {
-                let name = membership.name(&prompt.record.name, &prompt.record.original_name);
+                let name = membership.prompt_name(&prompt.record);
                 self.prompts.remove(&name, &prompt.record.id);
             }
             Entry::Resource(resource) => {
@@ -168,7 +184,7 @@ fn report_collision(membership: &Membership<'_>, entry: &Entry, rival: &str) {
     };
     let endpoint = match membership {
         Membership::All => "/mcp",
-        Membership::Server(server) => server.name.as_str(),
+        Membership::Server(server, _) => server.name.as_str(),
     };
     tracing::warn!(endpoint, kind, name, id, rival, "two want one name; the lower id has it");
 }

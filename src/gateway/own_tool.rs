@@ -1,4 +1,4 @@
-//! Calls of tools that no MCP upstream runs: those of REST services.
+//! Calls of tools that no MCP upstream runs: those of REST services and of A2A agents.
 
 use net::jsonrpc::{self, Param};
 use storage::record::Entity;
@@ -9,7 +9,7 @@ use crate::{
     failure::Failure,
     mcp::{self, Era, code},
     reply::Reply,
-    upstream::{Relay, rest::RestCall},
+    upstream::{Relay, a2a::AgentCall, rest::RestCall},
 };
 
 impl<R: Relay> Call<'_, R> {
@@ -21,6 +21,9 @@ impl<R: Relay> Call<'_, R> {
         }
         if let Err(violations) = self.check_arguments(entry, arguments) {
             return self.refuse_arguments(name, &violations);
+        }
+        if let Some(agent_id) = entry.record.agent_id.as_deref() {
+            return self.agent(agent_id, name, arguments.unwrap_or("{}")).await;
         }
         let tool = match entry.rest.as_deref() {
             Some(Ok(tool)) => tool,
@@ -46,6 +49,14 @@ impl<R: Relay> Call<'_, R> {
             (_, Some(text)) => Ok(self.told(&text)),
             (result, None) => Ok(self.own_result(result, false)),
         }
+    }
+
+    /// Calls the agent that a tool stands for.
+    async fn agent(&self, id: &str, name: &str, arguments: &str) -> Result<Reply, Failure> {
+        let agent = self.parts.catalog.agent(id);
+        let agent = agent.ok_or_else(|| unknown(None, || format!("Unknown tool: {name}")))?;
+        let call = AgentCall { agent, arguments, within: self.parts.options.tool_within };
+        Ok(self.own_result(self.parts.relay.call_agent(&call).await?, false))
     }
 
     /// How a result breaks what the tool's output schema promises: clients refuse such a result

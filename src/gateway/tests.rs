@@ -9,7 +9,7 @@ use storage::{
 };
 
 use super::*;
-use crate::upstream::{Reply as UpstreamReply, rest::RestCall};
+use crate::upstream::{Reply as UpstreamReply, a2a::AgentCall, rest::RestCall};
 
 /// Upstreams that answer what they are told to, and remember what they were sent.
 struct Canned {
@@ -41,6 +41,12 @@ impl Relay for Canned {
     async fn call_rest(&self, call: &RestCall<'_>) -> Result<Vec<u8>, Failure> {
         let sent = (call.tool.url.host.clone(), call.tool_id.to_owned(), call.arguments.to_owned());
         self.sent.borrow_mut().push(sent);
+        Ok(self.result.as_bytes().to_vec())
+    }
+
+    async fn call_agent(&self, call: &AgentCall<'_>) -> Result<Vec<u8>, Failure> {
+        let name = call.agent.record.name.clone();
+        self.sent.borrow_mut().push((name, "agent".to_owned(), call.arguments.to_owned()));
         Ok(self.result.as_bytes().to_vec())
     }
 }

@@ -171,7 +171,10 @@ fn render(
     let mut out = Vec::new();
     let last = match request.kind {
         Kind::Tools => {
-            render_shelf(&mut out, "tools", &view.tools, from, count_max, ToolEntry::write)
+            let write = |entry: &ToolEntry, out: &mut Vec<u8>, name: &str| {
+                entry.write(out, name, view.overrides.description(&entry.record.id));
+            };
+            render_shelf(&mut out, "tools", &view.tools, from, count_max, write)
         }
         Kind::Prompts => {
             render_shelf(&mut out, "prompts", &view.prompts, from, count_max, PromptEntry::write)

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use shards::{Driver, blocking, time};
 use storage::{
@@ -17,18 +18,24 @@ use storage::{
 
 use crate::{
     admin::{self, About, DatabaseAbout, RedisAbout, Rules},
-    catalog::{Catalog, Upstream, inventory::Inventory},
+    catalog::{AgentEntry, Catalog, Upstream, inventory::Inventory},
     failure::Failure,
     gateway::{self, Parts},
     mcp::{HeaderSource, Transport},
     observe::log,
     reply::{self, Accepts},
     state::Shard,
-    upstream::Upstreams,
+    upstream::{Upstreams, a2a},
 };
 
 /// Stack of a thread that does offloaded work.
 const OFFLOAD_STACK_SIZE: usize = 16 * 1024 * 1024;
+
+/// Under which the shared state has how far imports are.
+const IMPORTS_KEY: &str = "imports";
+
+/// How long that is kept after the last word of any of them.
+const IMPORTS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The backend of the REST API.
 pub struct Backend<'a> {
@@ -90,6 +97,15 @@ impl admin::Backend for Backend<'_> {
         self.shard.upstreams.discover(&Arc::new(upstream.clone()), stored).await
     }
 
+    async fn invoke(
+        &self,
+        agent: &Arc<AgentEntry>,
+        request: &a2a::Request,
+    ) -> Result<Box<RawValue>, Failure> {
+        let within = self.shard.options.tool_within;
+        self.shard.upstreams.invoke(agent, request, within).await
+    }
+
     async fn fetch(&self, url: &str) -> Result<Vec<u8>, Failure> {
         self.shard.upstreams.fetch(url).await
     }
@@ -130,6 +146,24 @@ impl admin::Backend for Backend<'_> {
         id: Option<String>,
     ) -> Result<(), Failure> {
         self.shard.recorder.reset(entity, id).await
+    }
+
+    async fn put_import(&self, id: &str, status: Option<&str>) -> Result<(), Failure> {
+        let state = &self.shard.shared.state;
+        let done = match status {
+            Some(status) => {
+                let ttl = IMPORTS_KEPT;
+                state.index_put(IMPORTS_KEY, id, status.as_bytes(), ttl).await.map(|_| ())
+            }
+            None => state.index_remove(IMPORTS_KEY, id).await.map(|_| ()),
+        };
+        done.map_err(|error| Failure::Busy(error.to_string()))
+    }
+
+    async fn imports(&self) -> Result<Vec<String>, Failure> {
+        let kept = self.shard.shared.state.index_list(IMPORTS_KEY).await;
+        let kept = kept.map_err(|error| Failure::Busy(error.to_string()))?;
+        Ok(kept.into_iter().filter_map(|(_, text)| String::from_utf8(text).ok()).collect())
     }
 
     async fn check_filter(&self, program: &str) -> Result<(), String> {

@@ -15,10 +15,13 @@ use crate::{
     auth::Caller,
     failure::Failure,
     gateway, limits,
-    mcp::{Era, HeaderSource, Transport},
+    mcp::{Era, HeaderSource, Transport, code},
     reply::{self, Accepts},
     route::{self, Route},
-    serve::backend::{Backend, Facts, parts},
+    serve::{
+        backend::{Backend, Facts, parts},
+        legacy,
+    },
     state::Shard,
 };
 
@@ -77,11 +80,12 @@ impl Service for Front {
                 write_options(responder, RPC_METHODS);
             }
             Some(Route::Mcp { server_id }) => {
-                self.answer_rpc(request, server_id, Transport::StreamableHttp, body, responder)
-                    .await;
+                let transport = Transport::StreamableHttp;
+                self.answer_rpc(request, server_id, transport, &caller, body, responder).await;
             }
             Some(Route::Rpc) => {
-                self.answer_rpc(request, "", Transport::Rpc, body, responder).await;
+                let transport = Transport::Rpc;
+                self.answer_rpc(request, "", transport, &caller, body, responder).await;
             }
             Some(Route::Rest(path)) => {
                 self.answer_rest(request, path, &caller, body, responder).await;
@@ -178,6 +182,7 @@ impl Front {
         request: &Request<'_>,
         server_id: &str,
         transport: Transport,
+        caller: &Caller,
         body: &[u8],
         responder: &mut Responder,
     ) {
@@ -193,7 +198,12 @@ impl Front {
             }
         };
         let answered = gateway::answer(&parts, &rpc, &on_era).await;
-        match answered.outcome {
+        let mut outcome = answered.outcome;
+        if transport == Transport::Rpc && outcome.as_ref().is_err_and(is_unknown_method) {
+            let backend = Backend { shard, facts: &self.facts };
+            outcome = legacy::answer(&backend, caller, body).await.unwrap_or(outcome);
+        }
+        match outcome {
             Ok(reply) => reply::write(responder, answered.id, reply, accepts),
             Err(failure) => {
                 log_failure(&failure);
@@ -255,6 +265,10 @@ impl HeaderSource for Headers<'_> {
     fn count(&self, name: &str) -> usize {
         self.0.head.fields().count(self.0.bytes, name)
     }
+}
+
+fn is_unknown_method(failure: &Failure) -> bool {
+    failure.code() == code::METHOD_NOT_FOUND
 }
 
 fn check_rpc(request: &Request<'_>) -> Result<(), Failure> {

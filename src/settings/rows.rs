@@ -12,7 +12,7 @@ use super::authority::{Allowed, HostRule, Origin};
 use super::check::{
     self, Address, AutoFlag, Count, DatabaseUrl, FilePath, Flag, Fraction, Hidden, Hosts, Level,
     Minutes, OneOrigin, Optional, OriginList, Port, RedisUrl, RootPath, Seconds, Shards, Size,
-    Text, Threshold,
+    Text, Threshold, UriList,
 };
 use super::table::table;
 use super::values::{LogFormat, Secret, ShardCount, Switch};
@@ -247,8 +247,12 @@ table! {
         /// Whether arguments of a tool call are checked against the tool's `inputSchema`, so that
         /// the model hears at once which one is wrong and why. Can be off for a tool by itself.
         arguments_checked: bool, "TOOL_ARGUMENT_VALIDATION", [], "true", Flag;
+        /// Whether there are A2A agents: their routes, and the tools that they are offered as.
+        a2a_enabled: bool, "MCPGATEWAY_A2A_ENABLED", [], "true", Flag;
         /// How many tools a shard keeps the compiled schemas of.
         schema_count_max: usize, "SCHEMA_CACHE_SIZE", [], "1024", Count { min: 2, max: 1_000_000 };
+        /// Roots that exist from the start; those that are there already stay as they are.
+        default_roots: Vec<String>, "DEFAULT_ROOTS", [], "[]", UriList;
         /// The largest content of a resource of its own, in bytes.
         resource_size_max: usize, "CONTENT_MAX_RESOURCE_SIZE", ["MAX_RESOURCE_SIZE"], "102400",
             Size { min: 1024, max: BODY };

@@ -5,11 +5,13 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use ahash::AHashMap;
 use net::tls::Connector;
+use serde_json::value::RawValue;
 use shards::time::Instant;
 use storage::record::{Era, ProtocolPin, Transport};
 
 use super::{
     Answer, Outcome, Outgoing, Relay,
+    a2a::{self, AgentCall, Agents},
     address::{self, AddressPolicy},
     discover::{self, DiscoverLimits, Handshake, Requester, Verdict},
     http::{HttpLeg, LegLimits, Resolver, Setup},
@@ -18,7 +20,7 @@ use super::{
     stdio::{self, Post, StdioHost, StdioLeg, StdioLimits, StdioMail},
 };
 use crate::{
-    catalog::{Catalog, Upstream, inventory::Inventory},
+    catalog::{AgentEntry, Catalog, Upstream, inventory::Inventory},
     failure::{Failure, UpstreamFailure, UpstreamKind},
     settings::Settings,
 };
@@ -40,6 +42,7 @@ pub struct Upstreams {
     system_roots: RefCell<Option<Connector>>,
     legs: RefCell<AHashMap<Box<str>, Entry>>,
     rest: Rest,
+    agents: Agents,
 }
 
 struct Entry {
@@ -94,6 +97,7 @@ impl Upstreams {
             system_roots: RefCell::default(),
             legs: RefCell::default(),
             rest: Rest::new(RestLimits::of(settings)),
+            agents: Agents::new(upstreams.answer_size_max),
         }
     }
 
@@ -114,6 +118,7 @@ impl Upstreams {
             catalog.upstream(id).is_some_and(|upstream| same_way(upstream, &entry.upstream))
         });
         self.rest.retain(|id| catalog.tool(id).is_some());
+        self.agents.retain(|id| catalog.agent(id));
     }
 
     /// Returns the leg to `upstream`, making it if need be.
@@ -198,6 +203,7 @@ impl Upstreams {
     pub async fn close(&self) {
         self.host.stop().await;
         self.rest.close();
+        self.agents.close();
         let legs: Vec<Leg> = self.legs.borrow_mut().drain().map(|(_, entry)| entry.leg).collect();
         for leg in legs {
             leg.close().await;
@@ -218,9 +224,28 @@ impl Relay for Upstreams {
     async fn call_rest(&self, call: &RestCall<'_>) -> Result<Vec<u8>, Failure> {
         self.rest.call(call, |name, https| self.setup_for(name, https, None)).await
     }
+
+    async fn call_agent(&self, call: &AgentCall<'_>) -> Result<Vec<u8>, Failure> {
+        self.agents.call(call, |name, https| self.setup_for(name, https, None)).await
+    }
 }
 
 impl Upstreams {
+    /// Sends a request to an agent and returns what it answers, byte for byte.
+    ///
+    /// # Errors
+    ///
+    /// An upstream failure, which names the agent.
+    pub async fn invoke(
+        &self,
+        agent: &Arc<AgentEntry>,
+        request: &a2a::Request,
+        within: Duration,
+    ) -> Result<Box<RawValue>, Failure> {
+        let setup = |name: &str, https| self.setup_for(name, https, None);
+        self.agents.send(agent, request, within, setup).await
+    }
+
     /// Looks whether `program` can be the filter of a REST tool.
     ///
     /// # Errors

@@ -85,12 +85,18 @@ fn answers_as_contextforge_does_but_for_what_is_listed() {
 fn every_call_has_the_same_shape_on_every_pair_of_stores() {
     let redis = Redis::start();
     let upstreams = Upstreams::start();
+    let steps = script::steps();
     let mut first: Option<(String, Vec<Outcome>)> = None;
     for (name, setup) in setups(&redis, "compat") {
         let found = outcomes(&name, setup, &upstreams);
         let (first_name, expected) = first.get_or_insert_with(|| (name.clone(), found.clone()));
-        for (found, expected) in found.iter().zip(expected) {
-            assert_eq!(found, expected, "{name} and {first_name}");
+        for ((step, found), expected) in steps.iter().zip(&found).zip(expected) {
+            // Which tools of an upstream a short page holds is chance: their ids are.
+            if step["chance"] == true {
+                assert_eq!(found.status, expected.status, "{name} and {first_name}");
+            } else {
+                assert_eq!(found, expected, "{name} and {first_name}");
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod agents;
 mod apparatus;
 mod apply;
 mod auth;
@@ -21,6 +22,7 @@ mod metrics;
 mod nodes;
 mod openapi;
 mod outages;
+mod own;
 mod protocol;
 mod registry;
 mod relay;
@@ -29,3 +31,4 @@ mod servers;
 mod smuggling;
 mod stand_ins;
 mod stdio;
+mod tools;

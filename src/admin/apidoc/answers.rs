@@ -292,6 +292,34 @@ pub struct Pong {
     result: Map<String, Value>,
 }
 
+/// Whatever an agent answers.
+#[derive(JsonSchema)]
+#[schemars(inline, transparent)]
+pub struct FromAgent(Value);
+
+/// The registry, or a part of it.
+#[derive(JsonSchema)]
+pub struct Exported {
+    version: String,
+    exported_at: Time,
+    exported_by: String,
+    source_gateway: String,
+    /// How credentials are sealed.
+    encryption_method: String,
+    /// Lists by kind.
+    entities: BTreeMap<String, Vec<Map<String, Value>>>,
+    metadata: Map<String, Value>,
+}
+
+/// How many imports were forgotten.
+#[derive(JsonSchema)]
+pub struct CleanedUp {
+    /// `success`.
+    status: String,
+    message: String,
+    removed_count: usize,
+}
+
 /// What became of tools that were sent together.
 #[derive(JsonSchema)]
 pub struct ToolsMade {

@@ -4,10 +4,13 @@ use net::http1::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::super::answer::Shape;
+use super::super::import::status::Status;
 use super::super::routes::Route;
-use super::super::show::{GatewayRead, PromptRead, ResourceRead, ServerRead, ToolRead};
+use super::super::show::{AgentRead, GatewayRead, PromptRead, ResourceRead, ServerRead, ToolRead};
+use super::super::tags::{TagRead, Tagged};
 use super::parameters::{
-    ACTIVATE, ENTITY, FILTER, INACTIVE, METRICS, PAGE, Parameter, RESHAPE, URI,
+    ACTIVATE, AGE, DEPENDENCIES, ENTITIES, ENTITY, EXPORT, FILTER, IMPORT, INACTIVE, KINDS,
+    METRICS, PAGE, Parameter, RESHAPE, URI,
 };
 use super::{answers, requests};
 use crate::route;
@@ -56,7 +59,7 @@ pub struct Operation {
 }
 
 /// The groups of operations, in the order they are shown in.
-pub const TAGS: [(&str, &str); 11] = [
+pub const TAGS: [(&str, &str); 14] = [
     ("MCP", "The Model Context Protocol over Streamable HTTP, and plain JSON-RPC"),
     ("Gateways", "Upstream MCP servers, registered here"),
     ("Tools", "What can be called"),
@@ -65,6 +68,9 @@ pub const TAGS: [(&str, &str); 11] = [
     ("Prompts", "What can be rendered"),
     ("Roots", "Where clients may be told to work"),
     ("Protocol", "Methods of MCP, by REST"),
+    ("Agents", "A2A agents"),
+    ("Tags", "Words to find records by"),
+    ("Export and import", "The registry as one document"),
     ("Metrics", "What was counted"),
     ("Operation", "What load balancers and operators ask"),
     ("Documentation", "This document"),
@@ -243,6 +249,11 @@ const GATEWAY_READ: Type = of::<GatewayRead<'static>>;
 const SERVER_READ: Type = of::<ServerRead<'static>>;
 const TOOL_READ: Type = of::<ToolRead<'static>>;
 const RESOURCE_READ: Type = of::<ResourceRead<'static>>;
+const AGENT_READ: Type = of::<AgentRead<'static>>;
+const TAG_READ: Type = of::<TagRead<'static>>;
+const TAGGED: Type = of::<Tagged<'static>>;
+const EXPORTED: Type = of::<answers::Exported>;
+const IMPORT_STATUS: Type = of::<Status>;
 const PROMPT_READ: Type = of::<PromptRead<'static>>;
 
 /// Every operation.
@@ -508,6 +519,85 @@ pub const OPERATIONS: &[Operation] = &[
         Answer::One(of::<answers::Nothing>),
     )
     .body(of::<requests::SetLevel>),
+    get("/tags", "Tags", "Lists tags, and how often each is used", Answer::List(TAG_READ))
+        .query(&[KINDS, ENTITIES]),
+    get("/tags/{tag}/entities", "Tags", "Lists what has a tag", Answer::List(TAGGED))
+        .query(&[KINDS]),
+    get("/a2a", "Agents", "Lists A2A agents", Answer::Page("agents", AGENT_READ))
+        .query(&[INACTIVE, FILTER, PAGE, RESHAPE, METRICS]),
+    post("/a2a", "Agents", "Registers an A2A agent", Answer::One(AGENT_READ))
+        .status(201)
+        .body(of::<requests::NewAgent>),
+    get("/a2a/{agent_id}", "Agents", "Shows an A2A agent", Answer::One(AGENT_READ))
+        .query(&[METRICS]),
+    put("/a2a/{agent_id}", "Agents", "Changes an A2A agent", Answer::One(AGENT_READ))
+        .body(of::<requests::AgentChange>),
+    delete("/a2a/{agent_id}", "Agents", "Forgets an A2A agent", Answer::One(of::<answers::Done>)),
+    post(
+        "/a2a/{agent_id}/state",
+        "Agents",
+        "Switches an A2A agent on or off",
+        Answer::One(AGENT_READ),
+    )
+    .query(&[ACTIVATE])
+    .versioned(),
+    post(
+        "/a2a/{agent_name}/invoke",
+        "Agents",
+        "Sends parameters to an A2A agent",
+        Answer::One(of::<answers::FromAgent>),
+    )
+    .body(of::<requests::Invocation>)
+    .asks_upstreams(),
+    post(
+        "/a2a/invoke",
+        "Agents",
+        "Sends parameters to the A2A agent that the body names",
+        Answer::One(of::<answers::FromAgent>),
+    )
+    .body(of::<requests::InvocationById>)
+    .asks_upstreams()
+    .otherwise(&[(404, of::<answers::Failed>)]),
+    post(
+        "/a2a/{agent_name}/jsonrpc",
+        "Agents",
+        "Relays a JSON-RPC request to an A2A agent",
+        Answer::One(of::<answers::FromAgent>),
+    )
+    .body(of::<requests::Rpc>)
+    .asks_upstreams()
+    .otherwise(&[(400, of::<answers::FailedOrRpcFailure>)]),
+    get("/export", "Export and import", "Exports the registry", Answer::One(EXPORTED)).query(&[
+        INACTIVE,
+        DEPENDENCIES,
+        EXPORT,
+    ]),
+    post("/export/selective", "Export and import", "Exports what is named", Answer::One(EXPORTED))
+        .query(&[DEPENDENCIES])
+        .body(of::<requests::Selection>),
+    post("/import", "Export and import", "Imports an export", Answer::One(IMPORT_STATUS))
+        .query(&[IMPORT])
+        .body(of::<requests::Import>)
+        .asks_upstreams(),
+    get(
+        "/import/status",
+        "Export and import",
+        "Tells how far all imports are",
+        Answer::List(IMPORT_STATUS),
+    ),
+    get(
+        "/import/status/{import_id}",
+        "Export and import",
+        "Tells how far an import is",
+        Answer::One(IMPORT_STATUS),
+    ),
+    post(
+        "/import/cleanup",
+        "Export and import",
+        "Forgets imports that are done",
+        Answer::One(of::<answers::CleanedUp>),
+    )
+    .query(&[AGE]),
     get("/metrics", "Metrics", "Tells what was counted", Answer::One(of::<answers::Totals>)),
     post(
         "/metrics/reset",

@@ -63,6 +63,42 @@ pub const RESHAPE: &[Parameter] = &[text(
 pub const METRICS: &[Parameter] =
     &[flag("include_metrics", "Fill `metrics` of every record in a list.")];
 
+/// Which kinds of records.
+pub const KINDS: &[Parameter] =
+    &[text("entity_types", "Kinds with commas between them, like `tools,servers`.")];
+
+/// Whether to show records.
+pub const ENTITIES: &[Parameter] = &[flag("include_entities", "Also list what has each tag.")];
+
+/// Whether to export what servers name.
+pub const DEPENDENCIES: &[Parameter] =
+    &[flag("include_dependencies", "Also what servers are made of; true if not said.")];
+
+/// What to export.
+pub const EXPORT: &[Parameter] = &[
+    text("types", "Kinds with commas between them."),
+    text("exclude_types", "Kinds that are left out."),
+    text("tags", "Words with commas between them; a record needs any of them."),
+];
+
+/// How to import, where the body does not say it.
+pub const IMPORT: &[Parameter] = &[
+    Parameter {
+        name: "conflict_strategy",
+        sentence: "What to do with what is there already.",
+        kind: Kind::Word(&["skip", "update", "rename", "fail"]),
+    },
+    flag("dry_run", "Do nothing but tell what would be done."),
+    text("rekey_secret", "The secret that the credentials are sealed under."),
+];
+
+/// What to forget.
+pub const AGE: &[Parameter] = &[Parameter {
+    name: "max_age_hours",
+    sentence: "Only what is older; 24 if it is not said.",
+    kind: Kind::Count,
+}];
+
 /// Which root.
 pub const URI: &[Parameter] = &[text("uri", "The URI of the root; required.")];
 

@@ -420,6 +420,102 @@ pub struct SetLevel {
 #[schemars(inline, transparent)]
 pub struct Anything(Map<String, Value>);
 
+/// An A2A agent to register: flat, or wrapped as `{"agent": {...}}`.
+#[derive(JsonSchema)]
+pub struct NewAgent {
+    /// Letters, digits, blanks and `_ . -`.
+    #[schemars(length(min = 1, max = 255))]
+    name: String,
+    /// Where it is: http or https.
+    #[schemars(length(max = 2048))]
+    endpoint_url: String,
+    #[schemars(flatten)]
+    rest: AgentFields,
+}
+
+/// What to change of an A2A agent; what is not named stays.
+#[derive(JsonSchema)]
+pub struct AgentChange {
+    /// Letters, digits, blanks and `_ . -`.
+    #[schemars(length(min = 1, max = 255))]
+    name: Option<String>,
+    /// Where it is: http or https.
+    #[schemars(length(max = 2048))]
+    endpoint_url: Option<String>,
+    #[schemars(flatten)]
+    rest: AgentFields,
+}
+
+#[derive(JsonSchema)]
+struct AgentFields {
+    /// What stands in the names of its tool; made of the name if it is not said.
+    slug: Option<String>,
+    /// What it is for; cut where it is longer than may be.
+    description: Option<String>,
+    /// `generic`, `jsonrpc`, `custom` or another word.
+    #[schemars(length(max = 64))]
+    agent_type: Option<String>,
+    #[schemars(length(max = 64))]
+    protocol_version: Option<String>,
+    capabilities: Option<Map<String, Value>>,
+    config: Option<Map<String, Value>>,
+    #[schemars(flatten)]
+    credentials: Credentials,
+    #[schemars(flatten)]
+    query: QueryCredentials,
+    /// Headers of callers that are handed on.
+    passthrough_headers: Option<Words>,
+    /// Words to find it by.
+    tags: Option<Tags>,
+    enabled: Option<bool>,
+    #[schemars(flatten)]
+    ownership: Ownership,
+}
+
+/// What an agent is asked.
+#[derive(JsonSchema)]
+pub struct Invocation {
+    parameters: Option<Map<String, Value>>,
+    /// `query` if it is not said.
+    interaction_type: Option<String>,
+}
+
+/// Which agent is asked what.
+#[derive(JsonSchema)]
+pub struct InvocationById {
+    /// Its id, name or slug.
+    agent_id: String,
+    #[schemars(flatten)]
+    invocation: Invocation,
+}
+
+/// What to export: ids or names, by kind.
+#[derive(JsonSchema)]
+pub struct Selection {
+    tools: Option<Words>,
+    gateways: Option<Words>,
+    servers: Option<Words>,
+    prompts: Option<Words>,
+    resources: Option<Words>,
+    roots: Option<Words>,
+    a2a_agents: Option<Words>,
+}
+
+/// What to import, and how.
+#[derive(JsonSchema)]
+pub struct Import {
+    /// What an export gave.
+    import_data: Map<String, Value>,
+    /// What to do with what is there already: `skip`, `update`, `rename` or `fail`.
+    conflict_strategy: Option<String>,
+    /// Do nothing but tell what would be done.
+    dry_run: Option<bool>,
+    /// The secret that the credentials are sealed under.
+    rekey_secret: Option<String>,
+    /// Only these, by kind: lists of names, empty ones for all.
+    selected_entities: Option<Map<String, Value>>,
+}
+
 /// A virtual server to make: flat, or wrapped as `{"server": {...}}`.
 #[derive(JsonSchema)]
 pub struct NewServer {
@@ -462,6 +558,8 @@ struct ServerFields {
     /// What stands before the upstreams' own names; null for the usual naming.
     #[schemars(length(max = 64))]
     tool_prefix: Option<String>,
+    /// Other names and descriptions of tools, by id or name: `{"name", "description"}`.
+    tool_overrides: Option<Map<String, Value>>,
     /// Whether its endpoint needs a token.
     auth_required: Option<bool>,
     /// Words to find it by.

@@ -15,7 +15,7 @@ use net::http1::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
-    super::{Ask, Backend, RestAnswer, RestRequest, answer, handle},
+    super::{Ask, Backend, RestAnswer, RestRequest, answer, handle_one},
     form::{Form, Source},
     report::Report,
 };
@@ -184,7 +184,7 @@ async fn send<B: Backend>(
     };
     // An import is a request too: without the box the one would be as large as the other and itself.
     let answer: Pin<Box<dyn Future<Output = RestAnswer> + '_>> =
-        Box::pin(handle(ask.backend, request));
+        Box::pin(handle_one(ask.backend, request));
     let RestAnswer { status, body, .. } = answer.await;
     let value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     if (200..300).contains(&status) { Ok(value) } else { Err(value) }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use storage::record::{Prompt, Resource};
 
-use super::{AuditRead, MetricsRead, OwnershipRead, Tags};
+use super::{AuditRead, MetricsRead, OwnershipRead, Tags, raw};
 use crate::catalog::{Catalog, Upstream};
 
 /// What the API shows of the object that an upstream listed, byte for byte.
@@ -65,7 +65,9 @@ pub struct ResourceRead<'a> {
     is_active: bool,
     #[schemars(with = "Option<MetricsRead>")]
     metrics: Option<()>,
-    tags: Tags<'a>,
+    /// Plain, as this entity alone has them in the contract's later line.
+    tags: &'a [String],
+    extension_metadata: Option<&'a RawValue>,
     #[serde(rename = "_meta")]
     meta: Option<&'a RawValue>,
     #[serde(flatten)]
@@ -93,7 +95,8 @@ pub fn resource<'a>(catalog: &'a Catalog, resource: &'a Resource) -> impl Serial
         enabled,
         is_active: enabled,
         metrics: None,
-        tags: Tags(&resource.tags),
+        tags: &resource.tags,
+        extension_metadata: resource.extension_metadata.as_deref().and_then(raw),
         meta: definition.meta,
         ownership: (&resource.ownership).into(),
         audit: (&resource.audit).into(),

@@ -1,9 +1,12 @@
 //! Virtual servers as the API shows them.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{AuditRead, MetricsRead, OwnershipRead, Tags};
+use crate::catalog::overrides::Override;
 use crate::catalog::{Catalog, VirtualServer};
 
 /// A virtual server: what its clients see is composed of the parts that it names.
@@ -25,6 +28,8 @@ pub struct ServerRead<'a> {
     associated_a2a_agents: &'a [String],
     associated_gateways: &'a [String],
     tool_prefix: Option<&'a str>,
+    #[schemars(with = "BTreeMap<String, serde_json::Map<String, serde_json::Value>>")]
+    tool_overrides: BTreeMap<String, Override>,
     auth_required: bool,
     oauth_enabled: bool,
     oauth_config: Option<()>,
@@ -55,6 +60,7 @@ pub fn server<'a>(catalog: &'a Catalog, entry: &'a VirtualServer) -> impl Serial
         associated_a2a_agents: &server.associated_a2a_agents,
         associated_gateways: &server.associated_gateways,
         tool_prefix: server.tool_prefix.as_deref(),
+        tool_overrides: entry.view.overrides.sorted(),
         auth_required: server.auth_required,
         oauth_enabled: false,
         oauth_config: None,

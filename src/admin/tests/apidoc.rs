@@ -266,6 +266,7 @@ fn told_story() -> Story {
     story.send("importTools", "", &json!(tool_bodies()));
     story.send("importTools", "", &json!([{}, {"name": "third", "url": "http://x.example/y"}]));
     tell_of_our_own(&mut story);
+    tell_of_agents_and_exports(&mut story);
     story.send("refreshGateway", "", &Value::Null);
     tell_of_documents(&mut story);
     story.send("resetMetrics", "?entity=nothing", &Value::Null);
@@ -322,6 +323,52 @@ fn tell_of_our_own(story: &mut Story) {
     }
 }
 
+fn tell_of_agents_and_exports(story: &mut Story) {
+    let of_agent = |body: &Value| {
+        let mut body = body.clone();
+        body["endpoint_url"] = "http://agent.example/a2a".into();
+        body
+    };
+    for body in tool_bodies() {
+        story.send("createAgent", "", &body);
+        let (status, answer) = story.send("createAgent", "", &of_agent(&body));
+        if status == 201 {
+            story.ids.insert("agent_id", answer["id"].as_str().unwrap().to_owned());
+            story.ids.insert("agent_name", answer["name"].as_str().unwrap().to_owned());
+        }
+    }
+    for body in tool_bodies() {
+        story.send("updateAgent", "", &body);
+    }
+    story.send("agents", "", &Value::Null);
+    story.send("agent", "", &Value::Null);
+    story.send("invokeAgent", "", &json!({"parameters": 7}));
+    story.send("invokeAgent", "", &json!({"parameters": {"query": "x"}}));
+    let id = story.ids["agent_id"].clone();
+    story.send("invokeAgentById", "", &json!({}));
+    story.send("invokeAgentById", "", &json!({"agent_id": id, "parameters": {"query": "x"}}));
+    story.send("relayToAgent", "", &json!([]));
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "message/send", "params": {}});
+    story.send("relayToAgent", "", &call);
+    story.send("tags", "?include_entities=true", &Value::Null);
+    story.ids.insert("tag", "time".to_owned());
+    story.send("tagEntities", "", &Value::Null);
+    story.send("exportSelective", "", &json!({"tools": "x"}));
+    story.send("export", "?types=nothing", &Value::Null);
+    let (_, export) = story.send("export", "", &Value::Null);
+    story.send("import", "", &json!({}));
+    let import = json!({"import_data": export, "dry_run": true});
+    let (_, status) = story.send("import", "", &import);
+    story.send("importStatuses", "", &Value::Null);
+    story.ids.insert("import_id", "nothing".to_owned());
+    story.send("importStatus", "", &Value::Null);
+    story.ids.insert("import_id", status["import_id"].as_str().unwrap_or_default().to_owned());
+    story.send("importStatus", "", &Value::Null);
+    story.send("cleanUpImports", "", &Value::Null);
+    story.send("agentState", "?activate=false", &Value::Null);
+    story.send("deleteAgent", "", &Value::Null);
+}
+
 fn tell_of_documents(story: &mut Story) {
     let operation = json!({"operationId": "get", "responses": {"200": {"description": "Done"}}});
     let document = json!({
@@ -342,7 +389,7 @@ fn tell_of_documents(story: &mut Story) {
 const OPEN: [&str; 3] = ["openApi", "prompt", "renderPrompt"];
 
 /// Bodies that are MCP's, which no form reads.
-const RELAYED: [&str; 4] = ["initialize", "ping", "complete", "setLogLevel"];
+const RELAYED: [&str; 5] = ["relayToAgent", "initialize", "ping", "complete", "setLogLevel"];
 
 #[test]
 fn what_is_told_is_what_is_read_and_what_is_answered() {

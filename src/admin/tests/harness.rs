@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
 use net::http1::Method;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Era, Transport, now};
 use storage::seal::Sealer;
@@ -21,9 +21,10 @@ use crate::admin::{
 };
 use crate::auth::Caller;
 use crate::catalog::inventory::{Inventory, Listed};
-use crate::catalog::{Catalog, Upstream};
+use crate::catalog::{AgentEntry, Catalog, Upstream};
 use crate::failure::{Failure, UpstreamKind};
 use crate::settings;
+use crate::upstream::a2a;
 
 /// What was asked of the upstream.
 pub struct Asked {
@@ -45,6 +46,10 @@ pub struct Gateway {
     pub rules: Rules,
     pub ready: RefCell<Result<(), String>>,
     pub asked: RefCell<Vec<Asked>>,
+    /// How far imports are, by id.
+    pub kept_imports: RefCell<std::collections::BTreeMap<String, String>>,
+    /// What was sent to which agent.
+    pub invoked: RefCell<Vec<(String, a2a::Request)>>,
     /// What was asked by methods of MCP, and what the log was set to.
     pub rpcs: RefCell<Vec<(String, Value)>>,
     pub script: RefCell<Script>,
@@ -69,6 +74,8 @@ impl Gateway {
             page_count_max: 500,
             bulk_count_max: 3,
             stdio_allowed: true,
+            a2a_enabled: true,
+            source: "http://127.0.0.1:4444".to_owned(),
             security: Security::new(&settings::parse("", [], &[]).unwrap().settings),
         };
         Gateway {
@@ -76,6 +83,8 @@ impl Gateway {
             rules,
             ready: RefCell::new(Ok(())),
             asked: RefCell::default(),
+            invoked: RefCell::default(),
+            kept_imports: RefCell::default(),
             rpcs: RefCell::default(),
             script: RefCell::new(Box::new(|_| Ok(inventory(&["get_system_time", "convert_time"])))),
             pages: RefCell::new(Box::new(|url| {
@@ -140,6 +149,11 @@ impl Gateway {
         names
     }
 
+    /// The names of the tools that clients are offered.
+    pub fn catalog_tool_names(&self) -> Vec<String> {
+        self.catalog().everything.tools.iter().map(|(name, _)| name.to_string()).collect()
+    }
+
     /// The id of the tool with this name.
     pub fn tool_id(&self, name: &str) -> String {
         let catalog = self.catalog();
@@ -167,6 +181,8 @@ impl Gateway {
         assert!(
             loaded.tools().map(|each| &each.record).eq(catalog.tools().map(|each| &each.record))
         );
+        let agents = catalog.agents().map(|each| &each.record);
+        assert!(loaded.agents().map(|each| &each.record).eq(agents));
         let gateways = catalog.upstreams().map(|each| &each.record);
         assert!(loaded.upstreams().map(|each| &each.record).eq(gateways));
         assert!(
@@ -197,6 +213,16 @@ impl Backend for Gateway {
         catalog.apply(applied.changes.clone(), &self.sealer);
         self.catalog.replace(Arc::new(catalog));
         Ok(applied)
+    }
+
+    async fn invoke(
+        &self,
+        agent: &Arc<AgentEntry>,
+        request: &a2a::Request,
+    ) -> Result<Box<RawValue>, Failure> {
+        self.invoked.borrow_mut().push((agent.record.name.clone(), request.clone()));
+        let answer = json!({"jsonrpc": "2.0", "id": 1, "result": {"n": 1.50}});
+        Ok(serde_json::value::to_raw_value(&answer).unwrap())
     }
 
     async fn discover(&self, upstream: &Upstream) -> Result<Inventory, Failure> {
@@ -238,6 +264,18 @@ impl Backend for Gateway {
         id: Option<String>,
     ) -> Result<(), Failure> {
         Ok(self.store.reset_metrics(entity, id.as_deref()).await?)
+    }
+
+    async fn put_import(&self, id: &str, status: Option<&str>) -> Result<(), Failure> {
+        match status {
+            Some(status) => self.kept_imports.borrow_mut().insert(id.to_owned(), status.to_owned()),
+            None => self.kept_imports.borrow_mut().remove(id),
+        };
+        Ok(())
+    }
+
+    async fn imports(&self) -> Result<Vec<String>, Failure> {
+        Ok(self.kept_imports.borrow().values().cloned().collect())
     }
 
     async fn check_filter(&self, program: &str) -> Result<(), String> {

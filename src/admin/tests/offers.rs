@@ -33,6 +33,15 @@ fn a_tool_has_the_fields_of_the_contract_and_the_upstreams_own_schema() {
             "executionCount": 0, "metrics": never_used(), "tags": [], "_meta": null,
         }),
     );
+    let by_hand = json!({
+        "baseUrl": null, "pathTemplate": null, "queryMapping": null, "headerMapping": null,
+        "timeoutMs": null, "exposePassthrough": true, "allowlist": null, "pluginChainPre": null,
+        "pluginChainPost": null, "bodyFormat": null, "concurrencyLimit": null,
+        "responseSizeMax": null, "agentId": null, "grpcServiceId": null, "deprecated": false,
+        "validateArguments": true, "extensionMetadata": null,
+    });
+    let mut expected = expected;
+    expected.as_object_mut().unwrap().extend(by_hand.as_object().unwrap().clone());
     assert_eq!(tool, expected);
     let raw = gateway.answer(Request::get(&path)).body;
     let raw = String::from_utf8(raw).unwrap();

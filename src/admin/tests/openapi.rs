@@ -130,3 +130,91 @@ fn an_import_that_cannot_be_says_what_is_wrong_with_it() {
         assert!(answer["detail"][0]["msg"].as_str().unwrap().contains(part), "{answer}");
     }
 }
+
+fn import(gateway: &Gateway, body: &Value) -> Value {
+    let (status, report) = gateway.send(Request::post(IMPORT, &body.to_string()));
+    assert_eq!(status, 200, "{report}");
+    report
+}
+
+/// How many entries each list of a report has: created, updated, unchanged, removed, failed.
+fn counts(report: &Value) -> [usize; 5] {
+    ["created", "updated", "unchanged", "removed", "failed"]
+        .map(|list| report[list].as_array().expect(list).len())
+}
+
+#[test]
+fn an_import_makes_tools_and_another_changes_only_what_changed() {
+    let gateway = Gateway::new();
+    let mut body = json!({"document": api(), "prefix": "sums-"});
+    let first = import(&gateway, &body);
+    assert_eq!(counts(&first), [2, 0, 0, 0, 0], "{first}");
+    assert_eq!(gateway.tool_names(), ["sums-addsum", "sums-getsum"]);
+    let path = format!("/tools/{}", first["created"][1]["id"].as_str().unwrap());
+    let (_, tool) = gateway.send(Request::get(&path));
+    assert_eq!(tool["integrationType"], "REST");
+    assert_eq!(tool["url"], "http://sums.example/v1/sums");
+    assert_eq!(tool["inputSchema"]["required"], json!(["a"]));
+    let again = import(&gateway, &body);
+    assert_eq!(counts(&again), [0, 0, 2, 0, 0], "{again}");
+    body["document"]["paths"]["/sums"]["post"]["operationId"] = json!("createSum");
+    body["document"]["paths"]["/sums"]["post"]["summary"] = json!("Adds.");
+    let changed = import(&gateway, &body);
+    assert_eq!(counts(&changed), [0, 1, 1, 0, 0], "{changed}");
+    assert_eq!(gateway.tool_names(), ["sums-addsum", "sums-getsum"], "it keeps its name");
+    let (_, tool) = gateway.send(Request::get(&path));
+    assert_eq!(tool["description"], "Adds.");
+}
+
+#[test]
+fn what_is_gone_is_told_and_deleted_only_if_that_is_asked() {
+    let gateway = Gateway::new();
+    import(&gateway, &json!({"document": api()}));
+    let mut less = api();
+    less["paths"].as_object_mut().unwrap().remove("/sums");
+    let told = import(&gateway, &json!({"document": less}));
+    assert_eq!((counts(&told), &told["pruned"]), ([0, 0, 1, 1, 0], &json!(false)), "{told}");
+    assert_eq!(told["removed"][0]["operation"], "POST /sums");
+    assert_eq!(gateway.tool_names().len(), 2);
+    let filtered = import(&gateway, &json!({"document": api(), "methods": "get", "prune": true}));
+    assert_eq!(counts(&filtered), [0, 0, 1, 0, 0], "a filter deletes nothing: {filtered}");
+    let dry = import(&gateway, &json!({"document": less, "prune": true, "dry_run": true}));
+    assert_eq!((counts(&dry)[3], gateway.tool_names().len()), (1, 2));
+    let pruned = import(&gateway, &json!({"document": less, "prune": true}));
+    assert_eq!((counts(&pruned)[3], &pruned["pruned"]), (1, &json!(true)), "{pruned}");
+    assert_eq!(gateway.tool_names(), ["getsum"]);
+}
+
+#[test]
+fn a_tool_that_cannot_be_made_is_told_and_the_others_are_made() {
+    let gateway = Gateway::new();
+    let tool = json!({"tool": {"name": "getSum", "url": "http://h/", "request_type": "GET"}});
+    let (status, answer) = gateway.send(Request::post("/tools", &tool.to_string()));
+    assert_eq!(status, 200, "{answer}");
+    let report = import(&gateway, &json!({"document": api()}));
+    assert_eq!(counts(&report), [1, 0, 0, 0, 1], "{report}");
+    assert_eq!(report["failed"][0]["operation"], "GET /sums/{id}");
+    assert!(report["failed"][0]["error"].to_string().contains("getsum"), "{report}");
+}
+
+#[test]
+fn credentials_are_kept_sealed_and_can_be_given_anew() {
+    let gateway = Gateway::new();
+    let mut api = api();
+    api["components"]["securitySchemes"] =
+        json!({"key": {"type": "apiKey", "in": "header", "name": "X-Key"}});
+    api["security"] = json!([{"key": []}]);
+    let body = |secret: &str| json!({"document": api, "credentials": {"key": secret}});
+    let report = import(&gateway, &body("hush-1"));
+    assert_eq!(counts(&report), [2, 0, 0, 0, 0], "{report}");
+    let again = import(&gateway, &body("hush-2"));
+    assert_eq!(counts(&again), [0, 2, 0, 0, 0], "{again}");
+    let without = import(&gateway, &json!({"document": api}));
+    assert_eq!(
+        counts(&without),
+        [0, 0, 2, 0, 0],
+        "secrets are no reason to change a tool: {without}"
+    );
+    let (_, tools) = gateway.send(Request::get("/tools"));
+    assert!(!tools.to_string().contains("hush"), "{tools}");
+}

@@ -43,7 +43,8 @@ fn a_new_server_is_201_with_the_fields_of_the_contract_and_ours() {
             "icon": "https://x.example/i.png", "enabled": true, "isActive": true,
             "associatedTools": ["time-convert-time"], "associatedToolIds": [tool],
             "associatedResources": [], "associatedPrompts": [], "associatedA2aAgents": [],
-            "associatedGateways": [upstream["id"]], "toolPrefix": "my_", "authRequired": false,
+            "associatedGateways": [upstream["id"]], "toolPrefix": "my_", "toolOverrides": {},
+            "authRequired": false,
             "oauthEnabled": false, "oauthConfig": null, "metrics": null,
             "tags": [{"id": "a1", "label": "a1"}, {"id": "b2", "label": "b2"}],
         }),
@@ -164,7 +165,7 @@ fn a_name_or_id_that_exists_is_a_conflict() {
     let (_, server) = create(&gateway, json!({"name": "s"}));
     let (status, body) = create(&gateway, json!({"name": "s"}));
     assert_eq!(status, 409);
-    assert!(body["message"].as_str().unwrap().starts_with("Server name already exists"), "{body}");
+    assert_eq!(body["message"], "a server with name \"s\" exists already");
     assert_eq!(body["detail"], body["message"]);
     let (status, _) = create(&gateway, json!({"name": "t", "id": server["id"]}));
     assert_eq!(status, 409);
@@ -223,4 +224,60 @@ fn a_deleted_server_is_gone() {
     assert_eq!(body["message"], format!("Server {id} deleted successfully"));
     assert_eq!(gateway.send(Request::get(&path)).0, 404);
     assert_eq!(gateway.send(Request::delete(&path)).0, 404);
+}
+
+#[test]
+fn a_server_calls_tools_otherwise_and_clients_of_it_alone_see_that() {
+    let gateway = Gateway::new();
+    gateway.register("time");
+    let id = gateway.tool_id("time-convert-time");
+    let (status, server) = create(
+        &gateway,
+        json!({"name": "s", "associated_gateways": ["time"], "toolOverrides": {
+            "time-convert-time": {"name": "turn", "description": "Turns."}}}),
+    );
+    assert_eq!(status, 201, "{server}");
+    assert_eq!(server["toolOverrides"], json!({&id: {"name": "turn", "description": "Turns."}}));
+    let catalog = crate::admin::Backend::catalog(&gateway);
+    let view = &catalog.server(server["id"].as_str().unwrap()).unwrap().view;
+    assert!(view.tools.get("turn").is_some() && view.tools.get("time-convert-time").is_none());
+    assert_eq!(view.overrides.description(&id), Some("Turns."));
+    assert!(catalog.everything.tools.get("time-convert-time").is_some());
+    // Sending back what was read changes nothing.
+    let target = format!("/servers/{}", server["id"].as_str().unwrap());
+    let (status, again) = gateway.send(Request::put(&target, &server.to_string()));
+    assert_eq!((status, &again["toolOverrides"]), (200, &server["toolOverrides"]));
+    // The tool keeps its name here when it is written anew, and the override goes with an empty
+    // object.
+    let off = format!("/tools/{id}/state?activate=false");
+    gateway.send(Request::post(&off, ""));
+    let names = |gateway: &Gateway| {
+        let catalog = crate::admin::Backend::catalog(gateway);
+        let server = catalog.server(server["id"].as_str().unwrap()).unwrap();
+        server.view.tools.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&gateway), ["time-get-system-time"]);
+    gateway.send(Request::post(&off.replace("false", "true"), ""));
+    assert_eq!(names(&gateway), ["time-get-system-time", "turn"]);
+    let (_, server) = gateway.send(Request::put(&target, r#"{"tool_overrides": {}}"#));
+    assert_eq!(server["toolOverrides"], json!({}));
+    assert_eq!(names(&gateway), ["time-convert-time", "time-get-system-time"]);
+}
+
+#[test]
+fn other_names_that_collide_or_cannot_be_are_refused() {
+    let gateway = Gateway::new();
+    gateway.register("time");
+    for (overrides, part) in [
+        (json!({"time-convert-time": {"name": "time-get-system-time"}}), "would both be"),
+        (json!({"time-convert-time": {"name": "no good"}}), "letters"),
+        (json!({"time-convert-time": "turn"}), "Input should be"),
+        (json!({"nothing": {"name": "turn"}}), "no tool nothing"),
+    ] {
+        let body =
+            json!({"name": "s", "associated_gateways": ["time"], "tool_overrides": overrides});
+        let (status, body) = create(&gateway, body);
+        assert_eq!(status, 422, "{body}");
+        assert!(body.to_string().contains(part), "{body}");
+    }
 }

@@ -54,6 +54,25 @@ impl Check for OriginList {
     }
 }
 
+/// URIs.
+pub struct UriList;
+
+impl Check for UriList {
+    type Value = Vec<String>;
+
+    fn read(&self, text: &str) -> Result<Vec<String>, String> {
+        let uri = |text: &str| url::Url::parse(text).ok().map(|_| text.to_owned());
+        match allowed(text, uri)? {
+            Allowed::Only(uris) => Ok(uris),
+            Allowed::Any => Err("holds \"*\", which is none".to_owned()),
+        }
+    }
+
+    fn form(&self) -> String {
+        "a list of URIs, as `file:///srv/data,https://example.com/docs`".to_owned()
+    }
+}
+
 /// One origin.
 pub struct OneOrigin;
 

@@ -1,0 +1,155 @@
+//! A gateway that only rehearses: every form and every check of the real one, and nothing written.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+use storage::metrics::Metrics;
+use storage::record::{Entity, Era};
+use storage::seal::Sealer;
+use storage::{Applied, Change, Current, Mutation};
+
+use super::super::{About, Backend, Rules};
+use crate::catalog::inventory::Inventory;
+use crate::catalog::{AgentEntry, Catalog, Upstream};
+use crate::failure::Failure;
+use crate::upstream::a2a;
+
+/// A backend whose writes are seen by itself alone. No upstream is asked.
+pub struct Rehearsal<'a, B> {
+    backend: &'a B,
+    catalog: RefCell<Arc<Catalog>>,
+}
+
+impl<'a, B: Backend> Rehearsal<'a, B> {
+    /// Begins with what is there.
+    pub fn new(backend: &'a B) -> Rehearsal<'a, B> {
+        Rehearsal { backend, catalog: RefCell::new(backend.catalog()) }
+    }
+}
+
+impl<B: Backend> Backend for Rehearsal<'_, B> {
+    fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.borrow().clone()
+    }
+
+    fn rules(&self) -> &Rules {
+        self.backend.rules()
+    }
+
+    fn sealer(&self) -> &Sealer {
+        self.backend.sealer()
+    }
+
+    async fn apply(&self, mutations: Vec<Mutation>) -> Result<Applied, Failure> {
+        let mut catalog = Catalog::clone(&self.catalog());
+        let sequence = catalog.sequence;
+        let changes = mutations.into_iter().filter_map(current);
+        let changes: Vec<Change> = changes.map(|current| Change { sequence, current }).collect();
+        catalog.apply(changes.clone(), self.sealer());
+        self.catalog.replace(Arc::new(catalog));
+        Ok(Applied { sequence, changes })
+    }
+
+    async fn discover(&self, _upstream: &Upstream) -> Result<Inventory, Failure> {
+        Ok(Inventory {
+            era: Era::Legacy,
+            protocol_version: "2025-11-25".to_owned(),
+            capabilities: None,
+            server_info: None,
+            instructions: None,
+            tools: Vec::new(),
+            resources: Vec::new(),
+            templates: Vec::new(),
+            prompts: Vec::new(),
+            skipped: Vec::new(),
+        })
+    }
+
+    async fn invoke(
+        &self,
+        agent: &Arc<AgentEntry>,
+        request: &a2a::Request,
+    ) -> Result<Box<RawValue>, Failure> {
+        self.backend.invoke(agent, request).await
+    }
+
+    async fn fetch(&self, url: &str) -> Result<Vec<u8>, Failure> {
+        self.backend.fetch(url).await
+    }
+
+    async fn offload<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.backend.offload(work).await
+    }
+
+    async fn metrics(
+        &self,
+        entity: Entity,
+        ids: Vec<String>,
+    ) -> Result<HashMap<String, Metrics>, Failure> {
+        self.backend.metrics(entity, ids).await
+    }
+
+    async fn metric_totals(&self) -> Result<HashMap<Entity, Metrics>, Failure> {
+        self.backend.metric_totals().await
+    }
+
+    async fn reset_metrics(&self, _: Option<Entity>, _: Option<String>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn check_filter(&self, program: &str) -> Result<(), String> {
+        self.backend.check_filter(program).await
+    }
+
+    async fn rpc(&self, method: &str, params: Value) -> Result<Value, Failure> {
+        self.backend.rpc(method, params).await
+    }
+
+    fn set_log_level(&self, _level: &str) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn put_import(&self, id: &str, status: Option<&str>) -> Result<(), Failure> {
+        self.backend.put_import(id, status).await
+    }
+
+    async fn imports(&self) -> Result<Vec<String>, Failure> {
+        self.backend.imports().await
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.backend.ready()
+    }
+
+    async fn about(&self) -> About {
+        self.backend.about().await
+    }
+}
+
+/// What a mutation makes of its record; conditions make nothing.
+fn current(mutation: Mutation) -> Option<Current> {
+    let deleted = |entity, id| Some(Current::Deleted { entity, id });
+    match mutation {
+        Mutation::Expect { .. } | Mutation::Fence { .. } => None,
+        Mutation::PutGateway(record) => Some(Current::Gateway(Arc::new(*record))),
+        Mutation::PutTool(record) => Some(Current::Tool(Arc::new(*record))),
+        Mutation::PutResource(record) => Some(Current::Resource(Arc::new(*record))),
+        Mutation::PutPrompt(record) => Some(Current::Prompt(Arc::new(*record))),
+        Mutation::PutServer(record) => Some(Current::Server(Arc::new(*record))),
+        Mutation::PutAgent(record) => Some(Current::Agent(Arc::new(*record))),
+        Mutation::PutRoot(record) => Some(Current::Root(Arc::new(*record))),
+        Mutation::DeleteGateway(id) => deleted(Entity::Gateway, id),
+        Mutation::DeleteTool(id) => deleted(Entity::Tool, id),
+        Mutation::DeleteResource(id) => deleted(Entity::Resource, id),
+        Mutation::DeletePrompt(id) => deleted(Entity::Prompt, id),
+        Mutation::DeleteServer(id) => deleted(Entity::Server, id),
+        Mutation::DeleteAgent(id) => deleted(Entity::Agent, id),
+        Mutation::DeleteRoot(id) => deleted(Entity::Root, id),
+    }
+}
