@@ -4,8 +4,6 @@
 
 #![cfg_attr(test, recursion_limit = "256")]
 #![forbid(unsafe_code)]
-// The largest bodies of tests are one `json!` each.
-#![cfg_attr(test, recursion_limit = "256")]
 
 pub mod admin;
 pub mod auth;
