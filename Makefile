@@ -30,7 +30,7 @@ test: toolchain test-tools ## Runs every test; installs what they need on first 
 	@tests/run
 
 .PHONY: test-tools
-test-tools: ## Installs what the tests run besides Rust: valgrind, Redis, PostgreSQL, PgBouncer, Node, npm and Python packages
+test-tools: ## Installs what the tests run besides Rust: valgrind, Redis, PostgreSQL, PgBouncer, Chromium, Node, npm and Python packages
 	@tests/tools/install >/dev/null
 
 .PHONY: lint

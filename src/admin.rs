@@ -7,6 +7,7 @@
 mod agent_form;
 mod agents;
 mod answer;
+mod apidoc;
 mod credentials;
 mod discovery;
 mod export;
@@ -59,6 +60,7 @@ use crate::mcp::code;
 use crate::settings::Settings;
 use crate::upstream::a2a;
 
+pub use apidoc::document as openapi_document;
 pub use probes::{About, DatabaseAbout, RedisAbout, Security};
 use routes::Route;
 
@@ -107,8 +109,10 @@ impl<'a> RestRequest<'a> {
 pub struct RestAnswer {
     /// The HTTP status. With 401 goes a header `WWW-Authenticate`.
     pub status: u16,
-    /// The body: JSON.
+    /// The body, as its headers say.
     pub body: Vec<u8>,
+    /// Header lines about the body, each with its line end.
+    pub headers: &'static str,
     /// The header `Allow`, of a 405.
     pub allow: Option<&'static str>,
     /// The caller should be told to try again (`Retry-After`).
@@ -329,6 +333,8 @@ async fn act<B: Backend>(
         Route::Home => Ok(probes::root(backend)),
         Route::Health => Ok(probes::health()),
         Route::Ready => Ok(probes::ready(backend)),
+        Route::Docs => Ok(apidoc::page()),
+        Route::OpenApi => ask.map(|_| apidoc::answer()),
         Route::Version => Ok(probes::version(&ask?).await),
         Route::Security => Ok(probes::security(&ask?)),
         Route::Gateways => gateways::list(&ask?),

@@ -26,6 +26,7 @@ pub mod gateways;
 pub mod import;
 pub mod import_openapi;
 pub mod migrate;
+pub mod openapi;
 mod print;
 pub mod readiness;
 pub mod redis_ready;
@@ -73,6 +74,8 @@ enum Command {
     Tools(tools::ToolsArgs),
     /// Call a tool.
     Call(call::CallArgs),
+    /// Print the OpenAPI document of the REST API.
+    Openapi,
     /// Run the filters of REST tools for a gateway, which starts this by itself.
     #[command(hide = true)]
     FilterWorker,
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
         }
         Some(Command::FilterWorker) => rest::work().map_err(say),
         Some(Command::Settings(args)) => settings_page::run(&args, &mut stdout()).map_err(say),
+        Some(Command::Openapi) => openapi::run(&mut stdout()).map_err(say),
         Some(Command::Apply(args)) => apply(&args),
         Some(command) => with_settings(|settings| client(command, settings)),
     };
@@ -135,6 +139,7 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         | Command::Token(_)
         | Command::FilterWorker
         | Command::Settings(_)
+        | Command::Openapi
         | Command::Apply(_) => {
             unreachable!("these were done already")
         }

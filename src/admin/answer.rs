@@ -8,6 +8,9 @@ use storage::record::Audit;
 use super::RestAnswer;
 use crate::failure::{Failure, FieldError};
 
+/// What every answer in JSON carries: browsers must not guess another type.
+const HEADERS: &str = "content-type: application/json\r\nx-content-type-options: nosniff\r\n";
+
 /// How the body of an error looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -25,8 +28,15 @@ pub fn ok(value: &impl Serialize) -> RestAnswer {
 
 /// An answer with a status of its own.
 pub fn with_status(status: u16, value: &impl Serialize) -> RestAnswer {
-    let body = serde_json::to_vec(value).expect(SHOWN);
-    RestAnswer { status, body, allow: None, retry_after: false, etag: None }
+    RestAnswer::of(status, serde_json::to_vec(value).expect(SHOWN))
+}
+
+impl RestAnswer {
+    /// An answer whose body is JSON.
+    pub fn of(status: u16, body: Vec<u8>) -> RestAnswer {
+        let headers = HEADERS;
+        RestAnswer { status, body, headers, allow: None, retry_after: false, etag: None }
+    }
 }
 
 /// An answer that shows one record, with its version as `ETag`.

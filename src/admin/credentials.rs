@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use storage::record::AuthType;
@@ -323,7 +324,7 @@ impl<'a> Stored<'a> {
 }
 
 /// How the secrets of an upstream are shown: that they are there, not what they are.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Shown {
     auth_type: Option<&'static str>,
@@ -337,7 +338,7 @@ pub struct Shown {
     env: Option<BTreeMap<String, &'static str>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ShownHeader {
     key: String,
     value: &'static str,
@@ -376,7 +377,7 @@ impl Shown {
 }
 
 /// The same of what has no environment, and may prove us in its query.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ShownWithQuery {
     #[serde(flatten)]

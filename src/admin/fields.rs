@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value};
 
+#[cfg(test)]
+use super::apidoc::seen;
 use crate::failure::{Failure, FieldError};
 
 /// The fields of a JSON object. A name is found in snake_case and in camelCase; unknown fields are
@@ -77,6 +79,8 @@ impl Fields {
 
     /// The value of a field, whatever it is; `None` if it was not sent.
     pub fn value(&self, name: &str) -> Option<&Value> {
+        #[cfg(test)]
+        seen::note(seen::Place::Body, name);
         self.values.get(name).or_else(|| self.values.get(&camel(name)))
     }
 

@@ -6,7 +6,7 @@
 mod entity;
 mod index;
 mod rehearsal;
-mod status;
+pub mod status;
 
 use std::collections::HashSet;
 

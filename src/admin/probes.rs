@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use storage::record::now;
@@ -74,7 +75,7 @@ impl Security {
 }
 
 /// What `/version` tells of the database.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct DatabaseAbout {
     /// `sqlite` or `postgresql`.
     pub dialect: String,
@@ -87,7 +88,7 @@ pub struct DatabaseAbout {
 }
 
 /// What `/version` tells of Redis.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct RedisAbout {
     /// Whether the settings name it.
     pub available: bool,

@@ -37,7 +37,9 @@ pub async fn initialize<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Fail
 /// `POST /protocol/ping`: a JSON-RPC message with the method `ping`.
 pub fn ping<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     let message = body(ask)?;
-    let id = message.get("id").cloned().unwrap_or_default();
+    // What is neither a text nor a number names no request (JSON-RPC 2.0 §5).
+    let is_id = |id: &&Value| id.is_string() || id.is_number();
+    let id = message.get("id").filter(is_id).cloned().unwrap_or_default();
     if message.get("method").and_then(Value::as_str) == Some("ping") {
         return Ok(answer::ok(&json!({ "jsonrpc": "2.0", "id": id, "result": {} })));
     }

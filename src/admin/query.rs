@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+#[cfg(test)]
+use super::apidoc::seen;
 use crate::failure::{Failure, FieldError};
 
 /// The parameters of a query. Of several with one name the last counts; unknown ones are ignored.
@@ -17,9 +19,15 @@ impl Query {
         Query { values: pairs.into_owned().collect(), errors: Vec::new() }
     }
 
+    fn value(&self, name: &str) -> Option<&str> {
+        #[cfg(test)]
+        seen::note(seen::Place::Query, name);
+        self.values.get(name).map(String::as_str)
+    }
+
     /// A text that is not empty.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str).filter(|text| !text.is_empty())
+        self.value(name).filter(|text| !text.is_empty())
     }
 
     /// Texts separated by commas.
@@ -30,7 +38,7 @@ impl Query {
 
     /// Yes or no.
     pub fn flag(&mut self, name: &str, default: bool) -> bool {
-        let Some(text) = self.values.get(name) else { return default };
+        let Some(text) = self.value(name) else { return default };
         match text.to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" | "t" | "y" => true,
             "false" | "0" | "no" | "off" | "f" | "n" => false,

@@ -12,6 +12,8 @@ pub enum Route<'a> {
     Health,
     Ready,
     Version,
+    Docs,
+    OpenApi,
     Security,
     Gateways,
     CreateGateway,
@@ -123,13 +125,14 @@ impl<'a> Route<'a> {
 
     /// Whether nobody needs to prove who they are: load balancers ask here.
     pub fn is_open(&self) -> bool {
-        matches!(self, Route::Home | Route::Health | Route::Ready)
+        matches!(self, Route::Home | Route::Health | Route::Ready | Route::Docs)
     }
 
     /// The permission that is needed, by the contract's name; `None` if a valid token is enough.
     pub fn permission(&self) -> Option<&'static str> {
         Some(match self {
             Route::Home | Route::Health | Route::Ready | Route::Version => return None,
+            Route::Docs | Route::OpenApi => return None,
             Route::Security => "admin.system_config",
             Route::Gateways | Route::Gateway(_) => "gateways.read",
             Route::CreateGateway => "gateways.create",
@@ -201,6 +204,12 @@ impl<'a> Route<'a> {
         self.permission().is_some_and(|permission| permission.starts_with("a2a."))
     }
 
+    /// The name of what is asked, without the id.
+    pub fn name(&self) -> String {
+        let name = format!("{self:?}");
+        name.split(['(', ' ']).next().unwrap_or_default().to_owned()
+    }
+
     /// The virtual server that is asked of.
     pub fn server_id(&self) -> Option<&'a str> {
         match self {
@@ -253,6 +262,8 @@ impl<'a> Place<'a> {
             ("health", Some("security")) => Place::Probe(Route::Security),
             ("ready", None) => Place::Probe(Route::Ready),
             ("version", None) => Place::Probe(Route::Version),
+            ("openapi.json", None) => Place::Probe(Route::OpenApi),
+            ("docs" | "redoc", None) => Place::Probe(Route::Docs),
             ("gateways", id) => Place::gateway(id, parts.next(), parts.next())?,
             ("tags", None) => Place::Collection(Route::Tags, None),
             ("tags", Some(tag)) if parts.next() == Some("entities") => {
@@ -456,6 +467,9 @@ mod tests {
             (Method::Get, "/health", Route::Health),
             (Method::Get, "/ready", Route::Ready),
             (Method::Get, "/version", Route::Version),
+            (Method::Get, "/openapi.json", Route::OpenApi),
+            (Method::Get, "/docs", Route::Docs),
+            (Method::Get, "/redoc", Route::Docs),
             (Method::Get, "/health/security", Route::Security),
             (Method::Head, "/gateways", Route::Gateways),
             (Method::Post, "/gateways", Route::CreateGateway),

@@ -8,6 +8,7 @@ mod offering;
 mod server;
 mod tool;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -16,15 +17,17 @@ use time::OffsetDateTime;
 
 use super::{RestAnswer, answer};
 
-pub use agent::agent;
-pub use gateway::{gateway, gateway_in_snake_case};
+pub use agent::{AgentRead, agent};
+pub use gateway::{GatewayRead, gateway, gateway_in_snake_case};
 pub use metrics::{AgentMetricsRead, MetricsRead};
-pub use offering::{prompt, resource};
-pub use server::server;
-pub use tool::{tool, tool_in_snake_case};
+pub use offering::{PromptRead, ResourceRead, prompt, resource};
+pub use server::{ServerRead, server};
+pub use tool::{ToolRead, tool, tool_in_snake_case};
 
 /// A time as RFC 3339 in UTC, from microseconds since the epoch.
-pub struct Time(pub i64);
+#[derive(JsonSchema)]
+#[schemars(inline, transparent)]
+pub struct Time(#[schemars(with = "String", extend("format" = "date-time"))] pub i64);
 
 impl Serialize for Time {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -46,9 +49,11 @@ impl Serialize for Time {
 }
 
 /// Tags as the contract's later line shows them.
-struct Tags<'a>(&'a [String]);
+#[derive(JsonSchema)]
+#[schemars(inline, transparent)]
+struct Tags<'a>(#[schemars(with = "Vec<Tag<'a>>")] &'a [String]);
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Tag<'a> {
     id: &'a str,
     label: &'a str,
@@ -61,7 +66,7 @@ impl Serialize for Tags<'_> {
 }
 
 /// Who made and changed a record.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct AuditRead<'a> {
     created_at: Time,
@@ -100,7 +105,7 @@ impl<'a> From<&'a Audit> for AuditRead<'a> {
 }
 
 /// Whose a record is.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct OwnershipRead<'a> {
     team_id: Option<&'a str>,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::query::Query;
@@ -22,15 +23,17 @@ const KINDS: [(&str, &str); 6] = [
 ];
 
 /// A tag, where it is used.
-#[derive(Serialize)]
-struct TagRead<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "UsedTag")]
+pub struct TagRead<'a> {
     name: &'a str,
     stats: Stats,
     entities: Vec<Tagged<'a>>,
 }
 
 /// On how many records of each kind.
-#[derive(Serialize, Default)]
+#[derive(Serialize, Default, JsonSchema)]
+#[schemars(inline)]
 struct Stats {
     tools: usize,
     resources: usize,
@@ -42,8 +45,8 @@ struct Stats {
 }
 
 /// A record that has a tag.
-#[derive(Serialize, Clone, Copy)]
-struct Tagged<'a> {
+#[derive(Serialize, Clone, Copy, JsonSchema)]
+pub struct Tagged<'a> {
     id: &'a str,
     name: &'a str,
     #[serde(rename = "type")]

@@ -2,6 +2,7 @@
 //! what the test says.
 
 mod agents;
+mod apidoc;
 mod gateways;
 mod harness;
 mod offers;

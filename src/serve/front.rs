@@ -251,7 +251,7 @@ impl Front {
         if let Some(version) = answer.etag {
             responder.header("etag", format!("\"{version}\"").as_bytes());
         }
-        responder.lines(REST_HEADERS);
+        responder.lines(answer.headers);
         responder.finish(&[&answer.body]);
     }
 }

@@ -12,6 +12,7 @@ mod cli;
 mod clients;
 mod compat;
 mod conformance;
+mod docs;
 mod equal;
 mod faults;
 mod health;

@@ -1,5 +1,6 @@
 //! How far an import is, as every process of the gateway can tell.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::record::{new_id, now};
 
@@ -17,7 +18,8 @@ const NOTE_COUNT_MAX: usize = 500;
 const NOTE_LENGTH_MAX: usize = 500;
 
 /// An import, in the contract's shape.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ImportStatus")]
 pub struct Status {
     pub import_id: String,
     pub status: String,
@@ -29,11 +31,13 @@ pub struct Status {
     pub completed_at: Option<String>,
     /// When it began, in microseconds since the epoch.
     #[serde(rename = "_began")]
+    #[schemars(skip)]
     began: i64,
 }
 
 /// How many entities were dealt with, and how.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
 pub struct Progress {
     pub total: usize,
     pub processed: usize,

@@ -8,12 +8,13 @@ use super::super::{RestRequest, fields::Fields};
 use crate::{failure::Failure, openapi::Options};
 
 /// Fields of `POST /tools` that say who calls, taken over from the request as they are.
-const AUTH: [&str; 10] = [
+const AUTH: [&str; 11] = [
     "auth",
     "auth_type",
     "auth_username",
     "auth_password",
     "auth_token",
+    "auth_value",
     "auth_header_key",
     "auth_header_value",
     "auth_headers",

@@ -9,8 +9,15 @@ use crate::openapi::{Conversion, Draft};
 const MASK: &str = "********";
 
 /// Fields, also within lists, whose values are secrets.
-const SECRETS: [&str; 6] =
-    ["auth", "auth_password", "auth_token", "auth_header_value", "auth_query_param_value", "value"];
+const SECRETS: [&str; 7] = [
+    "auth",
+    "auth_password",
+    "auth_token",
+    "auth_value",
+    "auth_header_value",
+    "auth_query_param_value",
+    "value",
+];
 
 /// The answer to an import, as it grows.
 pub struct Report {

@@ -1,15 +1,18 @@
 //! A2A agents as the API shows them: never a secret.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{AuditRead, OwnershipRead, Tags, raw};
+use super::{AuditRead, MetricsRead, OwnershipRead, Tags, raw};
 use crate::admin::credentials::{ShownWithQuery, Stored};
 use crate::catalog::{AgentEntry, Catalog, Entry};
 
-#[derive(Serialize)]
+/// An A2A agent.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct AgentRead<'a> {
+#[schemars(rename = "Agent")]
+pub struct AgentRead<'a> {
     id: &'a str,
     name: &'a str,
     slug: &'a str,
@@ -24,6 +27,7 @@ struct AgentRead<'a> {
     reachable: bool,
     /// When it was last called: the metrics of its tool know.
     last_interaction: Option<()>,
+    #[schemars(with = "Option<MetricsRead>")]
     metrics: Option<()>,
     passthrough_headers: Option<&'a [String]>,
     #[serde(flatten)]

@@ -1,17 +1,22 @@
 //! Upstreams as the API shows them: never a secret.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::{AuditRead, OwnershipRead, Tags, Time, raw, snake_case};
 use crate::admin::credentials::Shown;
 use crate::auth::Caller;
 use crate::catalog::{Catalog, Entry, Upstream};
 
-#[derive(Serialize)]
+/// An upstream MCP server.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct GatewayRead<'a> {
+#[schemars(rename = "Gateway")]
+pub struct GatewayRead<'a> {
     id: &'a str,
     name: &'a str,
     slug: &'a str,
@@ -23,6 +28,7 @@ struct GatewayRead<'a> {
     era: Option<&'static str>,
     protocol_version: Option<&'a str>,
     capabilities: Capabilities<'a>,
+    #[schemars(with = "Option<Map<String, Value>>")]
     server_info: Option<&'a RawValue>,
     instructions: Option<&'a str>,
     status: &'static str,
@@ -82,8 +88,26 @@ impl Serialize for Nulls {
     }
 }
 
+impl JsonSchema for Nulls {
+    fn schema_name() -> Cow<'static, str> {
+        Cow::Borrowed("Unused")
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let null = || serde_json::json!({"type": "null"});
+        let properties = UNUSED.0.iter().map(|name| ((*name).to_owned(), null()));
+        json_schema!({ "type": "object", "properties": properties.collect::<Map<_, _>>() })
+    }
+}
+
 /// What an upstream can do; an empty object until it was asked.
-struct Capabilities<'a>(Option<&'a RawValue>);
+#[derive(JsonSchema)]
+#[schemars(inline, transparent)]
+struct Capabilities<'a>(#[schemars(with = "Map<String, Value>")] Option<&'a RawValue>);
 
 impl Serialize for Capabilities<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

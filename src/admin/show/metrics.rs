@@ -1,13 +1,15 @@
 //! What was counted of an entity, as the API shows it: times in seconds.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use storage::metrics::Metrics;
 
 use super::Time;
 
 /// The block of one entity, or of all of a kind. Times are missing where nothing was executed.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Metrics")]
 pub struct MetricsRead {
     total_executions: i64,
     successful_executions: i64,
@@ -23,8 +25,9 @@ pub struct MetricsRead {
 }
 
 /// The block of all A2A agents, which has words of its own.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "AgentMetrics")]
 pub struct AgentMetricsRead {
     total_agents: usize,
     active_agents: usize,
@@ -41,7 +44,7 @@ pub struct AgentMetricsRead {
 }
 
 /// How long most, nearly all and all but very few executions took.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Percentiles {
     p50_response_time: Option<f64>,

@@ -1,10 +1,12 @@
 //! Resources and prompts as the API shows them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use storage::record::{Prompt, Resource};
 
-use super::{AuditRead, OwnershipRead, Tags, raw};
+use super::{AuditRead, MetricsRead, OwnershipRead, Tags, raw};
 use crate::catalog::{Catalog, Upstream};
 
 /// What the API shows of the object that an upstream listed, byte for byte.
@@ -44,9 +46,11 @@ pub(super) fn is_active(
     enabled && (gateway_id.is_none() || upstream.is_some_and(|upstream| upstream.record.enabled))
 }
 
-#[derive(Serialize)]
+/// A resource, or a template of resources.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct ResourceRead<'a> {
+#[schemars(rename = "Resource")]
+pub struct ResourceRead<'a> {
     id: &'a str,
     uri: &'a str,
     uri_template: Option<&'a str>,
@@ -59,6 +63,7 @@ struct ResourceRead<'a> {
     gateway_id: Option<&'a str>,
     enabled: bool,
     is_active: bool,
+    #[schemars(with = "Option<MetricsRead>")]
     metrics: Option<()>,
     /// Plain, as this entity alone has them in the contract's later line.
     tags: &'a [String],
@@ -98,9 +103,11 @@ pub fn resource<'a>(catalog: &'a Catalog, resource: &'a Resource) -> impl Serial
     }
 }
 
-#[derive(Serialize)]
+/// A prompt.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct PromptRead<'a> {
+#[schemars(rename = "Prompt")]
+pub struct PromptRead<'a> {
     id: &'a str,
     name: &'a str,
     original_name: &'a str,
@@ -116,6 +123,7 @@ struct PromptRead<'a> {
     gateway_slug: Option<&'a str>,
     enabled: bool,
     is_active: bool,
+    #[schemars(with = "Option<MetricsRead>")]
     metrics: Option<()>,
     tags: Tags<'a>,
     #[serde(rename = "_meta")]
@@ -127,7 +135,9 @@ struct PromptRead<'a> {
 }
 
 /// The arguments of a prompt; an empty list if it takes none.
-struct Arguments<'a>(Option<&'a RawValue>);
+#[derive(JsonSchema)]
+#[schemars(inline, transparent)]
+struct Arguments<'a>(#[schemars(with = "Vec<Value>")] Option<&'a RawValue>);
 
 impl Serialize for Arguments<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{AuditRead, OwnershipRead, Tags};
+use super::{AuditRead, MetricsRead, OwnershipRead, Tags};
 use crate::catalog::overrides::Override;
 use crate::catalog::{Catalog, VirtualServer};
 
-#[derive(Serialize)]
+/// A virtual server: what its clients see is composed of the parts that it names.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct ServerRead<'a> {
+#[schemars(rename = "Server")]
+pub struct ServerRead<'a> {
     id: &'a str,
     name: &'a str,
     description: Option<&'a str>,
@@ -25,10 +28,12 @@ struct ServerRead<'a> {
     associated_a2a_agents: &'a [String],
     associated_gateways: &'a [String],
     tool_prefix: Option<&'a str>,
+    #[schemars(with = "BTreeMap<String, serde_json::Map<String, serde_json::Value>>")]
     tool_overrides: BTreeMap<String, Override>,
     auth_required: bool,
     oauth_enabled: bool,
     oauth_config: Option<()>,
+    #[schemars(with = "Option<MetricsRead>")]
     metrics: Option<()>,
     tags: Tags<'a>,
     #[serde(flatten)]

@@ -1,19 +1,22 @@
 //! Tools as the API shows them: never a secret.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use storage::record::{AuthType, IntegrationType};
 
 use super::offering::{Definition, is_active, upstream};
-use super::{AuditRead, OwnershipRead, Tags, raw, snake_case};
+use super::{AuditRead, MetricsRead, OwnershipRead, Tags, raw, snake_case};
 use crate::admin::rest_form::masked_headers;
 use crate::catalog::{Catalog, ToolEntry};
 use crate::settings::MASK;
 
-#[derive(Serialize)]
+/// A tool: of an upstream, of a REST service or of an agent.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct ToolRead<'a> {
+#[schemars(rename = "Tool")]
+pub struct ToolRead<'a> {
     id: &'a str,
     name: &'a str,
     original_name: &'a str,
@@ -41,6 +44,7 @@ struct ToolRead<'a> {
     validate_arguments: bool,
     extension_metadata: Option<&'a RawValue>,
     execution_count: Option<u64>,
+    #[schemars(with = "Option<MetricsRead>")]
     metrics: Option<()>,
     tags: Tags<'a>,
     #[serde(rename = "_meta")]
@@ -52,7 +56,7 @@ struct ToolRead<'a> {
 }
 
 /// How a tool is called: of a REST tool what is stored, of any other one what there is to say.
-#[derive(Serialize, Deserialize, Default)]
+#[derive(Serialize, Deserialize, Default, JsonSchema)]
 #[serde(default, rename_all(serialize = "camelCase"))]
 struct CallRead<'a> {
     url: Option<String>,
@@ -107,7 +111,7 @@ impl<'a> CallRead<'a> {
 }
 
 /// How a tool proves us: that it does, and in which way.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct AuthRead {
     auth_type: &'static str,
@@ -122,7 +126,8 @@ struct AuthRead {
     auth_query_param_value: Option<&'static str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 struct AuthHeader {
     key: String,
     value: &'static str,

@@ -1,0 +1,144 @@
+//! What may stand in a path, behind the question mark and in a header.
+
+use serde_json::{Value, json};
+
+/// A parameter of the query.
+pub struct Parameter {
+    pub name: &'static str,
+    sentence: &'static str,
+    kind: Kind,
+}
+
+/// What a parameter may hold.
+enum Kind {
+    Text,
+    Flag,
+    Count,
+    Word(&'static [&'static str]),
+}
+
+const fn text(name: &'static str, sentence: &'static str) -> Parameter {
+    Parameter { name, sentence, kind: Kind::Text }
+}
+
+const fn flag(name: &'static str, sentence: &'static str) -> Parameter {
+    Parameter { name, sentence, kind: Kind::Flag }
+}
+
+/// Also what is switched off.
+pub const INACTIVE: &[Parameter] =
+    &[flag("include_inactive", "Also what is switched off; false if it is not said.")];
+
+/// What every list can be asked for.
+pub const FILTER: &[Parameter] = &[
+    text("tags", "Words with commas between them; a record needs any of them."),
+    Parameter {
+        name: "visibility",
+        sentence: "Only what this many may see.",
+        kind: Kind::Word(&["private", "team", "public"]),
+    },
+    text("team_id", "Only what belongs to this team."),
+    text("gateway_id", "Only what is of this upstream; `null` for what is of none."),
+];
+
+/// Which part of a list.
+pub const PAGE: &[Parameter] = &[
+    text("cursor", "The place where the page before ended: its `nextCursor`."),
+    Parameter {
+        name: "limit",
+        sentence: "The most records of a page; 0 for all of them.",
+        kind: Kind::Count,
+    },
+    flag("include_pagination", "Answer with an object that holds the list and `nextCursor`."),
+];
+
+/// Which parts of an answer.
+pub const RESHAPE: &[Parameter] = &[text(
+    "apijsonpath",
+    "Which parts of the answer are wanted, by JSONPath: `{\"jsonpath\": \"$[*]\", \"mapping\": \
+     {\"field\": \"$.path\"}}`. The answer has the shape that this asks for, not the one below.",
+)];
+
+/// Whether to show what was counted.
+pub const METRICS: &[Parameter] =
+    &[flag("include_metrics", "Fill `metrics` of every record in a list.")];
+
+/// Which kinds of records.
+pub const KINDS: &[Parameter] =
+    &[text("entity_types", "Kinds with commas between them, like `tools,servers`.")];
+
+/// Whether to show records.
+pub const ENTITIES: &[Parameter] = &[flag("include_entities", "Also list what has each tag.")];
+
+/// Whether to export what servers name.
+pub const DEPENDENCIES: &[Parameter] =
+    &[flag("include_dependencies", "Also what servers are made of; true if not said.")];
+
+/// What to export.
+pub const EXPORT: &[Parameter] = &[
+    text("types", "Kinds with commas between them."),
+    text("exclude_types", "Kinds that are left out."),
+    text("tags", "Words with commas between them; a record needs any of them."),
+];
+
+/// How to import, where the body does not say it.
+pub const IMPORT: &[Parameter] = &[
+    Parameter {
+        name: "conflict_strategy",
+        sentence: "What to do with what is there already.",
+        kind: Kind::Word(&["skip", "update", "rename", "fail"]),
+    },
+    flag("dry_run", "Do nothing but tell what would be done."),
+    text("rekey_secret", "The secret that the credentials are sealed under."),
+];
+
+/// What to forget.
+pub const AGE: &[Parameter] = &[Parameter {
+    name: "max_age_hours",
+    sentence: "Only what is older; 24 if it is not said.",
+    kind: Kind::Count,
+}];
+
+/// Which root.
+pub const URI: &[Parameter] = &[text("uri", "The URI of the root; required.")];
+
+/// What to reset.
+pub const ENTITY: &[Parameter] = &[
+    Parameter {
+        name: "entity",
+        sentence: "Only this kind; everything if it is not said.",
+        kind: Kind::Word(&["tool", "resource", "server", "prompt", "a2a"]),
+    },
+    text("entity_id", "Only this one of the kind."),
+];
+
+/// Whether to switch on or off.
+pub const ACTIVATE: &[Parameter] = &[flag("activate", "Whether to switch on; true if not said.")];
+
+impl Parameter {
+    /// The parameter as OpenAPI writes it.
+    pub fn describe(&self) -> Value {
+        let schema = match self.kind {
+            Kind::Text => json!({ "type": "string" }),
+            Kind::Flag => json!({ "type": "boolean" }),
+            Kind::Count => json!({ "type": "integer", "minimum": 0 }),
+            Kind::Word(words) => json!({ "type": "string", "enum": words }),
+        };
+        json!({ "name": self.name, "in": "query", "description": self.sentence, "schema": schema })
+    }
+}
+
+/// A part of the path.
+pub fn in_path(name: &str) -> Value {
+    json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })
+}
+
+/// The version that a record must have to be changed.
+pub fn if_match() -> Value {
+    json!({
+        "name": "If-Match",
+        "in": "header",
+        "description": "The version that the record must have to be changed, in quotes or not.",
+        "schema": { "type": "string" },
+    })
+}

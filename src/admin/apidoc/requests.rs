@@ -1,0 +1,639 @@
+//! The bodies of requests, as schemas: what the forms read, field by field.
+//!
+//! A test compares these types with the forms, in both directions.
+
+#![expect(dead_code, reason = "only their schemas are used")]
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde_json::{Map, Value};
+
+/// Whose a record is.
+#[derive(JsonSchema)]
+pub struct Ownership {
+    /// The team that it belongs to; needed for visibility `team`.
+    #[schemars(length(max = 254))]
+    team_id: Option<String>,
+    /// Who owns it; whoever makes it, if it is not said.
+    #[schemars(length(max = 254))]
+    owner_email: Option<String>,
+    /// Who may see it: `private`, `team` or `public`.
+    visibility: Option<Visibility>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase", inline)]
+enum Visibility {
+    Private,
+    Team,
+    Public,
+}
+
+/// A tag, or what reading it gives.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+enum Tag {
+    /// Letters a-z and digits, with `-`, `:` and `.` inside.
+    Word(#[schemars(length(min = 2, max = 100))] String),
+    /// As answers show it.
+    Shown(ShownTag),
+}
+
+#[derive(JsonSchema)]
+#[schemars(inline)]
+struct ShownTag {
+    id: Option<String>,
+    label: Option<String>,
+}
+
+/// An upstream to register: a `url` or a `command`.
+#[derive(JsonSchema)]
+pub struct NewGateway {
+    /// Letters, digits, blanks and `_ . -`.
+    #[schemars(length(min = 1, max = 255))]
+    name: String,
+    #[schemars(flatten)]
+    rest: GatewayFields,
+}
+
+/// What to change of an upstream; what is not named stays.
+#[derive(JsonSchema)]
+pub struct GatewayChange {
+    /// Letters, digits, blanks and `_ . -`.
+    #[schemars(length(min = 1, max = 255))]
+    name: Option<String>,
+    #[schemars(flatten)]
+    rest: GatewayFields,
+}
+
+#[derive(JsonSchema)]
+struct GatewayFields {
+    /// What it is for; cut where it is longer than may be.
+    description: Option<String>,
+    /// Where it is: http or https, without credentials and fragment.
+    #[schemars(length(max = 2048))]
+    url: Option<String>,
+    /// The command that starts it, as words or as one line.
+    command: Option<Command>,
+    /// `STREAMABLEHTTP`, `SSE`, `HTTP`, `STDIO`, or `auto` to find out.
+    transport: Option<String>,
+    /// Which revision to speak: `auto`, `legacy` or `modern`.
+    protocol: Option<String>,
+    /// A certificate authority of its own, in PEM; the empty text for none.
+    ca_certificate: Option<String>,
+    /// Headers of callers that are handed on.
+    passthrough_headers: Option<Words>,
+    /// Words to find it by.
+    tags: Option<Tags>,
+    #[schemars(flatten)]
+    ownership: Ownership,
+    #[schemars(flatten)]
+    credentials: Credentials,
+    /// The environment of the command.
+    env: Option<Map<String, Value>>,
+}
+
+/// A list of texts, or one text with commas.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+enum Words {
+    List(Vec<String>),
+    Text(String),
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+enum Tags {
+    /// Each by itself.
+    List(Vec<Tag>),
+    /// With commas between them.
+    Text(String),
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+enum Command {
+    Words(#[schemars(length(min = 1, max = 256))] Vec<String>),
+    Line(String),
+}
+
+/// How to prove ourselves. `*****` stands for the stored secret.
+#[derive(JsonSchema)]
+pub struct Credentials {
+    /// `basic`, `bearer`, `authheaders` or `none`.
+    auth_type: Option<String>,
+    auth_username: Option<String>,
+    auth_password: Option<String>,
+    auth_token: Option<String>,
+    /// Another name of `auth_token`, and of the value of the only header.
+    auth_value: Option<String>,
+    /// The headers that prove us.
+    #[schemars(length(max = 100))]
+    auth_headers: Option<Vec<Header>>,
+    /// The name of the only header.
+    auth_header_key: Option<String>,
+    auth_header_value: Option<String>,
+}
+
+/// A header.
+#[derive(JsonSchema)]
+#[schemars(inline)]
+struct Header {
+    key: String,
+    value: String,
+}
+
+/// A REST tool to make: flat, or wrapped as `{"tool": {...}}`.
+#[derive(JsonSchema)]
+pub struct NewTool {
+    /// Letters, digits and `_ . - /`.
+    #[schemars(length(min = 1))]
+    name: String,
+    #[schemars(flatten)]
+    rest: ToolFields,
+}
+
+/// REST tools to make.
+#[derive(JsonSchema)]
+#[schemars(inline, transparent)]
+pub struct NewTools(Vec<NewTool>);
+
+/// What to change of a tool; what is not named stays. Of a tool of an upstream or an agent only its
+/// names, description, tags and ownership, and whether it is switched on.
+#[derive(JsonSchema)]
+pub struct ToolChange {
+    /// Letters, digits and `_ . - /`.
+    #[schemars(length(min = 1))]
+    name: Option<String>,
+    #[schemars(flatten)]
+    rest: ToolFields,
+}
+
+#[derive(JsonSchema)]
+struct ToolFields {
+    /// The name that it has here; the empty text for its own.
+    custom_name: Option<String>,
+    /// What people read.
+    #[schemars(length(max = 255))]
+    display_name: Option<String>,
+    #[schemars(length(max = 255))]
+    title: Option<String>,
+    /// What it does; cut where it is longer than may be.
+    description: Option<String>,
+    /// The JSON Schema of its arguments: of an object.
+    input_schema: Option<Map<String, Value>>,
+    /// The JSON Schema of its results: of an object.
+    output_schema: Option<Map<String, Value>>,
+    /// Hints of MCP.
+    annotations: Option<Map<String, Value>>,
+    /// Whatever its owner wants to keep with it, up to 64 KiB.
+    extension_metadata: Option<Map<String, Value>>,
+    /// `REST`.
+    integration_type: Option<String>,
+    /// The upstream that it is listed with; the empty text for none.
+    gateway_id: Option<String>,
+    deprecated: Option<bool>,
+    /// Whether arguments are checked against the schema before a call.
+    validate_arguments: Option<bool>,
+    enabled: Option<bool>,
+    /// Words to find it by.
+    tags: Option<Tags>,
+    #[schemars(flatten)]
+    ownership: Ownership,
+    #[schemars(flatten)]
+    credentials: Credentials,
+    #[schemars(flatten)]
+    query: QueryCredentials,
+    /// The same fields as an object, with shorter names: `username`, `password`, `token`.
+    auth: Option<Map<String, Value>>,
+    #[schemars(flatten)]
+    call: Call,
+}
+
+/// How to prove ourselves in the query.
+#[derive(JsonSchema)]
+struct QueryCredentials {
+    /// The name of the parameter.
+    auth_query_param_key: Option<String>,
+    auth_query_param_value: Option<String>,
+}
+
+/// How a REST tool is called.
+#[derive(JsonSchema)]
+struct Call {
+    /// Where: http or https, with `{argument}` in the path.
+    url: Option<String>,
+    /// The method.
+    request_type: Option<String>,
+    /// The headers of every request; those with secrets are sealed.
+    headers: Option<BTreeMap<String, String>>,
+    /// What is made of the answer, by jq.
+    jsonpath_filter: Option<String>,
+    /// Scheme and host, instead of `url`.
+    base_url: Option<String>,
+    /// The path behind `base_url`.
+    path_template: Option<String>,
+    /// Arguments that become parameters of the query, by name.
+    query_mapping: Option<BTreeMap<String, String>>,
+    /// Arguments that become headers, by name.
+    header_mapping: Option<BTreeMap<String, String>>,
+    /// In milliseconds.
+    timeout_ms: Option<u64>,
+    /// Hosts that may be called.
+    allowlist: Option<Words>,
+    expose_passthrough: Option<bool>,
+    plugin_chain_pre: Option<Words>,
+    plugin_chain_post: Option<Words>,
+    /// `json`, `form` or `multipart`.
+    body_format: Option<String>,
+    /// The most calls at once on a shard.
+    concurrency_limit: Option<u64>,
+    /// The largest answer, in bytes.
+    response_size_max: Option<u64>,
+}
+
+/// A resource to make: flat, or wrapped as `{"resource": {...}}`.
+#[derive(JsonSchema)]
+pub struct NewResource {
+    /// What it is read by.
+    #[schemars(length(min = 1, max = 2048))]
+    uri: String,
+    /// Letters, digits, blanks and `_ . -`.
+    #[schemars(length(min = 1, max = 255))]
+    name: String,
+    /// What it holds, as text.
+    content: String,
+    #[schemars(flatten)]
+    rest: ResourceFields,
+}
+
+/// What to change of a resource; what is not named stays.
+#[derive(JsonSchema)]
+pub struct ResourceChange {
+    /// What it is read by.
+    #[schemars(length(min = 1, max = 2048))]
+    uri: Option<String>,
+    /// Letters, digits, blanks and `_ . -`.
+    #[schemars(length(min = 1, max = 255))]
+    name: Option<String>,
+    /// What it holds, as text.
+    content: Option<String>,
+    #[schemars(flatten)]
+    rest: ResourceFields,
+}
+
+#[derive(JsonSchema)]
+struct ResourceFields {
+    /// What it holds, as bytes in base64, instead of `content`.
+    blob: Option<String>,
+    /// A URI with variables in braces; null for none.
+    uri_template: Option<String>,
+    /// The same by the name that an older contract has.
+    template: Option<String>,
+    title: Option<String>,
+    /// What it is; cut where it is longer than may be.
+    description: Option<String>,
+    /// A usual media type, `application/x-*`, `text/x-*` or one with a suffix.
+    mime_type: Option<String>,
+    /// Hints of MCP.
+    annotations: Option<Map<String, Value>>,
+    /// Whatever its owner wants to keep with it.
+    extension_metadata: Option<Map<String, Value>>,
+    /// Words to find it by.
+    tags: Option<Tags>,
+    #[schemars(flatten)]
+    ownership: Ownership,
+}
+
+/// A prompt to make: flat, or wrapped as `{"prompt": {...}}`.
+#[derive(JsonSchema)]
+pub struct NewPrompt {
+    /// Letters, digits, blanks and `_ . -`.
+    #[schemars(length(min = 1, max = 255))]
+    name: String,
+    /// A Jinja template.
+    template: String,
+    #[schemars(flatten)]
+    rest: PromptFields,
+}
+
+/// What to change of a prompt; what is not named stays.
+#[derive(JsonSchema)]
+pub struct PromptChange {
+    /// Letters, digits, blanks and `_ . -`.
+    #[schemars(length(min = 1, max = 255))]
+    name: Option<String>,
+    /// A Jinja template.
+    template: Option<String>,
+    #[schemars(flatten)]
+    rest: PromptFields,
+}
+
+#[derive(JsonSchema)]
+struct PromptFields {
+    /// The name that it has here.
+    custom_name: Option<String>,
+    /// What people read.
+    display_name: Option<String>,
+    title: Option<String>,
+    /// What it is for; cut where it is longer than may be.
+    description: Option<String>,
+    /// What the template takes; the variables that it uses if none are named.
+    #[schemars(length(max = 64))]
+    arguments: Option<Vec<PromptArgument>>,
+    /// Words to find it by.
+    tags: Option<Tags>,
+    #[schemars(flatten)]
+    ownership: Ownership,
+}
+
+#[derive(JsonSchema)]
+#[schemars(inline)]
+struct PromptArgument {
+    /// Letters, digits and `_`.
+    #[schemars(length(min = 1, max = 128))]
+    name: String,
+    description: Option<String>,
+    required: Option<bool>,
+}
+
+/// Texts by the names of arguments.
+#[derive(JsonSchema)]
+#[schemars(transparent)]
+pub struct PromptArguments(BTreeMap<String, String>);
+
+/// A root to make.
+#[derive(JsonSchema)]
+pub struct NewRoot {
+    /// A URI, or a path of a file.
+    #[schemars(length(min = 1, max = 2048))]
+    uri: String,
+    #[schemars(length(max = 255))]
+    name: Option<String>,
+}
+
+/// What to change of a root; what is not named stays.
+#[derive(JsonSchema)]
+pub struct RootChange {
+    /// A URI, or a path of a file.
+    #[schemars(length(min = 1, max = 2048))]
+    uri: Option<String>,
+    #[schemars(length(max = 255))]
+    name: Option<String>,
+}
+
+/// The parameters of MCP's `initialize`.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+pub struct Initialize {
+    /// Like `2025-11-25`.
+    protocol_version: String,
+    capabilities: Option<Map<String, Value>>,
+    client_info: Option<Map<String, Value>>,
+}
+
+/// A JSON-RPC message with the method `ping`.
+#[derive(JsonSchema)]
+pub struct Ping {
+    id: Option<super::answers::RpcId>,
+    /// `ping`.
+    method: String,
+}
+
+/// The parameters of MCP's `completion/complete`.
+#[derive(JsonSchema)]
+pub struct Complete {
+    r#ref: Map<String, Value>,
+    argument: Map<String, Value>,
+}
+
+/// How much to log.
+#[derive(JsonSchema)]
+pub struct SetLevel {
+    /// `debug`, `info`, `notice`, `warning`, `error`, `critical`, `alert` or `emergency`.
+    level: String,
+}
+
+/// An object as MCP has it.
+#[derive(JsonSchema)]
+#[schemars(inline, transparent)]
+pub struct Anything(Map<String, Value>);
+
+/// An A2A agent to register: flat, or wrapped as `{"agent": {...}}`.
+#[derive(JsonSchema)]
+pub struct NewAgent {
+    /// Letters, digits, blanks and `_ . -`.
+    #[schemars(length(min = 1, max = 255))]
+    name: String,
+    /// Where it is: http or https.
+    #[schemars(length(max = 2048))]
+    endpoint_url: String,
+    #[schemars(flatten)]
+    rest: AgentFields,
+}
+
+/// What to change of an A2A agent; what is not named stays.
+#[derive(JsonSchema)]
+pub struct AgentChange {
+    /// Letters, digits, blanks and `_ . -`.
+    #[schemars(length(min = 1, max = 255))]
+    name: Option<String>,
+    /// Where it is: http or https.
+    #[schemars(length(max = 2048))]
+    endpoint_url: Option<String>,
+    #[schemars(flatten)]
+    rest: AgentFields,
+}
+
+#[derive(JsonSchema)]
+struct AgentFields {
+    /// What stands in the names of its tool; made of the name if it is not said.
+    slug: Option<String>,
+    /// What it is for; cut where it is longer than may be.
+    description: Option<String>,
+    /// `generic`, `jsonrpc`, `custom` or another word.
+    #[schemars(length(max = 64))]
+    agent_type: Option<String>,
+    #[schemars(length(max = 64))]
+    protocol_version: Option<String>,
+    capabilities: Option<Map<String, Value>>,
+    config: Option<Map<String, Value>>,
+    #[schemars(flatten)]
+    credentials: Credentials,
+    #[schemars(flatten)]
+    query: QueryCredentials,
+    /// Headers of callers that are handed on.
+    passthrough_headers: Option<Words>,
+    /// Words to find it by.
+    tags: Option<Tags>,
+    enabled: Option<bool>,
+    #[schemars(flatten)]
+    ownership: Ownership,
+}
+
+/// What an agent is asked.
+#[derive(JsonSchema)]
+pub struct Invocation {
+    parameters: Option<Map<String, Value>>,
+    /// `query` if it is not said.
+    interaction_type: Option<String>,
+}
+
+/// Which agent is asked what.
+#[derive(JsonSchema)]
+pub struct InvocationById {
+    /// Its id, name or slug.
+    agent_id: String,
+    #[schemars(flatten)]
+    invocation: Invocation,
+}
+
+/// What to export: ids or names, by kind.
+#[derive(JsonSchema)]
+pub struct Selection {
+    tools: Option<Words>,
+    gateways: Option<Words>,
+    servers: Option<Words>,
+    prompts: Option<Words>,
+    resources: Option<Words>,
+    roots: Option<Words>,
+    a2a_agents: Option<Words>,
+}
+
+/// What to import, and how.
+#[derive(JsonSchema)]
+pub struct Import {
+    /// What an export gave.
+    import_data: Map<String, Value>,
+    /// What to do with what is there already: `skip`, `update`, `rename` or `fail`.
+    conflict_strategy: Option<String>,
+    /// Do nothing but tell what would be done.
+    dry_run: Option<bool>,
+    /// The secret that the credentials are sealed under.
+    rekey_secret: Option<String>,
+    /// Only these, by kind: lists of names, empty ones for all.
+    selected_entities: Option<Map<String, Value>>,
+}
+
+/// A virtual server to make: flat, or wrapped as `{"server": {...}}`.
+#[derive(JsonSchema)]
+pub struct NewServer {
+    /// Its id, a UUID; a fresh one if it is not said.
+    id: Option<String>,
+    /// Letters, digits, blanks and `_ . -`.
+    #[schemars(length(min = 1, max = 255))]
+    name: String,
+    #[schemars(flatten)]
+    rest: ServerFields,
+}
+
+/// What to change of a virtual server; what is not named stays.
+#[derive(JsonSchema)]
+pub struct ServerChange {
+    /// Letters, digits, blanks and `_ . -`.
+    #[schemars(length(min = 1, max = 255))]
+    name: Option<String>,
+    #[schemars(flatten)]
+    rest: ServerFields,
+}
+
+#[derive(JsonSchema)]
+struct ServerFields {
+    /// What it is for; cut where it is longer than may be.
+    description: Option<String>,
+    /// The URL of a picture.
+    #[schemars(length(max = 2048))]
+    icon: Option<String>,
+    /// Ids or names of tools.
+    associated_tools: Option<Words>,
+    /// Ids of resources.
+    associated_resources: Option<Words>,
+    /// Ids or names of prompts.
+    associated_prompts: Option<Words>,
+    /// Ids of agents.
+    associated_a2a_agents: Option<Words>,
+    /// Ids, names or slugs of upstreams: all that they offer.
+    associated_gateways: Option<Words>,
+    /// What stands before the upstreams' own names; null for the usual naming.
+    #[schemars(length(max = 64))]
+    tool_prefix: Option<String>,
+    /// Other names and descriptions of tools, by id or name: `{"name", "description"}`.
+    tool_overrides: Option<Map<String, Value>>,
+    /// Whether its endpoint needs a token.
+    auth_required: Option<bool>,
+    /// Words to find it by.
+    tags: Option<Tags>,
+    #[schemars(flatten)]
+    ownership: Ownership,
+}
+
+/// Which operation of which document.
+#[derive(JsonSchema)]
+pub struct GenerateSchemas {
+    /// The URL of the operation: http or https.
+    url: String,
+    /// The method of the operation; GET if it is not said.
+    request_type: Option<String>,
+    /// Where the document is; `/openapi.json` beside the operation if it is not said.
+    openapi_url: Option<String>,
+}
+
+/// Which document to make tools of, and how: a `url` or a `document`.
+#[derive(JsonSchema)]
+pub struct ImportOpenapi {
+    /// Where the document is.
+    url: Option<String>,
+    /// The document itself, or its text in JSON or YAML.
+    document: Option<Value>,
+    /// What the document is remembered by, so that importing it again finds its tools.
+    source: Option<String>,
+    /// Where the API is; the document's own server if it is not said.
+    base_url: Option<String>,
+    /// Only operations with any of these tags.
+    tags: Option<Words>,
+    /// Only operations whose paths begin so.
+    paths: Option<Words>,
+    /// Only operations of these methods.
+    methods: Option<Words>,
+    /// What stands before every name.
+    prefix: Option<String>,
+    /// Secrets by the names of security schemes.
+    credentials: Option<BTreeMap<String, String>>,
+    /// Whether tools get the schemas of their answers; true if it is not said.
+    output_schemas: Option<bool>,
+    /// Do nothing but tell what would be done.
+    dry_run: Option<bool>,
+    /// Delete tools whose operations are gone.
+    prune: Option<bool>,
+    /// Credentials of every tool, as `POST /tools` takes them.
+    auth: Option<Map<String, Value>>,
+    #[schemars(flatten)]
+    credentials_of_all: Credentials,
+    #[schemars(flatten)]
+    query: QueryCredentials,
+    /// Who may see the tools.
+    visibility: Option<Visibility>,
+    /// The team that the tools belong to.
+    team_id: Option<String>,
+}
+
+/// A JSON-RPC request or notification.
+#[derive(JsonSchema)]
+pub struct Rpc {
+    /// `2.0`.
+    jsonrpc: Version,
+    /// Names the request; without it nothing is answered.
+    #[schemars(default)]
+    id: Option<super::answers::RpcId>,
+    /// Like `tools/list`.
+    method: String,
+    params: Option<Map<String, Value>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(inline)]
+enum Version {
+    #[schemars(rename = "2.0")]
+    Two,
+}
