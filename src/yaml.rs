@@ -12,7 +12,30 @@ use crate::limits;
 ///
 /// A sentence that names the line.
 pub fn parse(text: &str) -> Result<Value, String> {
-    let options = serde_saphyr::options! {
+    check_size(text)?;
+    serde_saphyr::from_str_with_options(text, options()).map_err(|error| format!("{error:.300}"))
+}
+
+/// Reads YAML of any number of documents, within the bounds of [`parse`].
+///
+/// # Errors
+///
+/// As [`parse`].
+pub fn parse_all(text: &str) -> Result<Vec<Value>, String> {
+    check_size(text)?;
+    let read = serde_saphyr::from_multiple_with_options(text, options());
+    read.map_err(|error| format!("{error:.300}"))
+}
+
+fn check_size(text: &str) -> Result<(), String> {
+    if text.len() > limits::YAML_SIZE_MAX {
+        return Err(format!("it is larger than {} bytes", limits::YAML_SIZE_MAX));
+    }
+    Ok(())
+}
+
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_reader_input_bytes: Some(limits::YAML_SIZE_MAX),
             max_events: limits::YAML_NODE_COUNT_MAX,
@@ -26,11 +49,7 @@ pub fn parse(text: &str) -> Result<Value, String> {
         // In YAML 1.2 `no` is a word, and Norway a country.
         strict_booleans: true,
         with_snippet: false,
-    };
-    if text.len() > limits::YAML_SIZE_MAX {
-        return Err(format!("it is larger than {} bytes", limits::YAML_SIZE_MAX));
     }
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| format!("{error:.300}"))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::kind::{KINDS, Kind};
 use crate::cli::client::ClientError;
+use crate::yaml;
 
 /// The largest file that is read, in bytes.
 const FILE_SIZE_MAX: u64 = 16 << 20;
@@ -62,9 +63,7 @@ impl Manifest {
     }
 
     fn add(&mut self, file: &Path, text: &str) -> Result<(), String> {
-        let documents: Vec<Value> =
-            serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
-        for document in documents {
+        for document in yaml::parse_all(text)? {
             match document {
                 Value::Null => {}
                 Value::Object(lists) => {
