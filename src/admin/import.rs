@@ -260,47 +260,75 @@ impl<'a, 'b, B: Backend> Import<'a, 'b, B> {
         }
         let ownership = portable::ownership(entity, &self.ask.caller.email);
         let taken = self.index.taken(kind, &ownership, name).map(str::to_owned);
+        let Some((target, name)) = self.decide(kind, taken, name)? else {
+            return Ok(Done::Skipped);
+        };
+        let is_update = target.is_some();
+        let fields = self.fields(kind, entity, &name, is_update, keys)?;
+        let id = self.write(kind, &name, target, fields).await?;
+        self.index.add(kind, &ownership, &id, &[&name]);
+        self.set_state(kind, &id, entity, is_update).await?;
+        Ok(if is_update { Done::Updated } else { Done::Created })
+    }
+
+    /// What becomes of an entity whose name `taken` may have already: nothing, or the record that is
+    /// changed and the name that it gets.
+    fn decide(
+        &mut self,
+        kind: Kind,
+        taken: Option<String>,
+        name: &str,
+    ) -> Result<Option<(Option<String>, String)>, String> {
         let word = kind.word();
-        let mut name = name.to_owned();
-        let target = match (taken, self.order.strategy) {
+        let (target, name) = match (taken, self.order.strategy) {
             (Some(_), Strategy::Skip) => {
                 self.status.warn(format!("Skipped existing {word}: {name}"));
-                return Ok(Done::Skipped);
+                return Ok(None);
             }
             (Some(_), Strategy::Fail) => return Err(format!("{word} name conflict: {name}")),
-            (Some(id), Strategy::Update) => Some(id),
             (Some(_), Strategy::Rename) => {
                 let renamed = format!("{name}_imported_{}", now() / 1_000_000);
                 self.status.warn(format!("Renamed {word} {name} to {renamed}"));
-                name = renamed;
-                None
+                (None, renamed)
             }
-            (None, _) => None,
+            (taken, _) => (taken, name.to_owned()),
         };
         if self.order.dry_run {
             let verb = if target.is_some() { "update" } else { "import" };
             self.status.warn(format!("Would {verb} {word}: {name}"));
         }
-        let mut body = entity::body(kind, entity, keys)?;
-        for warning in body.warnings.drain(..) {
-            self.status.warn(format!("{word} {name}: {warning}"));
+        Ok(Some((target, name)))
+    }
+
+    /// What the form of an entity is filled with.
+    fn fields(
+        &mut self,
+        kind: Kind,
+        entity: &Map<String, Value>,
+        name: &str,
+        is_update: bool,
+        keys: &Keys<'_>,
+    ) -> Result<Map<String, Value>, String> {
+        let entity::Body { mut fields, warnings } = entity::body(kind, entity, keys)?;
+        for warning in warnings {
+            self.status.warn(format!("{} {name}: {warning}", kind.word()));
         }
-        if body.fields.insert(kind.key().to_owned(), json!(name)) != Some(json!(name)) {
+        if fields.insert(kind.key().to_owned(), json!(name)) != Some(json!(name)) {
             // Other names would be taken as well.
             for other in ["slug", "custom_name", "display_name", "displayName"] {
-                body.fields.remove(other);
+                fields.remove(other);
             }
         }
+        if is_update && matches!(kind, Kind::Tools | Kind::Prompts) {
+            // It was found by its name, which a change would take for one that people gave it.
+            fields.remove("name");
+        }
         if kind == Kind::Servers {
-            for absent in self.index.resolve(&mut body.fields) {
+            for absent in self.index.resolve(&mut fields) {
                 self.status.warn(format!("server {name}: there is no {absent}; it is left out"));
             }
         }
-        let is_update = target.is_some();
-        let id = self.write(kind, &name, target, body.fields).await?;
-        self.index.add(kind, &ownership, &id, &[&name]);
-        self.set_state(kind, &id, entity, is_update).await?;
-        Ok(if is_update { Done::Updated } else { Done::Created })
+        Ok(fields)
     }
 
     /// Sends an entity through its form; returns its id.

@@ -241,8 +241,8 @@ impl Form {
     }
 }
 
-/// A technical name: what clients of MCP may meet in a name, and blanks, which its slug loses.
-/// `shown` is one that reading gives and that may come back as it is.
+/// A technical name, of what clients of MCP may meet in one. `shown` is what reading gives, which
+/// may come back as it is. An empty custom name takes the custom one away.
 fn name(fields: &mut Fields, field: &str, shown: Option<&str>) -> Option<String> {
     let name = fields.text(field)?;
     if Some(&*name) == shown {

@@ -115,8 +115,11 @@ pub async fn import<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure>
     for (index, item) in items.into_iter().enumerate() {
         let name = item.get("tool").unwrap_or(&item).get("name");
         let name = name.and_then(Value::as_str).map(str::to_owned);
+        // A microsecond between one and the next keeps their order in lists of the newest first.
+        let created_at = audit.created_at - index as i64;
+        let audit = Audit { created_at, ..audit.clone() };
         let outcome = match Fields::of(item) {
-            Ok(fields) => made(ask, fields, audit.clone()).await,
+            Ok(fields) => made(ask, fields, audit).await,
             Err(failure) => Err(failure),
         };
         sent.push(Sent { index, name, outcome });

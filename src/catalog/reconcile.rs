@@ -150,13 +150,19 @@ impl Work<'_> {
                 continue;
             }
             let stored = by_key.get(key).copied();
-            let mut wanted = stored
-                .cloned()
-                .unwrap_or_else(|| T::fresh(self.gateway, self.author.made("federation")));
+            let mut wanted = stored.cloned().unwrap_or_else(|| self.fresh(position));
             wanted.absorb(entry, position as i64, position >= templates_from);
             candidates.push(Candidate { wanted, stored });
         }
         self.settle(stored, candidates)
+    }
+
+    /// A new offer. A microsecond between one and the next keeps the upstream's order in lists of the
+    /// newest first, whose places must never change.
+    fn fresh<T: Offering>(&self, position: usize) -> T {
+        let mut audit = self.author.made("federation");
+        audit.created_at -= position as i64;
+        T::fresh(self.gateway, audit)
     }
 
     fn keep<T: Offering>(&mut self, stored: &[Arc<T>]) -> Counts {

@@ -135,6 +135,8 @@ impl Front {
         };
         shard.request_count.set(shard.request_count.get() + 1);
         let body_size_max = match rest_path {
+            // A whole registry may come in one document, which only administrators may send.
+            Some("/import") if caller.is_admin => shard.settings.http.body_size_max as u64,
             Some(_) => limits::REST_BODY_SIZE_MAX.min(shard.settings.http.body_size_max as u64),
             None => shard.settings.http.body_size_max as u64,
         };

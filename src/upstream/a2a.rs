@@ -61,10 +61,13 @@ pub struct AgentCall<'a> {
     pub within: Duration,
 }
 
+/// The agent that a way leads to, and the way.
+type Kept = (Arc<AgentEntry>, Rc<Wire>);
+
 /// The way of one shard to the agents.
 pub struct Agents {
     answer_size_max: usize,
-    wires: RefCell<AHashMap<Box<str>, (Arc<AgentEntry>, Rc<Wire>)>>,
+    wires: RefCell<AHashMap<Box<str>, Kept>>,
 }
 
 impl Agents {

