@@ -64,8 +64,11 @@ pub struct AgentCall<'a> {
 /// The way of one shard to the agents.
 pub struct Agents {
     answer_size_max: usize,
-    wires: RefCell<AHashMap<Box<str>, (Arc<AgentEntry>, Rc<Wire>)>>,
+    wires: RefCell<AHashMap<Box<str>, Kept>>,
 }
+
+/// The agent that connections lead to, and those.
+type Kept = (Arc<AgentEntry>, Rc<Wire>);
 
 impl Agents {
     /// Makes the ways of a shard; nothing is connected yet.

@@ -119,8 +119,8 @@ impl Content<'_> {
                     .is_some_and(|role| role.to_ascii_lowercase().ends_with("agent"))
             };
             let history = task.get("history").and_then(Value::as_array);
-            let messages = history.into_iter().flatten().filter_map(Value::as_object);
-            if let Some(last) = messages.filter(is_agent).last() {
+            let mut messages = history.into_iter().flatten().filter_map(Value::as_object);
+            if let Some(last) = messages.rfind(is_agent) {
                 self.add_parts(last);
             }
         }
