@@ -70,6 +70,9 @@ pub struct Agents {
     wires: RefCell<AHashMap<Box<str>, Kept>>,
 }
 
+/// The agent that connections lead to, and those.
+type Kept = (Arc<AgentEntry>, Rc<Wire>);
+
 impl Agents {
     /// Makes the ways of a shard; nothing is connected yet.
     pub fn new(answer_size_max: usize) -> Agents {
