@@ -61,9 +61,6 @@ pub struct AgentCall<'a> {
     pub within: Duration,
 }
 
-/// The agent that a way leads to, and the way.
-type Kept = (Arc<AgentEntry>, Rc<Wire>);
-
 /// The way of one shard to the agents.
 pub struct Agents {
     answer_size_max: usize,
