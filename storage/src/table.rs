@@ -475,7 +475,7 @@ mod tests {
     #[test]
     fn statements_name_every_column_once_and_never_update_the_id() {
         let sql = Tool::upsert();
-        assert!(sql.starts_with("INSERT INTO tools (id, gateway_id, original_name, "));
+        assert!(sql.starts_with("INSERT INTO tools (id, gateway_id, agent_id, original_name, "));
         assert!(sql.contains("$39)") && !sql.contains("$40"), "{sql}");
         assert!(sql.contains("DO UPDATE SET gateway_id = excluded.gateway_id, "));
         assert!(!sql.contains(" id = excluded.id"));
