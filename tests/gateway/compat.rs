@@ -5,7 +5,7 @@
 
 mod contextforge;
 mod differences;
-mod echo;
+pub mod echo;
 mod recording;
 mod script;
 mod shape;

@@ -26,6 +26,7 @@ mod own;
 mod protocol;
 mod registry;
 mod relay;
+mod rest_tools;
 mod secrets;
 mod servers;
 mod smuggling;
