@@ -140,6 +140,8 @@ fn ascii(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -282,6 +284,25 @@ mod tests {
                 let other = slug(&text, separator);
                 assert_eq!(other.replace(separator, "-"), plain, "{text:?}, seed {seed}");
             }
+        }
+    }
+
+    proptest! {
+        /// Names that differ in their words never become one, and a name is never too long.
+        #[test]
+        fn names_of_other_words_stay_apart_and_within_the_bound(
+            one in prop::collection::vec("[a-z0-9]{1,12}", 1..12),
+            other in prop::collection::vec("[a-z0-9]{1,12}", 1..12),
+            separator in prop::sample::select(vec!["-", "--", "_", "."]),
+        ) {
+            let named = |words: &[String]| {
+                offered_name("gateway", separator, &slug(&words.join(" "), separator))
+            };
+            let (a, b) = (named(&one), named(&other));
+            for name in [&a, &b].into_iter().flatten() {
+                prop_assert!(name.len() <= NAME_LENGTH_MAX);
+            }
+            prop_assert!(one == other || a.is_err() || a != b);
         }
     }
 }
