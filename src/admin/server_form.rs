@@ -116,8 +116,10 @@ impl Choice<'_> {
         may_see(self.caller, &found.record.ownership).then(|| found.record.id.clone())
     }
 
+    /// A resource by its id, or by its URI.
     fn resource(&self, text: &str) -> Option<String> {
-        let found = self.catalog.resource(text)?;
+        let by_uri = || self.catalog.resources().find(|resource| resource.record.uri == text);
+        let found = self.catalog.resource(text).or_else(by_uri)?;
         may_see(self.caller, &found.record.ownership).then(|| found.record.id.clone())
     }
 

@@ -52,6 +52,30 @@ impl Desk {
     }
 }
 
+#[test]
+fn what_is_the_gateway_s_own_is_kept_too_and_a_server_chooses_it_by_name_or_uri() {
+    let desk = Desk::new();
+    let text = r#"
+servers:
+- name: desk
+  associated_prompts: [greet]
+  associated_resources: ['note://one']
+  associated_tools: [ping]
+prompts:
+- {name: greet, template: 'Greet {{ who }}.'}
+resources:
+- {uri: 'note://one', name: One, content: hello}
+tools:
+- {name: ping, url: 'http://127.0.0.1:9/', request_type: GET, integration_type: REST}
+"#;
+    desk.write("own.yaml", text);
+    let text = desk.told(&[]);
+    assert!(last_line(&text).starts_with("4 created, 0 updated, 0 deleted"), "{text}");
+    let text = desk.told(&[]);
+    assert_eq!(last_line(&text), "0 created, 1 updated, 0 deleted, 3 entries as it was", "{text}");
+    assert!(text.contains("~ resource note://one: content (cannot be read back)"), "{text}");
+}
+
 fn last_line(text: &str) -> &str {
     text.lines().last().unwrap_or_default()
 }

@@ -126,6 +126,7 @@ fn a_prompt_is_rendered_by_rest_and_by_mcp_with_its_arguments_checked() {
         {"role": "user", "content": {"type": "text", "text": "I am JO."}},
         {"role": "assistant", "content": {"type": "text", "text": "Hello!"}},
     ]);
+    assert!(record["template"].as_str().is_some_and(|text| text.contains("{{ who|upper }}")));
     let id = id_of(&record).to_owned();
     for name in [id.as_str(), "greet-me", "Greet%20me"] {
         let rendered = made(&gateway, &format!("/prompts/{name}"), &json!({"who": "Jo"}));

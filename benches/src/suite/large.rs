@@ -58,7 +58,7 @@ pub fn measure(settings: &Settings, folder: &Path, results: &mut Results) -> io:
     for kind in [Kind::ListRpc, Kind::CallRpc] {
         let case = format!("{}, {NAME}", kind.name());
         eprintln!("{case}, c={CONCURRENCY}");
-        let contenders = [stage.contender(kind, "ringway".into())?];
+        let contenders = [stage.contender(kind, format!("ringway, {NAME}"))?];
         results.rows.extend(rounds(settings.timing, &case, &contenders, 0, CONCURRENCY)?);
     }
     Ok(())

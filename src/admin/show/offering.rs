@@ -117,7 +117,7 @@ pub struct PromptRead<'a> {
     title: Option<&'a str>,
     description: Option<&'a str>,
     /// The text of a prompt of our own; that of an upstream stays with it.
-    template: &'static str,
+    template: &'a str,
     arguments: Arguments<'a>,
     gateway_id: Option<&'a str>,
     gateway_slug: Option<&'a str>,
@@ -163,7 +163,7 @@ pub fn prompt<'a>(catalog: &'a Catalog, prompt: &'a Prompt) -> impl Serialize + 
         display_name: prompt.display_name.as_deref(),
         title: prompt.title.as_deref(),
         description: prompt.description.as_deref(),
-        template: "",
+        template: prompt.template.as_deref().unwrap_or_default(),
         arguments: Arguments(definition.arguments),
         gateway_id,
         gateway_slug: upstream.map(|upstream| upstream.record.slug.as_str()),
