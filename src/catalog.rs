@@ -21,6 +21,7 @@ pub mod inventory;
 pub mod naming;
 pub mod overrides;
 pub mod param_headers;
+pub mod people;
 pub mod reconcile;
 pub mod rest_tool;
 mod shelf;
@@ -31,6 +32,7 @@ pub use agent::{AgentEntry, tool_of};
 pub use collection::{Age, Collection, Kept, Record};
 pub use entry::{PromptEntry, ResourceEntry, ToolEntry};
 use overrides::Overrides;
+pub use people::People;
 pub use shelf::{Item, Shelf};
 pub use upstream::Upstream;
 pub use view::{Entry, Membership, View};
@@ -94,6 +96,7 @@ pub struct Catalog {
     servers: Collection<VirtualServer>,
     agents: Collection<AgentEntry>,
     roots: OrdMap<Id, Arc<Root>>,
+    people: People,
     /// A2A is switched off: no agent offers its tool.
     agents_are_off: bool,
     /// What belongs to an upstream or an agent: kind and id.
@@ -106,6 +109,9 @@ impl Catalog {
         let mut catalog = Catalog { sequence: snapshot.sequence, ..Catalog::default() };
         for record in snapshot.gateways {
             catalog.put_gateway(record, sealer);
+        }
+        for identity in snapshot.identities {
+            catalog.people.put(identity);
         }
         for record in snapshot.agents {
             catalog.put_agent(record, sealer);
@@ -135,6 +141,7 @@ impl Catalog {
             self = self.without_agents();
         }
         self.everything.version += former.everything.version;
+        self.people.version += former.people.version;
         let ids: Vec<Id> = self.servers.ids().cloned().collect();
         for id in ids {
             let before = former.servers.get(&id).map_or(0, |server| server.view.version);
@@ -168,6 +175,7 @@ impl Catalog {
                 Current::Server(record) => self.put_server(record),
                 Current::Agent(record) => self.put_agent(record, sealer),
                 Current::Root(record) => self.put_root(record),
+                Current::Identity(identity) => self.people.put(identity),
                 Current::Deleted { entity, id } => self.delete(entity, &id),
             }
         }
@@ -211,6 +219,11 @@ impl Catalog {
     /// Every root, in the order of ids.
     pub fn roots(&self) -> impl Iterator<Item = &Arc<Root>> {
         self.roots.values()
+    }
+
+    /// Who there is and what each may do.
+    pub fn people(&self) -> &People {
+        &self.people
     }
 
     /// Every upstream, in the order of ids.
@@ -282,7 +295,7 @@ impl Catalog {
             Entity::Tool => self.tools.get(id).cloned().map(Entry::Tool),
             Entity::Resource => self.resources.get(id).cloned().map(Entry::Resource),
             Entity::Prompt => self.prompts.get(id).cloned().map(Entry::Prompt),
-            Entity::Gateway | Entity::Server | Entity::Agent | Entity::Root => None,
+            _ => None,
         }
     }
 
@@ -411,6 +424,7 @@ impl Catalog {
                 self.take_out(entity, id);
                 self.prompts.remove(id);
             }
+            other => self.people.delete(other, id),
         }
     }
 

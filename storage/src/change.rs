@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::record::{Agent, Entity, Gateway, Prompt, Resource, Root, Server, Tool};
+use crate::record::{Agent, Entity, Gateway, Identity, Prompt, Resource, Root, Server, Tool};
 
 /// One step of a transaction (see [`crate::Store::apply`]).
 ///
@@ -10,8 +10,8 @@ use crate::record::{Agent, Entity, Gateway, Prompt, Resource, Root, Server, Tool
 /// must stand before it: a gateway before its tools, tools before the servers that choose them.
 /// Names are compared step by step too, so what gives a name up stands before what takes it.
 ///
-/// Deleting a gateway deletes its tools, resources and prompts, deleting an agent its tool. Deleting anything takes its id
-/// out of the servers that chose it; such a server gets a version one higher and a new
+/// Deleting a gateway deletes its tools, resources and prompts, deleting an agent its tool, deleting
+/// a virtual server its policies. Deleting anything takes its id out of the servers that chose it; such a server gets a version one higher and a new
 /// `updated_at`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mutation {
@@ -60,6 +60,16 @@ pub enum Mutation {
     PutRoot(Box<Root>),
     /// Deletes a root.
     DeleteRoot(String),
+    /// Writes a record of who there is or what they may do.
+    PutIdentity(Identity),
+    /// Deletes a record of who there is or what they may do; a team with its members, invitations,
+    /// requests and tokens, a role with those who have it.
+    DeleteIdentity {
+        /// What kind of record.
+        entity: Entity,
+        /// Its id.
+        id: String,
+    },
 }
 
 /// A record as it stands, or the news that it is gone.
@@ -81,6 +91,8 @@ pub enum Current {
     Agent(Arc<Agent>),
     /// A root was made or changed.
     Root(Arc<Root>),
+    /// A record of who there is or what they may do was made or changed.
+    Identity(Identity),
     /// A record was deleted.
     Deleted {
         /// What kind of record.
@@ -101,6 +113,7 @@ impl Current {
             Current::Server(_) => Entity::Server,
             Current::Agent(_) => Entity::Agent,
             Current::Root(_) => Entity::Root,
+            Current::Identity(identity) => identity.entity(),
             Current::Deleted { entity, .. } => *entity,
         }
     }
@@ -115,6 +128,7 @@ impl Current {
             Current::Server(record) => &record.id,
             Current::Agent(record) => &record.id,
             Current::Root(record) => &record.id,
+            Current::Identity(identity) => identity.id(),
             Current::Deleted { id, .. } => id,
         }
     }
@@ -190,4 +204,6 @@ pub struct Snapshot {
     pub agents: Vec<Arc<Agent>>,
     /// Every root.
     pub roots: Vec<Arc<Root>>,
+    /// Every record of who there is and what they may do.
+    pub identities: Vec<Identity>,
 }

@@ -48,6 +48,11 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "V0004__metrics",
         sql: include_str!("../migrations/V0004__metrics.sql"),
     },
+    Migration {
+        version: 5,
+        name: "V0005__identity",
+        sql: include_str!("../migrations/V0005__identity.sql"),
+    },
 ];
 
 const _: () = {

@@ -7,6 +7,7 @@
 mod agent;
 mod audit;
 mod gateway;
+mod identity;
 mod offering;
 mod root;
 mod server;
@@ -15,6 +16,10 @@ mod text;
 pub use agent::Agent;
 pub use audit::{Audit, Ownership, Visibility};
 pub use gateway::{AuthType, Era, Gateway, ProtocolPin, Transport};
+pub use identity::{
+    ApiToken, Enforcement, Grant, Identity, Invitation, JoinRequest, JoinStatus, Member, Policy,
+    PolicyEffect, Provider, Revocation, Role, Scope, Team, TeamRole, TeamVisibility, User,
+};
 pub use offering::{IntegrationType, Prompt, Resource, Tool};
 pub use root::Root;
 pub use server::Server;
@@ -40,6 +45,28 @@ text_enum! {
         Agent = "a2a_agent",
         /// A root.
         Root = "root",
+        /// A user.
+        User = "user",
+        /// A team.
+        Team = "team",
+        /// A user in a team.
+        Member = "team_member",
+        /// An invitation to a team.
+        Invitation = "team_invitation",
+        /// A request to join a team.
+        JoinRequest = "team_join_request",
+        /// A role.
+        Role = "role",
+        /// A role that a user has.
+        Grant = "user_role",
+        /// The terms of an API token.
+        ApiToken = "api_token",
+        /// A token that is good no more.
+        Revocation = "revocation",
+        /// A policy.
+        Policy = "policy",
+        /// A provider of identity.
+        Provider = "sso_provider",
     }
 }
 

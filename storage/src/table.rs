@@ -8,9 +8,12 @@ use std::sync::LazyLock;
 
 use crate::error::StoreError;
 use crate::record::{
-    Agent, AuthType, Entity, Era, Gateway, IntegrationType, Prompt, ProtocolPin, Resource, Root,
-    Server, Tool, Transport, Visibility,
+    Agent, AuthType, Enforcement, Entity, Era, Gateway, IntegrationType, JoinStatus, PolicyEffect,
+    Prompt, ProtocolPin, Resource, Root, Scope, Server, TeamRole, TeamVisibility, Tool, Transport,
+    Visibility,
 };
+
+pub(crate) use identity::IDENTITY_TABLES;
 
 /// What a cell holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,10 +59,10 @@ pub(crate) trait Table: Sized + Default {
 macro_rules! table {
     (
         $record:ident = $entity:expr, $name:literal,
-        unique [$(($index:literal, $unique:literal)),+],
+        unique [$(($index:literal, $unique:literal)),*],
         columns { $($column:literal: $($field:ident).+,)+ }
     ) => {
-        table! { @all $record, $entity, $name, [$(($index, $unique)),+], {
+        table! { @all $record, $entity, $name, [$(($index, $unique)),*], {
             $($column: $($field).+,)+
             "team_id": ownership.team_id,
             "owner_email": ownership.owner_email,
@@ -80,14 +83,14 @@ macro_rules! table {
         } }
     };
     (
-        @all $record:ident, $entity:expr, $name:literal, [$(($index:literal, $unique:literal)),+],
+        @all $record:ident, $entity:expr, $name:literal, [$(($index:literal, $unique:literal)),*],
         { $($column:literal: $($field:ident).+,)+ }
     ) => {
         impl Table for $record {
             const ENTITY: Entity = $entity;
             const NAME: &'static str = $name;
             const COLUMNS: &'static [&'static str] = &[$($column),+];
-            const UNIQUE: &'static [(&'static str, &'static str)] = &[$(($index, $unique)),+];
+            const UNIQUE: &'static [(&'static str, &'static str)] = &[$(($index, $unique)),*];
 
             fn encode(&self) -> Vec<Value<'_>> {
                 vec![$(self.$($field).+.to_value()),+]
@@ -117,6 +120,9 @@ macro_rules! table {
         }
     };
 }
+
+// Behind the macro that it uses.
+mod identity;
 
 table! {
     Gateway = Entity::Gateway, "gateways",
@@ -328,6 +334,15 @@ pub(crate) fn owned_by(entity: Entity) -> &'static [(Entity, &'static str)] {
             (Entity::Prompt, "gateway_id"),
         ],
         Entity::Agent => &[(Entity::Tool, "agent_id")],
+        Entity::Server => &[(Entity::Policy, "server_id")],
+        Entity::Team => &[
+            (Entity::Member, "team_id"),
+            (Entity::Invitation, "team_id"),
+            (Entity::JoinRequest, "team_id"),
+            (Entity::Grant, "scope_id"),
+            (Entity::ApiToken, "team_id"),
+        ],
+        Entity::Role => &[(Entity::Grant, "role_id")],
         _ => &[],
     }
 }
@@ -342,6 +357,7 @@ pub(crate) fn name_of(entity: Entity) -> &'static str {
         Entity::Server => Server::NAME,
         Entity::Agent => Agent::NAME,
         Entity::Root => Root::NAME,
+        other => identity::name_of(other),
     }
 }
 
@@ -466,7 +482,20 @@ macro_rules! word_cells {
     )+ };
 }
 
-word_cells!(AuthType, Era, IntegrationType, ProtocolPin, Transport, Visibility);
+word_cells!(
+    AuthType,
+    Enforcement,
+    Era,
+    IntegrationType,
+    JoinStatus,
+    PolicyEffect,
+    ProtocolPin,
+    Scope,
+    TeamRole,
+    TeamVisibility,
+    Transport,
+    Visibility
+);
 
 #[cfg(test)]
 mod tests {

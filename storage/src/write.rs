@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::change::{Applied, Change, Current, Mutation};
 use crate::error::StoreError;
 use crate::lease::fence_sql;
-use crate::record::{Agent, Entity, Gateway, Prompt, Resource, Root, Server, Tool, now};
+use crate::record::{Agent, Entity, Gateway, Identity, Prompt, Resource, Root, Server, Tool, now};
 use crate::table::{MEMBERSHIPS, Table, Value, name_of, owned_by};
 
 /// Raises the version of a server that lost a member.
@@ -103,6 +103,8 @@ impl From<Mutation> for Plan {
             Mutation::DeleteServer(id) => delete(Entity::Server, id),
             Mutation::DeleteAgent(id) => delete(Entity::Agent, id),
             Mutation::DeleteRoot(id) => delete(Entity::Root, id),
+            Mutation::PutIdentity(identity) => Plan::Put(Current::Identity(identity)),
+            Mutation::DeleteIdentity { entity, id } => delete(entity, id),
         }
     }
 }
@@ -166,6 +168,9 @@ fn put(current: &Current) -> Vec<Statement<'_>> {
         }
         Current::Agent(record) => vec![upsert::<Agent>(record, current)],
         Current::Root(record) => vec![upsert::<Root>(record, current)],
+        Current::Identity(identity) => {
+            vec![statement(identity.upsert(), identity.encode(), Meaning::Record(current))]
+        }
         Current::Deleted { .. } => Vec::new(),
     };
     if let Some(last) = statements.last_mut() {
@@ -367,6 +372,12 @@ fn collision(current: &Current, index: &str) -> StoreError {
         Current::Server(record) => of::<Server>(record, index),
         Current::Agent(record) => of::<Agent>(record, index),
         Current::Root(record) => of::<Root>(record, index),
+        Current::Identity(identity) => match identity.unique(index) {
+            Some((field, value)) => {
+                StoreError::Conflict { entity: identity.entity(), field, value }
+            }
+            None => unforeseen(format!("{index} holds the key already")),
+        },
         Current::Deleted { .. } => unforeseen(format!("{index} holds the key already")),
     }
 }
@@ -380,7 +391,23 @@ fn owner_of(current: &Current) -> (Entity, String) {
         },
         Current::Resource(record) => &record.gateway_id,
         Current::Prompt(record) => &record.gateway_id,
+        Current::Identity(identity) => return owner_of_identity(identity),
         _ => &None,
     };
     (Entity::Gateway, gateway_id.clone().unwrap_or_default())
+}
+
+/// What a record of identity refers to and cannot be without.
+fn owner_of_identity(identity: &Identity) -> (Entity, String) {
+    let (entity, id) = match identity {
+        Identity::Member(record) => (Entity::Team, Some(&record.team_id)),
+        Identity::Invitation(record) => (Entity::Team, Some(&record.team_id)),
+        Identity::JoinRequest(record) => (Entity::Team, Some(&record.team_id)),
+        Identity::ApiToken(record) => (Entity::Team, record.team_id.as_ref()),
+        Identity::Grant(record) => (Entity::Role, Some(&record.role_id)),
+        Identity::Role(record) => (Entity::Role, record.inherits_from.as_ref()),
+        Identity::Policy(record) => (Entity::Server, record.server_id.as_ref()),
+        other => (other.entity(), None),
+    };
+    (entity, id.cloned().unwrap_or_default())
 }

@@ -144,6 +144,8 @@ fn current(mutation: Mutation) -> Option<Current> {
         Mutation::PutServer(record) => Some(Current::Server(Arc::new(*record))),
         Mutation::PutAgent(record) => Some(Current::Agent(Arc::new(*record))),
         Mutation::PutRoot(record) => Some(Current::Root(Arc::new(*record))),
+        Mutation::PutIdentity(identity) => Some(Current::Identity(identity)),
+        Mutation::DeleteIdentity { entity, id } => deleted(entity, id),
         Mutation::DeleteGateway(id) => deleted(Entity::Gateway, id),
         Mutation::DeleteTool(id) => deleted(Entity::Tool, id),
         Mutation::DeleteResource(id) => deleted(Entity::Resource, id),

@@ -10,8 +10,10 @@ use super::param::Param;
 use super::session::{Call, Reply, Session};
 use crate::change::{Change, Changes, Current, Feed, Snapshot};
 use crate::error::StoreError;
-use crate::record::{Agent, Entity, Gateway, Prompt, Resource, Root, Server, Tool, UnknownText};
-use crate::table::{MEMBERSHIPS, Table, Value};
+use crate::record::{
+    Agent, Entity, Gateway, Identity, Prompt, Resource, Root, Server, Tool, UnknownText,
+};
+use crate::table::{IDENTITY_TABLES, MEMBERSHIPS, Table, Value};
 
 /// The end of the feed, and the highest sequence that was pruned.
 const FEED_ENDS: &str = "SELECT sequence, pruned FROM feed WHERE id = 1";
@@ -33,9 +35,11 @@ pub async fn load(session: &Session) -> Result<Snapshot, StoreError> {
         bare(Server::select()),
     ];
     calls.extend(members.iter().map(|sql| bare(sql)));
+    let identities_place = calls.len();
+    calls.extend(IDENTITY_TABLES.iter().map(|table| bare((table.select)())));
     let replies = session.read("loading records", &calls).await?;
     let (sequence, _) = ends(&replies[0].rows)?;
-    let servers = servers(&replies[SERVERS_PLACE..])?;
+    let servers = servers(&replies[SERVERS_PLACE..identities_place])?;
     Ok(Snapshot {
         sequence,
         gateways: shared::<Gateway>(&replies[1].rows)?,
@@ -45,6 +49,7 @@ pub async fn load(session: &Session) -> Result<Snapshot, StoreError> {
         agents: shared::<Agent>(&replies[5].rows)?,
         roots: shared::<Root>(&replies[6].rows)?,
         servers: servers.into_iter().map(Arc::new).collect(),
+        identities: identities(&replies[identities_place..])?,
     })
 }
 
@@ -176,6 +181,17 @@ fn shared<T: Table>(rows: &[Row]) -> Result<Vec<Arc<T>>, StoreError> {
     rows.iter().map(|row| T::decode(|index| cell(row, index)).map(Arc::new)).collect()
 }
 
+/// The records that came of statements on the tables of identity, in their order.
+fn identities(replies: &[Reply]) -> Result<Vec<Identity>, StoreError> {
+    let mut records = Vec::new();
+    for (table, reply) in IDENTITY_TABLES.iter().zip(replies) {
+        for row in &reply.rows {
+            records.push((table.decode)(&|index| cell(row, index))?);
+        }
+    }
+    Ok(records)
+}
+
 /// Puts the members of each table into the servers that chose them.
 fn fill<'r>(
     servers: &mut [Server],
@@ -242,6 +258,14 @@ async fn currents(
     let server_count = calls.len();
     let some = kinds.iter();
     calls.extend(some.map(|(kind, sql)| Call { sql, params: vec![Param::Texts(ids(*kind))] }));
+    let identity_sql: Vec<String> = IDENTITY_TABLES
+        .iter()
+        .map(|table| format!("{} WHERE id = ANY($1)", (table.select)()))
+        .collect();
+    let of_kinds = IDENTITY_TABLES.iter().zip(&identity_sql);
+    calls.extend(
+        of_kinds.map(|(table, sql)| Call { sql, params: vec![Param::Texts(ids(table.entity))] }),
+    );
     let replies = session.end_reading("reading records", &calls).await?;
     let (of_servers, others) = replies.split_at(server_count);
     let mut found: Vec<Current> = Vec::with_capacity(rows.len());
@@ -251,6 +275,7 @@ async fn currents(
     found.extend(shared(&others[3].rows)?.into_iter().map(Current::Prompt));
     found.extend(shared(&others[4].rows)?.into_iter().map(Current::Agent));
     found.extend(shared(&others[5].rows)?.into_iter().map(Current::Root));
+    found.extend(identities(&others[kinds.len()..])?.into_iter().map(Current::Identity));
     let servers = servers(of_servers)?.into_iter();
     found.extend(servers.map(|server| Current::Server(Arc::new(server))));
     let keyed = found.into_iter().map(|current| {

@@ -9,8 +9,8 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::failed;
 use crate::change::{Change, Changes, Current, Feed, Snapshot};
 use crate::error::StoreError;
-use crate::record::{Agent, Entity, Gateway, Prompt, Resource, Root, Server, Tool};
-use crate::table::{MEMBERSHIPS, Membership, Table, Value};
+use crate::record::{Agent, Entity, Gateway, Identity, Prompt, Resource, Root, Server, Tool};
+use crate::table::{IDENTITY_TABLES, MEMBERSHIPS, Membership, Table, Value};
 
 /// Reads every record, at one point of the change feed.
 pub fn load(connection: &mut Connection) -> Result<Snapshot, StoreError> {
@@ -25,6 +25,7 @@ pub fn load(connection: &mut Connection) -> Result<Snapshot, StoreError> {
         servers: servers(&transaction)?.into_iter().map(Arc::new).collect(),
         agents: all::<Agent>(&transaction)?.into_iter().map(Arc::new).collect(),
         roots: all::<Root>(&transaction)?.into_iter().map(Arc::new).collect(),
+        identities: identities(&transaction)?,
     })
 }
 
@@ -84,6 +85,7 @@ pub fn current(connection: &Connection, entity: Entity, id: String) -> Result<Cu
         Entity::Server => server(connection, &id)?.map(|record| Current::Server(Arc::new(record))),
         Entity::Agent => one(connection, &id)?.map(|record| Current::Agent(Arc::new(record))),
         Entity::Root => one(connection, &id)?.map(|record| Current::Root(Arc::new(record))),
+        other => identity(connection, other, &id)?.map(Current::Identity),
     };
     Ok(found.unwrap_or(Current::Deleted { entity, id }))
 }
@@ -130,6 +132,35 @@ fn all<T: Table>(connection: &Connection) -> Result<Vec<T>, StoreError> {
         records.push(record(row)?);
     }
     Ok(records)
+}
+
+/// Every record of every table of identity.
+fn identities(connection: &Connection) -> Result<Vec<Identity>, StoreError> {
+    let doing = "loading records";
+    let mut records = Vec::new();
+    for table in &IDENTITY_TABLES {
+        let mut statement = connection.prepare_cached((table.select)()).map_err(failed(doing))?;
+        let mut rows = statement.query([]).map_err(failed(doing))?;
+        while let Some(row) = rows.next().map_err(failed(doing))? {
+            records.push((table.decode)(&|index| cell(row, index))?);
+        }
+    }
+    Ok(records)
+}
+
+fn identity(
+    connection: &Connection,
+    entity: Entity,
+    id: &str,
+) -> Result<Option<Identity>, StoreError> {
+    let doing = "reading a record";
+    let table = IDENTITY_TABLES.iter().find(|table| table.entity == entity);
+    let table = table.expect("every kind of record has a table");
+    let sql = format!("{} WHERE id = ?1", (table.select)());
+    let mut statement = connection.prepare_cached(&sql).map_err(failed(doing))?;
+    let mut rows = statement.query([id]).map_err(failed(doing))?;
+    let row = rows.next().map_err(failed(doing))?;
+    row.map(|row| (table.decode)(&|index| cell(row, index))).transpose()
 }
 
 fn one<T: Table>(connection: &Connection, id: &str) -> Result<Option<T>, StoreError> {
@@ -193,7 +224,12 @@ pub fn each(
 }
 
 fn record<T: Table>(row: &Row<'_>) -> Result<T, StoreError> {
-    T::decode(|index| match row.get_ref(index) {
+    T::decode(|index| cell(row, index))
+}
+
+/// A cell as the records' tables know it.
+fn cell<'r>(row: &'r Row<'_>, index: usize) -> Result<Value<'r>, String> {
+    match row.get_ref(index) {
         Ok(ValueRef::Null) => Ok(Value::Null),
         Ok(ValueRef::Integer(number)) => Ok(Value::Integer(number)),
         Ok(ValueRef::Text(bytes)) => match std::str::from_utf8(bytes) {
@@ -202,5 +238,5 @@ fn record<T: Table>(row: &Row<'_>) -> Result<T, StoreError> {
         },
         Ok(ValueRef::Real(_) | ValueRef::Blob(_)) => Err("a float or a blob".to_owned()),
         Err(error) => Err(error.to_string()),
-    })
+    }
 }

@@ -12,6 +12,7 @@ mod connection;
 mod crash;
 mod feed;
 mod harness;
+mod identity;
 mod lease;
 mod metrics;
 mod outage;

@@ -212,6 +212,7 @@ fn expected(sequence: i64) -> Snapshot {
         servers: vec![Arc::new(full_server())],
         agents: vec![Arc::new(full_agent())],
         roots: vec![Arc::new(full_root())],
+        identities: Vec::new(),
     }
 }
 
