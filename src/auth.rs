@@ -9,6 +9,7 @@ mod claims;
 mod credentials;
 mod error;
 pub mod origin;
+pub mod password;
 pub mod roles;
 pub mod secret;
 pub mod settle;
