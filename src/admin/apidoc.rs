@@ -17,7 +17,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use operations::{Answer, OPERATIONS, Operation, TAGS, Type};
+use operations::{Answer, Operation, TAGS, Type};
 
 pub use page::page;
 
@@ -41,7 +41,7 @@ pub fn document() -> &'static str {
 fn build() -> Value {
     let mut schemas = Schemas::new();
     let mut paths = Map::new();
-    for operation in OPERATIONS {
+    for operation in operations::all() {
         let methods = paths.entry(operation.path).or_insert_with(|| json!({}));
         methods[operation.method] = describe(operation, &mut schemas);
     }

@@ -1,5 +1,7 @@
 //! From method and path to what is asked.
 
+mod identity;
+
 use net::http1::Method;
 
 use super::answer::Shape;
@@ -88,6 +90,39 @@ pub enum Route<'a> {
     CleanUpImports,
     Metrics,
     ResetMetrics,
+    Teams,
+    CreateTeam,
+    DiscoverTeams,
+    Team(&'a str),
+    UpdateTeam(&'a str),
+    DeleteTeam(&'a str),
+    TeamMembers(&'a str),
+    AddTeamMember(&'a str),
+    UpdateTeamMember(&'a str, &'a str),
+    RemoveTeamMember(&'a str, &'a str),
+    LeaveTeam(&'a str),
+    TeamInvitations(&'a str),
+    InviteToTeam(&'a str),
+    AcceptInvitation(&'a str),
+    CancelInvitation(&'a str),
+    JoinTeam(&'a str),
+    JoinRequests(&'a str),
+    ApproveJoinRequest(&'a str, &'a str),
+    RejectJoinRequest(&'a str, &'a str),
+    Roles,
+    CreateRole,
+    Role(&'a str),
+    UpdateRole(&'a str),
+    DeleteRole(&'a str),
+    UserRoles(&'a str),
+    AssignRole(&'a str),
+    RevokeRole(&'a str, &'a str),
+    CheckPermission,
+    UserPermissions(&'a str),
+    AvailablePermissions,
+    MyRoles,
+    MyPermissions,
+    ExplainAccess,
 }
 
 /// A place in the tree of paths, whatever the method.
@@ -103,6 +138,11 @@ enum Place<'a> {
     /// A record that is rendered too.
     Prompt(&'a str),
     Action(Route<'a>),
+    /// What is not shown by itself, but goes, and may be changed.
+    Part {
+        put: Option<Route<'a>>,
+        delete: Route<'a>,
+    },
 }
 
 impl<'a> Route<'a> {
@@ -192,6 +232,37 @@ impl<'a> Route<'a> {
                 Permission::A2aInvoke
             }
             Route::Metrics | Route::ResetMetrics => Permission::AdminMetrics,
+            Route::Teams | Route::DiscoverTeams | Route::Team(_) | Route::TeamMembers(_) => {
+                Permission::TeamsRead
+            }
+            Route::CreateTeam => Permission::TeamsCreate,
+            Route::UpdateTeam(_) => Permission::TeamsUpdate,
+            Route::DeleteTeam(_) => Permission::TeamsDelete,
+            Route::AddTeamMember(_)
+            | Route::UpdateTeamMember(..)
+            | Route::RemoveTeamMember(..)
+            | Route::TeamInvitations(_)
+            | Route::InviteToTeam(_)
+            | Route::CancelInvitation(_)
+            | Route::JoinRequests(_)
+            | Route::ApproveJoinRequest(..)
+            | Route::RejectJoinRequest(..) => Permission::TeamsManageMembers,
+            Route::AcceptInvitation(_) | Route::JoinTeam(_) | Route::LeaveTeam(_) => {
+                Permission::TeamsJoin
+            }
+            Route::Roles
+            | Route::CreateRole
+            | Route::Role(_)
+            | Route::UpdateRole(_)
+            | Route::DeleteRole(_) => Permission::AdminUserManagement,
+            // Whoever manages users, or the team that a role is to count in: the handlers ask.
+            Route::UserRoles(_) | Route::AssignRole(_) | Route::RevokeRole(..) => return None,
+            Route::CheckPermission | Route::UserPermissions(_) => Permission::AdminSecurityAudit,
+            // About themselves, everybody may ask.
+            Route::AvailablePermissions
+            | Route::MyRoles
+            | Route::MyPermissions
+            | Route::ExplainAccess => return None,
         })
     }
 
@@ -307,6 +378,8 @@ impl<'a> Place<'a> {
                 Place::Action(Route::Sample)
             }
             ("logging", Some("setLevel")) => Place::Action(Route::SetLogLevel),
+            ("teams", id) => Place::team(id, [parts.next(), parts.next(), parts.next()])?,
+            ("rbac", part) => Place::rbac(part, [parts.next(), parts.next(), parts.next()])?,
             _ => return None,
         };
         (parts.next().is_none()).then_some(found)
@@ -412,7 +485,7 @@ impl<'a> Place<'a> {
         match self {
             Place::Probe(get) | Place::Collection(get, _) | Place::Record { get, .. } => Some(get),
             Place::Prompt(id) => Some(Route::Prompt(id)),
-            Place::Action(_) => None,
+            Place::Action(_) | Place::Part { .. } => None,
         }
     }
 
@@ -427,7 +500,7 @@ impl<'a> Place<'a> {
 
     fn put(self) -> Option<Route<'a>> {
         match self {
-            Place::Record { put, .. } => put,
+            Place::Record { put, .. } | Place::Part { put, .. } => put,
             Place::Prompt(id) => Some(Route::UpdatePrompt(id)),
             _ => None,
         }
@@ -436,6 +509,7 @@ impl<'a> Place<'a> {
     fn delete(self) -> Option<Route<'a>> {
         match self {
             Place::Record { delete, .. } => delete,
+            Place::Part { delete, .. } => Some(delete),
             Place::Prompt(id) => Some(Route::DeletePrompt(id)),
             _ => None,
         }
@@ -449,150 +523,11 @@ impl<'a> Place<'a> {
             Place::Record { .. } => "GET, HEAD, PUT, DELETE",
             Place::Prompt(_) => "GET, HEAD, POST, PUT, DELETE",
             Place::Action(_) => "POST",
+            Place::Part { put: Some(_), .. } => "PUT, DELETE",
+            Place::Part { put: None, .. } => "DELETE",
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_path_is_found_with_and_without_version_and_slash() {
-        for (method, path, expected) in [
-            (Method::Get, "/health", Route::Health),
-            (Method::Get, "/ready", Route::Ready),
-            (Method::Get, "/version", Route::Version),
-            (Method::Get, "/openapi.json", Route::OpenApi),
-            (Method::Get, "/docs", Route::Docs),
-            (Method::Get, "/redoc", Route::Docs),
-            (Method::Get, "/health/security", Route::Security),
-            (Method::Head, "/gateways", Route::Gateways),
-            (Method::Post, "/gateways", Route::CreateGateway),
-            (Method::Get, "/gateways/x", Route::Gateway("x")),
-            (Method::Put, "/gateways/x", Route::UpdateGateway("x")),
-            (Method::Delete, "/gateways/x", Route::DeleteGateway("x")),
-            (Method::Post, "/gateways/x/state", Route::GatewayState("x")),
-            (Method::Post, "/gateways/x/toggle", Route::GatewayState("x")),
-            (Method::Post, "/gateways/x/tools/refresh", Route::RefreshGateway("x")),
-            (Method::Get, "/tools", Route::Tools),
-            (Method::Get, "/tools/x", Route::Tool("x")),
-            (Method::Post, "/tools", Route::CreateTool),
-            (Method::Post, "/tools/bulk", Route::ImportTools),
-            (Method::Post, "/admin/tools/import", Route::ImportTools),
-            (Method::Put, "/tools/x", Route::UpdateTool("x")),
-            (Method::Delete, "/tools/x", Route::DeleteTool("x")),
-            (Method::Post, "/tools/x/state", Route::ToolState("x")),
-            (Method::Post, "/tools/x/toggle", Route::ToolState("x")),
-            (Method::Post, "/tools/generate-schemas-from-openapi", Route::GenerateSchemas),
-            (Method::Post, "/tools/import-openapi", Route::ImportOpenapi),
-            (Method::Get, "/tags", Route::Tags),
-            (Method::Get, "/tags/x:y/entities", Route::TagEntities("x:y")),
-            (Method::Get, "/resources", Route::Resources),
-            (Method::Post, "/resources", Route::CreateResource),
-            (Method::Get, "/resources/x", Route::Resource("x")),
-            (Method::Put, "/resources/x", Route::UpdateResource("x")),
-            (Method::Delete, "/resources/x", Route::DeleteResource("x")),
-            (Method::Get, "/resources/x/info", Route::ResourceInfo("x")),
-            (Method::Post, "/resources/x/state", Route::ResourceState("x")),
-            (Method::Post, "/resources/x/toggle", Route::ResourceState("x")),
-            (Method::Get, "/resources/templates/list", Route::ResourceTemplates),
-            (Method::Get, "/resources/test/note://a/b", Route::TestResource("note://a/b")),
-            (Method::Get, "/prompts", Route::Prompts),
-            (Method::Post, "/prompts", Route::CreatePrompt),
-            (Method::Get, "/prompts/x", Route::Prompt("x")),
-            (Method::Post, "/prompts/x", Route::RenderPrompt("x")),
-            (Method::Put, "/prompts/x", Route::UpdatePrompt("x")),
-            (Method::Delete, "/prompts/x", Route::DeletePrompt("x")),
-            (Method::Post, "/prompts/x/state", Route::PromptState("x")),
-            (Method::Post, "/prompts/x/toggle", Route::PromptState("x")),
-            (Method::Get, "/roots", Route::Roots),
-            (Method::Post, "/roots", Route::CreateRoot),
-            (Method::Get, "/roots/export", Route::ExportRoot),
-            (Method::Get, "/roots/file:///a", Route::Root("file:///a")),
-            (Method::Put, "/roots/file:///a", Route::UpdateRoot("file:///a")),
-            (Method::Delete, "/roots/file:///a", Route::DeleteRoot("file:///a")),
-            (Method::Post, "/initialize", Route::Initialize),
-            (Method::Post, "/protocol/initialize", Route::Initialize),
-            (Method::Post, "/protocol/ping", Route::Ping),
-            (Method::Post, "/notifications", Route::Notify),
-            (Method::Post, "/protocol/notifications", Route::Notify),
-            (Method::Post, "/protocol/completion/complete", Route::Complete),
-            (Method::Post, "/protocol/sampling/createMessage", Route::Sample),
-            (Method::Post, "/logging/setLevel", Route::SetLogLevel),
-            (Method::Get, "/servers", Route::Servers),
-            (Method::Post, "/servers", Route::CreateServer),
-            (Method::Get, "/servers/x", Route::Server("x")),
-            (Method::Put, "/servers/x", Route::UpdateServer("x")),
-            (Method::Delete, "/servers/x", Route::DeleteServer("x")),
-            (Method::Post, "/servers/x/state", Route::ServerState("x")),
-            (Method::Post, "/servers/x/toggle", Route::ServerState("x")),
-            (Method::Get, "/servers/x/tools", Route::ServerTools("x")),
-            (Method::Get, "/servers/x/resources", Route::ServerResources("x")),
-            (Method::Get, "/servers/x/prompts", Route::ServerPrompts("x")),
-            (Method::Get, "/export", Route::Export),
-            (Method::Post, "/export/selective", Route::ExportSelective),
-            (Method::Post, "/import", Route::Import),
-            (Method::Get, "/import/status", Route::ImportStatuses),
-            (Method::Get, "/import/status/x", Route::ImportStatus("x")),
-            (Method::Post, "/import/cleanup", Route::CleanUpImports),
-            (Method::Get, "/a2a", Route::Agents),
-            (Method::Post, "/a2a", Route::CreateAgent),
-            (Method::Get, "/a2a/x", Route::Agent("x")),
-            (Method::Put, "/a2a/x", Route::UpdateAgent("x")),
-            (Method::Delete, "/a2a/x", Route::DeleteAgent("x")),
-            (Method::Post, "/a2a/x/state", Route::AgentState("x")),
-            (Method::Post, "/a2a/x/toggle", Route::AgentState("x")),
-            (Method::Post, "/a2a/x/invoke", Route::InvokeAgent("x")),
-            (Method::Post, "/a2a/invoke", Route::InvokeAgentById),
-            (Method::Post, "/a2a/x/jsonrpc", Route::RelayToAgent("x")),
-            (Method::Get, "/metrics", Route::Metrics),
-            (Method::Post, "/metrics/reset", Route::ResetMetrics),
-        ] {
-            for path in [path.to_owned(), format!("{path}/"), format!("/v1{path}")] {
-                assert_eq!(Route::parse(method, &path).unwrap(), expected, "{method:?} {path}");
-            }
-        }
-        assert_eq!(Route::parse(Method::Get, "/").unwrap(), Route::Home);
-    }
-
-    #[test]
-    fn a_path_that_is_not_here_is_not_found() {
-        for path in [
-            "/gateway",
-            "/v1gateways",
-            "/v2/gateways",
-            "/gateways/x/tools",
-            "/gateways/x/tools/refresh/y",
-            "/gateways/x/state/y",
-            "/servers/x/y",
-            "/servers/x/tools/y",
-            "/tools/x/y",
-            "/admin/tools",
-            "/tags/x",
-            "/admin/tools/import/x",
-            "/health/else",
-            "//gateways",
-        ] {
-            let failure = Route::parse(Method::Get, path).unwrap_err();
-            assert_eq!(failure.status(), 404, "{path}");
-        }
-    }
-
-    #[test]
-    fn another_method_is_told_which_ones_there_are() {
-        for (method, path, expected) in [
-            (Method::Delete, "/gateways", "GET, HEAD, POST"),
-            (Method::Post, "/gateways/x", "GET, HEAD, PUT, DELETE"),
-            (Method::Get, "/gateways/x/state", "POST"),
-            (Method::Put, "/tools", "GET, HEAD, POST"),
-            (Method::Patch, "/tools/x", "GET, HEAD, PUT, DELETE"),
-            (Method::Patch, "/servers/x", "GET, HEAD, PUT, DELETE"),
-        ] {
-            match Route::parse(method, path) {
-                Err(Failure::MethodNotAllowed { allow }) => assert_eq!(allow, expected, "{path}"),
-                other => panic!("{path}: {other:?}"),
-            }
-        }
-    }
-}
+mod tests;

@@ -5,7 +5,9 @@ mod agent;
 mod gateway;
 mod metrics;
 mod offering;
+mod role;
 mod server;
+mod team;
 mod tool;
 
 use schemars::JsonSchema;
@@ -21,7 +23,12 @@ pub use agent::{AgentRead, agent};
 pub use gateway::{GatewayRead, gateway, gateway_in_snake_case};
 pub use metrics::{AgentMetricsRead, MetricsRead};
 pub use offering::{PromptRead, ResourceRead, prompt, resource};
+pub use role::{RoleRead, UserRoleRead, role, user_role};
 pub use server::{ServerRead, server};
+pub use team::{
+    Discovered, InvitationRead, Invited, JoinRequestRead, MemberRead, Seated, TeamMade, TeamRead,
+    Teams, discovered, invitation, join_request, member, team,
+};
 pub use tool::{ToolRead, tool, tool_in_snake_case};
 
 /// A time as RFC 3339 in UTC, from microseconds since the epoch.

@@ -8,7 +8,7 @@ use super::{Ask, Backend};
 use crate::auth::access::{self, Verdict};
 use crate::catalog::Catalog;
 use crate::failure::Failure;
-use crate::permission::Permission;
+use crate::permission::{Permission, PermissionSet};
 
 /// Refuses a transaction if the caller may not write one of its records. What follows from a record
 /// of another kind (the tools of an upstream, the tool of an agent) is not asked for again.
@@ -107,5 +107,38 @@ fn stored(catalog: &Catalog, entity: Entity, id: &str) -> Option<Ownership> {
         Entity::Server => catalog.server(id).map(|it| it.record.ownership.clone()),
         Entity::Agent => catalog.agent(id).map(|it| it.record.ownership.clone()),
         _ => None,
+    }
+}
+
+/// Refuses to let a caller give to somebody what they do not hold themselves.
+///
+/// # Errors
+///
+/// 403 that names what is missing.
+pub fn check_held(held: PermissionSet, given: PermissionSet) -> Result<(), Failure> {
+    if held.includes(given) {
+        return Ok(());
+    }
+    let missing = given.iter().filter(|permission| !held.contains(*permission));
+    let missing: Vec<&str> = missing.map(|permission| permission.as_str()).collect();
+    Err(Failure::Forbidden(format!(
+        "Nobody gives more than they have, and you have not: {}",
+        missing.join(", ")
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_gives_what_they_have_not() {
+        let held = PermissionSet::of(&[Permission::ToolsRead, Permission::TeamsRead]);
+        assert!(check_held(held, PermissionSet::of(&[Permission::ToolsRead])).is_ok());
+        let Err(Failure::Forbidden(sentence)) = check_held(held, PermissionSet::ALL) else {
+            panic!("more was given than is had")
+        };
+        assert!(sentence.contains("tools.execute") && !sentence.contains("tools.read,"));
+        assert!(check_held(PermissionSet::ALL, PermissionSet::ALL).is_ok());
     }
 }

@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn a_file_that_holds_what_is_no_role_is_refused_with_its_fault() {
         for (text, fault) in [
-            ("{", "EOF"),
+            ("{", "sequence"),
             (r#"[{"name": "x", "scope": "team"}]"#, "permissions"),
             (r#"[{"name": "x", "scope": "moon", "permissions": []}]"#, "moon"),
             (r#"[{"name": "x", "scope": "team", "permissions": ["tools.fly"]}]"#, "tools.fly"),

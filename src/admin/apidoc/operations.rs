@@ -1,5 +1,6 @@
 //! The table of operations: one row for each method of each path.
 
+mod identity;
 mod rows;
 
 use net::http1::Method;
@@ -12,7 +13,13 @@ use super::parameters::Parameter;
 use crate::permission::Permission;
 use crate::route;
 
-pub use rows::OPERATIONS;
+use identity::IDENTITY;
+use rows::OPERATIONS;
+
+/// Every operation.
+pub fn all() -> impl Iterator<Item = &'static Operation> {
+    OPERATIONS.iter().chain(IDENTITY)
+}
 
 /// Names a type to a generator of schemas.
 pub type Type = fn(&mut SchemaGenerator) -> Schema;
@@ -58,7 +65,7 @@ pub struct Operation {
 }
 
 /// The groups of operations, in the order they are shown in.
-pub const TAGS: [(&str, &str); 14] = [
+pub const TAGS: [(&str, &str); 16] = [
     ("MCP", "The Model Context Protocol over Streamable HTTP, and plain JSON-RPC"),
     ("Gateways", "Upstream MCP servers, registered here"),
     ("Tools", "What can be called"),
@@ -68,6 +75,8 @@ pub const TAGS: [(&str, &str); 14] = [
     ("Roots", "Where clients may be told to work"),
     ("Protocol", "Methods of MCP, by REST"),
     ("Agents", "A2A agents"),
+    ("Teams", "Users who own things together"),
+    ("Roles", "What users may do, and why"),
     ("Tags", "Words to find records by"),
     ("Export and import", "The registry as one document"),
     ("Metrics", "What was counted"),
@@ -148,6 +157,10 @@ impl Operation {
 
     const fn versioned(self) -> Operation {
         Operation { is_versioned: true, ..self }
+    }
+
+    const fn unversioned(self) -> Operation {
+        Operation { is_versioned: false, ..self }
     }
 
     const fn asks_upstreams(self) -> Operation {

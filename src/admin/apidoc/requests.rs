@@ -4,6 +4,7 @@
 
 #![expect(dead_code, reason = "only their schemas are used")]
 
+mod identity;
 mod tools;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
+pub use identity::{
+    Assignment, Joining, MemberChange, NewInvitation, NewMember, NewRole, NewTeam,
+    PermissionQuestion, RoleChange, TeamChange,
+};
 pub use tools::{GenerateSchemas, ImportOpenapi, NewTool, NewTools, QueryCredentials, ToolChange};
 
 /// Whose a record is.

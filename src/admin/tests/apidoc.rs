@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::harness::{Gateway, Request};
-use crate::admin::apidoc::operations::{OPERATIONS, Operation};
+use crate::admin::apidoc::operations::{self, Operation};
 use crate::admin::apidoc::{document, seen};
 use crate::admin::methods;
 
@@ -19,7 +19,7 @@ fn described<'a>(document: &'a Value, operation: &Operation) -> &'a Value {
 
 /// The operations of the REST API; MCP and JSON-RPC are told of in the same document.
 fn rest() -> impl Iterator<Item = &'static Operation> {
-    OPERATIONS.iter().filter(|operation| operation.route().is_some())
+    operations::all().filter(|operation| operation.route().is_some())
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn the_methods_of_a_path_are_those_that_the_server_allows() {
 #[test]
 fn every_operation_has_a_name_of_its_own() {
     let mut names = BTreeSet::new();
-    for operation in OPERATIONS {
+    for operation in operations::all() {
         assert!(names.insert(operation.id()), "{} is there twice", operation.id());
     }
 }
@@ -104,7 +104,7 @@ impl Story {
 
     /// Sends a request, and holds its answer against the document.
     fn send(&mut self, id: &str, query: &str, body: &Value) -> (u16, Value) {
-        let operation = OPERATIONS.iter().find(|operation| operation.id() == id);
+        let operation = operations::all().find(|operation| operation.id() == id);
         let operation = operation.unwrap_or_else(|| panic!("there is no operation {id}"));
         let mut target = operation.path.to_owned();
         for (name, id) in &self.ids {
@@ -271,6 +271,7 @@ fn told_story() -> Story {
     tell_of_agents_and_exports(&mut story);
     story.send("refreshGateway", "", &Value::Null);
     tell_of_documents(&mut story);
+    tell_of_identity(&mut story);
     story.send("resetMetrics", "?entity=nothing", &Value::Null);
     story.send("resetMetrics", "", &Value::Null);
     for id in ["deleteServer", "deleteTool", "deleteGateway"] {
@@ -387,6 +388,72 @@ fn tell_of_documents(story: &mut Story) {
     story.send("importOpenapi", "", &import);
 }
 
+/// Teams, who is in them, and the roles of users.
+fn tell_of_identity(story: &mut Story) {
+    let none = Value::Null;
+    story.send("createTeam", "", &json!({}));
+    let seeds = json!([{"email": "new@example.com"}]);
+    let body = json!({"name": "One", "visibility": "public", "members": seeds});
+    let (_, team) = story.send("createTeam", "", &body);
+    story.ids.insert("team_id", team["id"].as_str().unwrap().to_owned());
+    story.send("teams", "", &none);
+    story.send("teams", "?include_pagination=true&limit=x", &none);
+    for id in ["team", "discoverTeams", "teamMembers", "teamInvitations", "joinRequests"] {
+        story.send(id, "", &none);
+    }
+    for body in [json!({"name": 7}), json!({"description": "of one"})] {
+        story.send("updateTeam", "", &body);
+    }
+    for body in [json!({}), json!({"email": "nobody@example.com"})] {
+        story.send("addTeamMember", "", &body);
+    }
+    story.ids.insert("user_email", "admin@example.com".to_owned());
+    for body in [json!({}), json!({"role": "member"}), json!({"role": "owner"})] {
+        story.send("updateTeamMember", "", &body);
+    }
+    story.send("inviteToTeam", "", &json!({}));
+    let (_, made) = story.send("inviteToTeam", "", &json!({"email": "other@example.com"}));
+    story.ids.insert("invitation_id", made["id"].as_str().unwrap().to_owned());
+    story.ids.insert("token", made["token"].as_str().unwrap().to_owned());
+    story.send("acceptInvitation", "", &none);
+    story.send("cancelInvitation", "", &none);
+    story.send("joinTeam", "", &json!({"message": "please"}));
+    story.ids.insert("request_id", "nothing".to_owned());
+    story.send("approveJoinRequest", "", &none);
+    story.send("rejectJoinRequest", "", &none);
+    story.send("removeTeamMember", "", &none);
+    story.send("leaveTeam", "", &none);
+    tell_of_roles(story);
+    story.send("deleteTeam", "?force=perhaps", &none);
+    story.send("deleteTeam", "", &none);
+}
+
+fn tell_of_roles(story: &mut Story) {
+    let none = Value::Null;
+    story.send("createRole", "", &json!({}));
+    let body = json!({"name": "reader", "scope": "global", "permissions": ["tools.read"]});
+    let (_, role) = story.send("createRole", "", &body);
+    let role_id = role["id"].as_str().unwrap().to_owned();
+    story.ids.insert("role_id", role_id.clone());
+    for body in [json!({"permissions": ["tools.reed"]}), json!({"is_active": true})] {
+        story.send("updateRole", "", &body);
+    }
+    story.send("assignRole", "", &json!({}));
+    story.send("assignRole", "", &json!({"role_id": role_id, "scope": "global"}));
+    story.send("checkPermission", "", &json!({}));
+    let user = "admin@example.com";
+    let question = json!({"user_email": user, "permission": "tools.read"});
+    story.send("checkPermission", "", &question);
+    for id in ["roles", "role", "userRoles", "userPermissions", "myRoles", "myPermissions"] {
+        story.send(id, "", &none);
+    }
+    story.send("availablePermissions", "", &none);
+    story.send("explainAccess", "", &none);
+    story.send("explainAccess", "?action=tools.read&user=somebody@example.com", &none);
+    story.send("revokeRole", "", &none);
+    story.send("deleteRole", "", &none);
+}
+
 /// Answers that hold more than what is told: the document itself, and what upstreams say.
 const OPEN: [&str; 3] = ["openApi", "prompt", "renderPrompt"];
 
@@ -444,7 +511,7 @@ fn a_field_that_holds_what_it_must_not_is_named() {
     let forms = ["Gateway", "Server", "Tool", "Resource", "Prompt", "Root"];
     let forms = forms.map(|name| format!("create{name}"));
     for id in forms.iter().map(String::as_str).chain(["generateSchemas"]) {
-        let operation = OPERATIONS.iter().find(|operation| operation.id() == id).unwrap();
+        let operation = operations::all().find(|operation| operation.id() == id).unwrap();
         let names = story.properties(story.body_schema(operation));
         for name in names.iter().filter(|name| !UNCHECKED.contains(&name.as_str())) {
             let field = self::field(&story.document, operation, name);

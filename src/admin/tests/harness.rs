@@ -17,7 +17,7 @@ use storage::seal::Sealer;
 use storage::{Applied, Location, Mutation, Store, StoreOptions};
 
 use crate::admin::{
-    About, Backend, DatabaseAbout, RedisAbout, RestAnswer, RestRequest, Rules, Security, handle,
+    About, Backend, DatabaseAbout, RedisAbout, RestAnswer, RestRequest, Rules, handle,
 };
 use crate::auth::{Caller, access::Rights};
 use crate::catalog::inventory::{Inventory, Listed};
@@ -76,7 +76,7 @@ impl Gateway {
             stdio_allowed: true,
             a2a_enabled: true,
             source: "http://127.0.0.1:4444".to_owned(),
-            security: Security::new(&settings::parse("", [], &[]).unwrap().settings),
+            ..Rules::new(&settings::parse("", [], &[]).unwrap().settings)
         };
         Gateway {
             store,
