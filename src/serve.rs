@@ -29,6 +29,7 @@ use crate::{
 };
 
 mod backend;
+mod changes;
 mod front;
 mod legacy;
 mod neighbourhood;
