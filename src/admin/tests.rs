@@ -7,8 +7,10 @@ mod gateways;
 mod harness;
 mod offers;
 mod openapi;
+mod rbac;
 mod servers;
 mod tags;
+mod teams;
 mod tools;
 mod transfer;
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use storage::record::{Identity, Role, Root, Scope, new_id, now};
 use storage::{Mutation, Snapshot, Store, StoreError};
 
-use crate::auth::roles::{BUILT_IN, BuiltIn};
+use crate::auth::roles::BUILT_IN;
 use crate::catalog::author::Author;
 use crate::limits;
 use crate::permission::{EVERYTHING, Permission};
@@ -99,7 +99,7 @@ impl Seeds {
             })
         };
         let mut missing = Vec::new();
-        for role in BUILT_IN.iter().map(built_in) {
+        for role in BUILT_IN.iter().map(|role| role.record(now())) {
             match stored().find(|other| other.id == role.id) {
                 None => missing.push(role),
                 Some(other) if is_same(other, &role) => {}
@@ -117,28 +117,6 @@ impl Seeds {
             }
         }
         missing
-    }
-}
-
-fn built_in(role: &BuiltIn) -> Role {
-    let permissions = role.permissions.iter().map(ToString::to_string).collect();
-    let description = Some(role.description.to_owned());
-    Role { description, is_system_role: true, ..made(role.id, role.name, role.scope, permissions) }
-}
-
-fn made(id: &str, name: &str, scope: Scope, permissions: Vec<String>) -> Role {
-    let at = now();
-    Role {
-        id: id.to_owned(),
-        name: name.to_owned(),
-        scope,
-        permissions,
-        is_active: true,
-        created_by: "system".to_owned(),
-        created_at: at,
-        updated_at: at,
-        version: 1,
-        ..Role::default()
     }
 }
 
@@ -177,7 +155,20 @@ fn role(listed: Listed) -> Result<Role, String> {
     }
     let hash = digest(&SHA256, format!("{scope}/{}", name.to_lowercase()).as_bytes());
     let id: String = hash.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Role { description, ..made(&id, &name, scope, permissions) })
+    let at = now();
+    Ok(Role {
+        id,
+        name,
+        description,
+        scope,
+        permissions,
+        is_active: true,
+        created_by: "system".to_owned(),
+        created_at: at,
+        updated_at: at,
+        version: 1,
+        ..Role::default()
+    })
 }
 
 #[cfg(test)]

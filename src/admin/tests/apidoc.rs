@@ -83,6 +83,8 @@ struct Story {
     gateway: Gateway,
     document: Value,
     ids: BTreeMap<&'static str, String>,
+    /// Who sends, if it is not an administrator.
+    sender: Option<&'static str>,
     looked_at: BTreeMap<String, [BTreeSet<String>; 2]>,
     done: BTreeSet<String>,
     /// What was answered otherwise than it is told.
@@ -96,6 +98,7 @@ impl Story {
             gateway,
             document: parsed(),
             ids: BTreeMap::new(),
+            sender: None,
             looked_at: BTreeMap::new(),
             done: BTreeSet::new(),
             faults: Vec::new(),
@@ -114,7 +117,11 @@ impl Story {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let method = operation.http_method();
         seen::take();
-        let answer = self.gateway.answer(Request::new(method, &target).with_body(&body));
+        let request = Request::new(method, &target).with_body(&body);
+        let answer = self.gateway.answer(match self.sender {
+            Some(email) => request.by(&self.gateway.login(email)),
+            None => request,
+        });
         let looked_at = self.looked_at.entry(id.to_owned()).or_default();
         for (all, now) in looked_at.iter_mut().zip(seen::take()) {
             // `auth_headers.0.key` is a place within a field.
@@ -407,10 +414,13 @@ fn tell_of_identity(story: &mut Story) {
     for body in [json!({"name": 7}), json!({"description": "of one"})] {
         story.send("updateTeam", "", &body);
     }
-    for body in [json!({}), json!({"email": "nobody@example.com"})] {
-        story.send("addTeamMember", "", &body);
+    for email in ["first@example.com", "second@example.com", "other@example.com"] {
+        story.gateway.user(email);
     }
-    story.ids.insert("user_email", "admin@example.com".to_owned());
+    for email in ["nobody@example.com", "first@example.com"] {
+        story.send("addTeamMember", "", &json!({"email": email}));
+    }
+    story.ids.insert("user_email", "first@example.com".to_owned());
     for body in [json!({}), json!({"role": "member"}), json!({"role": "owner"})] {
         story.send("updateTeamMember", "", &body);
     }
@@ -419,13 +429,27 @@ fn tell_of_identity(story: &mut Story) {
     story.ids.insert("invitation_id", made["id"].as_str().unwrap().to_owned());
     story.ids.insert("token", made["token"].as_str().unwrap().to_owned());
     story.send("acceptInvitation", "", &none);
-    story.send("cancelInvitation", "", &none);
-    story.send("joinTeam", "", &json!({"message": "please"}));
-    story.ids.insert("request_id", "nothing".to_owned());
-    story.send("approveJoinRequest", "", &none);
-    story.send("rejectJoinRequest", "", &none);
-    story.send("removeTeamMember", "", &none);
+    story.sender = Some("other@example.com");
+    story.send("acceptInvitation", "", &none);
     story.send("leaveTeam", "", &none);
+    story.send("cancelInvitation", "", &none);
+    for id in ["approveJoinRequest", "rejectJoinRequest"] {
+        story.sender = Some("other@example.com");
+        story.send("joinTeam", "", &json!({"message": 7}));
+        let (_, request) = story.send("joinTeam", "", &json!({"message": "please"}));
+        story.ids.insert("request_id", request["id"].as_str().unwrap().to_owned());
+        story.sender = None;
+        story.send(id, "", &none);
+        story.send(id, "", &none);
+        story.sender = Some("other@example.com");
+        story.send("leaveTeam", "", &none);
+    }
+    story.sender = None;
+    story.send("inviteToTeam", "", &json!({"email": "third@example.com"}));
+    let (_, made) = story.send("teamInvitations", "", &none);
+    story.ids.insert("invitation_id", made[0]["id"].as_str().unwrap().to_owned());
+    story.send("cancelInvitation", "", &none);
+    story.send("removeTeamMember", "", &none);
     tell_of_roles(story);
     story.send("deleteTeam", "?force=perhaps", &none);
     story.send("deleteTeam", "", &none);
@@ -444,7 +468,7 @@ fn tell_of_roles(story: &mut Story) {
     story.send("assignRole", "", &json!({}));
     story.send("assignRole", "", &json!({"role_id": role_id, "scope": "global"}));
     story.send("checkPermission", "", &json!({}));
-    let user = "admin@example.com";
+    let user = "first@example.com";
     let question = json!({"user_email": user, "permission": "tools.read"});
     story.send("checkPermission", "", &question);
     for id in ["roles", "role", "userRoles", "userPermissions", "myRoles", "myPermissions"] {
