@@ -27,6 +27,7 @@ mod prompt_form;
 mod prompts;
 mod protocol;
 mod query;
+mod rbac;
 mod record_form;
 mod reshape;
 mod resource_form;
@@ -38,6 +39,7 @@ mod server_form;
 mod servers;
 mod show;
 mod tags;
+mod teams;
 mod tokens;
 mod tool_form;
 mod tools;
@@ -49,8 +51,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use net::http1::Method;
-use serde_json::{Map, Value};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Ownership, now};
 use storage::seal::Sealer;
@@ -58,6 +60,7 @@ use storage::{Applied, Mutation};
 
 use crate::auth::Caller;
 use crate::auth::access::{self, Object, Verdict};
+use crate::auth::settle::Standing;
 use crate::catalog::author::Author;
 use crate::catalog::inventory::Inventory;
 use crate::catalog::{AgentEntry, Catalog, Record, Upstream};
@@ -71,7 +74,9 @@ pub use apidoc::document as openapi_document;
 pub use changes::Watched;
 pub use people::{IdentityRules, birth};
 pub use probes::{About, DatabaseAbout, RedisAbout, Security};
+use rbac::{explain, grants, permissions};
 use routes::Route;
+use teams::{TeamRules, invitations, joining, members};
 
 /// A request to the REST API.
 #[derive(Clone, Copy)]
@@ -167,6 +172,12 @@ pub struct Rules {
     pub identity: IdentityRules,
     /// What `GET /health/security` tells.
     pub security: Security,
+    /// Which teams there can be.
+    pub teams: TeamRules,
+    /// What holds of users whom no record describes in full.
+    pub standing: Standing,
+    /// The user who is an administrator without a record.
+    pub admin_email: String,
 }
 
 impl Rules {
@@ -189,6 +200,9 @@ impl Rules {
             a2a_enabled: catalog.a2a_enabled,
             identity: IdentityRules::new(settings),
             security: Security::new(settings),
+            teams: TeamRules::new(settings),
+            standing: Standing::new(&settings.auth),
+            admin_email: settings.auth.admin_email.clone(),
         }
     }
 }
@@ -432,6 +446,39 @@ async fn act<B: Backend>(
         Route::InvokeAgent(name) => agents::invoke(&ask?, name).await,
         Route::InvokeAgentById => agents::invoke_by_id(&ask?).await,
         Route::RelayToAgent(name) => agents::relay(&ask?, name).await,
+        Route::Teams => teams::list(&ask?),
+        Route::CreateTeam => teams::create(&ask?).await,
+        Route::DiscoverTeams => teams::discover(&ask?),
+        Route::Team(id) => teams::get(&ask?, id),
+        Route::UpdateTeam(id) => teams::update(&ask?, id).await,
+        Route::DeleteTeam(id) => teams::delete(&ask?, id).await,
+        Route::TeamMembers(id) => members::list(&ask?, id),
+        Route::AddTeamMember(id) => members::add(&ask?, id).await,
+        Route::UpdateTeamMember(id, email) => members::update(&ask?, id, email).await,
+        Route::RemoveTeamMember(id, email) => members::remove(&ask?, id, email).await,
+        Route::LeaveTeam(id) => members::leave(&ask?, id).await,
+        Route::TeamInvitations(id) => invitations::list(&ask?, id),
+        Route::InviteToTeam(id) => invitations::create(&ask?, id).await,
+        Route::AcceptInvitation(token) => invitations::accept(&ask?, token).await,
+        Route::CancelInvitation(id) => invitations::cancel(&ask?, id).await,
+        Route::JoinTeam(id) => joining::ask_in(&ask?, id).await,
+        Route::JoinRequests(id) => joining::list(&ask?, id),
+        Route::ApproveJoinRequest(id, request) => joining::approve(&ask?, id, request).await,
+        Route::RejectJoinRequest(id, request) => joining::reject(&ask?, id, request).await,
+        Route::Roles => rbac::list(&ask?),
+        Route::CreateRole => rbac::create(&ask?).await,
+        Route::Role(id) => rbac::get(&ask?, id),
+        Route::UpdateRole(id) => rbac::update(&ask?, id).await,
+        Route::DeleteRole(id) => rbac::delete(&ask?, id).await,
+        Route::UserRoles(email) => grants::list(&ask?, email),
+        Route::AssignRole(email) => grants::assign(&ask?, email).await,
+        Route::RevokeRole(email, role) => grants::revoke(&ask?, email, role).await,
+        Route::CheckPermission => permissions::check(&ask?),
+        Route::UserPermissions(email) => permissions::of_user(&ask?, email),
+        Route::AvailablePermissions => permissions::available(&ask?),
+        Route::MyRoles => grants::mine(&ask?),
+        Route::MyPermissions => permissions::mine(&ask?),
+        Route::ExplainAccess => explain::explain(&ask?),
         Route::Metrics => metrics::totals(&ask?).await,
         Route::Login => people::login(backend, request).await,
         Route::Register => people::register(backend, request).await,

@@ -8,6 +8,7 @@ mod caller;
 mod claims;
 mod credentials;
 mod error;
+pub mod held;
 pub mod origin;
 pub mod password;
 pub mod roles;
@@ -15,6 +16,7 @@ pub mod secret;
 pub mod settle;
 pub mod token;
 mod verifier;
+pub mod why;
 
 pub use caller::{Caller, Scopes, Teams};
 pub use error::{AuthError, Fault, KeyError};

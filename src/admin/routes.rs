@@ -1,5 +1,7 @@
 //! From method and path to what is asked.
 
+mod identity;
+
 use net::http1::Method;
 
 use super::answer::Shape;
@@ -112,6 +114,39 @@ pub enum Route<'a> {
     RevokeAnyToken(&'a str),
     TeamTokens(&'a str),
     CreateTeamToken(&'a str),
+    Teams,
+    CreateTeam,
+    DiscoverTeams,
+    Team(&'a str),
+    UpdateTeam(&'a str),
+    DeleteTeam(&'a str),
+    TeamMembers(&'a str),
+    AddTeamMember(&'a str),
+    UpdateTeamMember(&'a str, &'a str),
+    RemoveTeamMember(&'a str, &'a str),
+    LeaveTeam(&'a str),
+    TeamInvitations(&'a str),
+    InviteToTeam(&'a str),
+    AcceptInvitation(&'a str),
+    CancelInvitation(&'a str),
+    JoinTeam(&'a str),
+    JoinRequests(&'a str),
+    ApproveJoinRequest(&'a str, &'a str),
+    RejectJoinRequest(&'a str, &'a str),
+    Roles,
+    CreateRole,
+    Role(&'a str),
+    UpdateRole(&'a str),
+    DeleteRole(&'a str),
+    UserRoles(&'a str),
+    AssignRole(&'a str),
+    RevokeRole(&'a str, &'a str),
+    CheckPermission,
+    UserPermissions(&'a str),
+    AvailablePermissions,
+    MyRoles,
+    MyPermissions,
+    ExplainAccess,
 }
 
 /// A place in the tree of paths, whatever the method.
@@ -127,8 +162,11 @@ enum Place<'a> {
     /// A record that is rendered too.
     Prompt(&'a str),
     Action(Route<'a>),
-    /// What is only deleted.
-    Removal(Route<'a>),
+    /// What is not shown by itself, but goes, and may be changed.
+    Part {
+        put: Option<Route<'a>>,
+        delete: Route<'a>,
+    },
 }
 
 impl<'a> Route<'a> {
@@ -249,6 +287,37 @@ impl<'a> Route<'a> {
             Route::CreateToken | Route::CreateTeamToken(_) => Permission::TokensCreate,
             Route::UpdateToken(_) => Permission::TokensUpdate,
             Route::RevokeToken(_) | Route::RevokeAnyToken(_) => Permission::TokensRevoke,
+            Route::Teams | Route::DiscoverTeams | Route::Team(_) | Route::TeamMembers(_) => {
+                Permission::TeamsRead
+            }
+            Route::CreateTeam => Permission::TeamsCreate,
+            Route::UpdateTeam(_) => Permission::TeamsUpdate,
+            Route::DeleteTeam(_) => Permission::TeamsDelete,
+            Route::AddTeamMember(_)
+            | Route::UpdateTeamMember(..)
+            | Route::RemoveTeamMember(..)
+            | Route::TeamInvitations(_)
+            | Route::InviteToTeam(_)
+            | Route::CancelInvitation(_)
+            | Route::JoinRequests(_)
+            | Route::ApproveJoinRequest(..)
+            | Route::RejectJoinRequest(..) => Permission::TeamsManageMembers,
+            Route::AcceptInvitation(_) | Route::JoinTeam(_) | Route::LeaveTeam(_) => {
+                Permission::TeamsJoin
+            }
+            Route::Roles
+            | Route::CreateRole
+            | Route::Role(_)
+            | Route::UpdateRole(_)
+            | Route::DeleteRole(_) => Permission::AdminUserManagement,
+            // Whoever manages users, or the team that a role is to count in: the handlers ask.
+            Route::UserRoles(_) | Route::AssignRole(_) | Route::RevokeRole(..) => return None,
+            Route::CheckPermission | Route::UserPermissions(_) => Permission::AdminSecurityAudit,
+            // About themselves, everybody may ask.
+            Route::AvailablePermissions
+            | Route::MyRoles
+            | Route::MyPermissions
+            | Route::ExplainAccess => return None,
         })
     }
 
@@ -375,6 +444,8 @@ impl<'a> Place<'a> {
             ("logging", Some("setLevel")) => Place::Action(Route::SetLogLevel),
             ("auth", part) => Place::auth(part, parts.next(), &mut parts)?,
             ("tokens", id) => Place::token(id, parts.next())?,
+            ("teams", id) => Place::team(id, [parts.next(), parts.next(), parts.next()])?,
+            ("rbac", part) => Place::rbac(part, [parts.next(), parts.next(), parts.next()])?,
             _ => return None,
         };
         (parts.next().is_none()).then_some(found)
@@ -491,7 +562,9 @@ impl<'a> Place<'a> {
         Some(match (id, part) {
             (None, _) => Place::Collection(Route::Tokens, Some(Route::CreateToken)),
             (Some("admin"), Some("all")) => Place::Probe(Route::AllTokens),
-            (Some("admin"), Some(id)) => Place::Removal(Route::RevokeAnyToken(id)),
+            (Some("admin"), Some(id)) => {
+                Place::Part { put: None, delete: Route::RevokeAnyToken(id) }
+            }
             (Some("teams"), Some(id)) => {
                 Place::Collection(Route::TeamTokens(id), Some(Route::CreateTeamToken(id)))
             }
@@ -524,7 +597,7 @@ impl<'a> Place<'a> {
         match self {
             Place::Probe(get) | Place::Collection(get, _) | Place::Record { get, .. } => Some(get),
             Place::Prompt(id) => Some(Route::Prompt(id)),
-            Place::Action(_) | Place::Removal(_) => None,
+            Place::Action(_) | Place::Part { .. } => None,
         }
     }
 
@@ -539,7 +612,7 @@ impl<'a> Place<'a> {
 
     fn put(self) -> Option<Route<'a>> {
         match self {
-            Place::Record { put, .. } => put,
+            Place::Record { put, .. } | Place::Part { put, .. } => put,
             Place::Prompt(id) => Some(Route::UpdatePrompt(id)),
             _ => None,
         }
@@ -548,7 +621,7 @@ impl<'a> Place<'a> {
     fn delete(self) -> Option<Route<'a>> {
         match self {
             Place::Record { delete, .. } => delete,
-            Place::Removal(delete) => Some(delete),
+            Place::Part { delete, .. } => Some(delete),
             Place::Prompt(id) => Some(Route::DeletePrompt(id)),
             _ => None,
         }
@@ -561,9 +634,10 @@ impl<'a> Place<'a> {
             Place::Record { put: None, .. } => "GET, HEAD",
             Place::Record { get: Route::User(_), .. } => "GET, HEAD, PUT, PATCH, DELETE",
             Place::Record { .. } => "GET, HEAD, PUT, DELETE",
-            Place::Removal(_) => "DELETE",
             Place::Prompt(_) => "GET, HEAD, POST, PUT, DELETE",
             Place::Action(_) => "POST",
+            Place::Part { put: Some(_), .. } => "PUT, DELETE",
+            Place::Part { put: None, .. } => "DELETE",
         }
     }
 }
@@ -663,6 +737,39 @@ mod tests {
             (Method::Post, "/a2a/x/invoke", Route::InvokeAgent("x")),
             (Method::Post, "/a2a/invoke", Route::InvokeAgentById),
             (Method::Post, "/a2a/x/jsonrpc", Route::RelayToAgent("x")),
+            (Method::Get, "/teams", Route::Teams),
+            (Method::Post, "/teams", Route::CreateTeam),
+            (Method::Get, "/teams/discover", Route::DiscoverTeams),
+            (Method::Get, "/teams/x", Route::Team("x")),
+            (Method::Put, "/teams/x", Route::UpdateTeam("x")),
+            (Method::Delete, "/teams/x", Route::DeleteTeam("x")),
+            (Method::Get, "/teams/x/members", Route::TeamMembers("x")),
+            (Method::Post, "/teams/x/members", Route::AddTeamMember("x")),
+            (Method::Put, "/teams/x/members/y", Route::UpdateTeamMember("x", "y")),
+            (Method::Delete, "/teams/x/members/y", Route::RemoveTeamMember("x", "y")),
+            (Method::Delete, "/teams/x/leave", Route::LeaveTeam("x")),
+            (Method::Get, "/teams/x/invitations", Route::TeamInvitations("x")),
+            (Method::Post, "/teams/x/invitations", Route::InviteToTeam("x")),
+            (Method::Post, "/teams/invitations/x/accept", Route::AcceptInvitation("x")),
+            (Method::Delete, "/teams/invitations/x", Route::CancelInvitation("x")),
+            (Method::Post, "/teams/x/join", Route::JoinTeam("x")),
+            (Method::Get, "/teams/x/join-requests", Route::JoinRequests("x")),
+            (Method::Post, "/teams/x/join-requests/y/approve", Route::ApproveJoinRequest("x", "y")),
+            (Method::Delete, "/teams/x/join-requests/y", Route::RejectJoinRequest("x", "y")),
+            (Method::Get, "/rbac/roles", Route::Roles),
+            (Method::Post, "/rbac/roles", Route::CreateRole),
+            (Method::Get, "/rbac/roles/x", Route::Role("x")),
+            (Method::Put, "/rbac/roles/x", Route::UpdateRole("x")),
+            (Method::Delete, "/rbac/roles/x", Route::DeleteRole("x")),
+            (Method::Get, "/rbac/users/x/roles", Route::UserRoles("x")),
+            (Method::Post, "/rbac/users/x/roles", Route::AssignRole("x")),
+            (Method::Delete, "/rbac/users/x/roles/y", Route::RevokeRole("x", "y")),
+            (Method::Post, "/rbac/permissions/check", Route::CheckPermission),
+            (Method::Get, "/rbac/permissions/user/x", Route::UserPermissions("x")),
+            (Method::Get, "/rbac/permissions/available", Route::AvailablePermissions),
+            (Method::Get, "/rbac/my/roles", Route::MyRoles),
+            (Method::Get, "/rbac/my/permissions", Route::MyPermissions),
+            (Method::Get, "/rbac/explain", Route::ExplainAccess),
             (Method::Get, "/metrics", Route::Metrics),
             (Method::Post, "/metrics/reset", Route::ResetMetrics),
         ] {
@@ -689,6 +796,12 @@ mod tests {
             "/tags/x",
             "/admin/tools/import/x",
             "/health/else",
+            "/teams/x/y",
+            "/teams/x/leave/y",
+            "/teams/invitations/x/accept/y",
+            "/rbac",
+            "/rbac/my",
+            "/rbac/users/x",
             "//gateways",
         ] {
             let failure = Route::parse(Method::Get, path).unwrap_err();
@@ -702,6 +815,8 @@ mod tests {
             (Method::Delete, "/gateways", "GET, HEAD, POST"),
             (Method::Post, "/gateways/x", "GET, HEAD, PUT, DELETE"),
             (Method::Get, "/gateways/x/state", "POST"),
+            (Method::Get, "/teams/x/members/y", "PUT, DELETE"),
+            (Method::Get, "/teams/x/leave", "DELETE"),
             (Method::Put, "/tools", "GET, HEAD, POST"),
             (Method::Patch, "/tools/x", "GET, HEAD, PUT, DELETE"),
             (Method::Patch, "/servers/x", "GET, HEAD, PUT, DELETE"),

@@ -13,7 +13,7 @@ use crate::permission::{Permission, PermissionSet};
 use crate::settings::Auth;
 
 /// What the settings say about users whom no record describes in full.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// Whether a token must name a user of the database.
     pub user_required: bool,
@@ -42,6 +42,11 @@ impl Standing {
             TeamRole::Member => named(people, &self.member_role, Scope::Team),
             TeamRole::Owner => named(people, &self.owner_role, Scope::Team),
         }
+    }
+
+    /// What the role of users whom the database does not know permits.
+    pub fn of_stranger(&self, people: &People) -> PermissionSet {
+        named(people, &self.user_role, Scope::Global)
     }
 }
 
@@ -142,7 +147,7 @@ fn rights(
     let mut rights = Rights { mask, sees_own: reach != Reach::Public, ..Rights::none() };
     rights.teams = team_rights(caller, people, standing, is_recorded);
     if !is_recorded {
-        rights.global = named(people, &standing.user_role, Scope::Global);
+        rights.global = standing.of_stranger(people);
         // Whoever has no record has no team of their own, in which others may call what is public.
         rights.anywhere = named(people, &standing.owner_role, Scope::Team);
     }

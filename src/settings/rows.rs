@@ -185,6 +185,31 @@ table! {
         token_count_max: usize, "TOKEN_CACHE_SIZE", [], "4096", Count { min: 2, max: 1_000_000 };
     }
 
+    /// Which teams there can be, and the roles that are there from the start.
+    Teams "Teams and roles" {
+        /// Whether users may make teams; administrators always may.
+        creation_allowed: bool, "ALLOW_TEAM_CREATION", [], "true", Flag;
+        /// Whether people may be invited to teams.
+        invitations_allowed: bool, "ALLOW_TEAM_INVITATIONS", [], "true", Flag;
+        /// Whether users may ask to join public teams.
+        join_requests_allowed: bool, "ALLOW_TEAM_JOIN_REQUESTS", [], "true", Flag;
+        /// The most teams that a user may be in, without their own; of whoever is in so many
+        /// already, only administrators make more.
+        team_count_max: usize, "MAX_TEAMS_PER_USER", [], "50", Count { min: 1, max: 10_000 };
+        /// The most members of a team that says nothing else, open invitations included.
+        member_count_max: usize, "MAX_MEMBERS_PER_TEAM", [], "100",
+            Count { min: 1, max: 100_000 };
+        /// The most people that are named when a team is made.
+        seed_count_max: usize, "MAX_TEAM_MEMBER_SEEDS", [], "500", Count { min: 1, max: 10_000 };
+        /// How many days an invitation, and a request to join, is good for.
+        invitation_days: usize, "INVITATION_EXPIRY_DAYS", [], "7", Count { min: 1, max: 3650 };
+        /// Whether roles of a file are made at start; those that are there already stay as they are.
+        bootstrap_roles: bool, "MCPGATEWAY_BOOTSTRAP_ROLES_IN_DB_ENABLED", [], "false", Flag;
+        /// That file: a JSON list of `{"name", "description", "scope", "permissions"}`.
+        bootstrap_roles_file: PathBuf, "MCPGATEWAY_BOOTSTRAP_ROLES_IN_DB_FILE", [],
+            "additional_roles_in_db.json", FilePath;
+    }
+
     /// Which web pages and which names may reach us: the guard against DNS rebinding.
     Origins "Origin and Host" {
         /// Pages that may call from a browser. Those on loopback, on the address listened on, on
