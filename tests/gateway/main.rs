@@ -32,4 +32,5 @@ mod servers;
 mod smuggling;
 mod stand_ins;
 mod stdio;
+mod teams;
 mod tools;
