@@ -2,15 +2,17 @@
 //!
 //! It says who a caller is. What a caller may do is decided elsewhere.
 
+pub mod basic;
 mod cache;
 mod caller;
 mod claims;
-mod credentials;
+pub mod credentials;
 mod error;
 pub mod origin;
 pub mod secret;
 pub mod token;
 mod verifier;
+pub mod vouched;
 
 pub use caller::{Caller, Scopes, Teams};
 pub use error::{AuthError, Fault, KeyError};

@@ -6,6 +6,7 @@
 pub mod authority;
 mod check;
 mod dotenv;
+pub mod network;
 pub mod page;
 mod raw;
 mod relations;
@@ -25,11 +26,14 @@ use raw::{Raw, Reading};
 pub use raw::{SettingError, Source};
 use relations::warn_of_unknown;
 pub use rows::{
-    Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, Rest, Storage, Upstreams,
-    rows,
+    Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, Proof, Rest, Storage,
+    Upstreams, Web, rows,
 };
 pub use table::Row;
-pub use values::{LogFormat, MASK, Secret, ShardCount, Switch, TlsFiles};
+pub use values::{
+    CertificateName, ForwardedBy, Framing, LogFormat, MASK, SameSite, Secret, ShardCount, Switch,
+    TlsFiles,
+};
 
 /// Variables of ContextForge that mean nothing to a gateway of this build, and why.
 pub const IGNORED: &[(&str, &str)] = &[
@@ -46,6 +50,20 @@ pub const IGNORED: &[(&str, &str)] = &[
         "METRICS_CLEANUP_ENABLED",
         "an entity has one row of metrics, so there is nothing to clean up",
     ),
+    ("SKIP_SSL_VERIFY", "certificates are always checked; give an upstream its ca_certificate"),
+    ("TRUST_PROXY_AUTH_DANGEROUSLY", "TRUSTED_PROXIES says which proxies are believed"),
+    ("X_CONTENT_TYPE_OPTIONS_ENABLED", "SECURITY_HEADERS_ENABLED says whether it is sent"),
+    ("X_XSS_PROTECTION_ENABLED", "SECURITY_HEADERS_ENABLED says whether it is sent"),
+    ("X_DOWNLOAD_OPTIONS_ENABLED", "SECURITY_HEADERS_ENABLED says whether it is sent"),
+    ("REMOVE_SERVER_HEADERS", "no answer says what made it"),
+    ("CSRF_SECRET_KEY", "its tokens are made with a key of their own, from AUTH_ENCRYPTION_SECRET"),
+    ("CSRF_COOKIE_SECURE", "SECURE_COOKIES holds for all cookies"),
+    ("CSRF_COOKIE_SAMESITE", "its cookie is always strict"),
+    ("CSRF_COOKIE_HTTPONLY", "pages must be able to read its cookie"),
+    ("CSRF_ROTATE_ON_LOGIN", "its tokens always end with the session"),
+    ("CSRF_CHECK_REFERER", "the origin of a page is always checked"),
+    ("CSRF_TRUSTED_ORIGINS", "ALLOWED_ORIGINS says which pages may call"),
+    ("CSRF_EXEMPT_PATHS", "only what a cookie alone proves needs such a token"),
     ("METRICS_ROLLUP_ENABLED", "an entity has one row of metrics, so there is nothing to roll up"),
 ];
 
@@ -64,6 +82,10 @@ pub struct Settings {
     pub http: Http,
     /// Who may speak to us.
     pub auth: Auth,
+    /// Other ways to prove who one is than a token.
+    pub proof: Proof,
+    /// What the web and the proxies in front of us may do.
+    pub web: Web,
     /// Which web pages and which names may reach us.
     pub origins: Origins,
     /// How upstreams are called.
@@ -138,7 +160,7 @@ pub fn parse(
     warn_of_unknown(&mut reading);
     match settings {
         Some(settings) if reading.errors.is_empty() => {
-            settings.warn_of_weakness(&mut reading.warnings);
+            settings.warn_of_secrets_apart(&mut reading.warnings);
             Ok(Loaded { settings, warnings: reading.warnings })
         }
         _ => Err(SettingErrors(reading.errors)),
@@ -151,6 +173,8 @@ impl Settings {
         let listen = Listen::read(reading);
         let http = Http::read(reading);
         let auth = Auth::read(reading);
+        let proof = Proof::read(reading);
+        let web = Web::read(reading);
         let origins = Origins::read(reading);
         let upstreams = Upstreams::read(reading);
         let rest = Rest::read(reading);
@@ -165,6 +189,8 @@ impl Settings {
             listen: listen?,
             http: http?,
             auth: auth?,
+            proof: proof?,
+            web: web?,
             origins: origins?,
             upstreams: upstreams?,
             rest: rest?,

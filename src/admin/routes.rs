@@ -15,6 +15,7 @@ pub enum Route<'a> {
     Docs,
     OpenApi,
     Security,
+    CsrfToken,
     Gateways,
     CreateGateway,
     Gateway(&'a str),
@@ -132,7 +133,7 @@ impl<'a> Route<'a> {
     pub fn permission(&self) -> Option<&'static str> {
         Some(match self {
             Route::Home | Route::Health | Route::Ready | Route::Version => return None,
-            Route::Docs | Route::OpenApi => return None,
+            Route::Docs | Route::OpenApi | Route::CsrfToken => return None,
             Route::Security => "admin.system_config",
             Route::Gateways | Route::Gateway(_) => "gateways.read",
             Route::CreateGateway => "gateways.create",
@@ -260,6 +261,7 @@ impl<'a> Place<'a> {
             ("", None) => Place::Probe(Route::Home),
             ("health", None) => Place::Probe(Route::Health),
             ("health", Some("security")) => Place::Probe(Route::Security),
+            ("auth", Some("csrf-token")) => Place::Probe(Route::CsrfToken),
             ("ready", None) => Place::Probe(Route::Ready),
             ("version", None) => Place::Probe(Route::Version),
             ("openapi.json", None) => Place::Probe(Route::OpenApi),
@@ -471,6 +473,7 @@ mod tests {
             (Method::Get, "/docs", Route::Docs),
             (Method::Get, "/redoc", Route::Docs),
             (Method::Get, "/health/security", Route::Security),
+            (Method::Get, "/auth/csrf-token", Route::CsrfToken),
             (Method::Head, "/gateways", Route::Gateways),
             (Method::Post, "/gateways", Route::CreateGateway),
             (Method::Get, "/gateways/x", Route::Gateway("x")),

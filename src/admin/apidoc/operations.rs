@@ -57,7 +57,7 @@ pub struct Operation {
 }
 
 /// The groups of operations, in the order they are shown in.
-pub const TAGS: [(&str, &str); 14] = [
+pub const TAGS: [(&str, &str); 15] = [
     ("MCP", "The Model Context Protocol over Streamable HTTP, and plain JSON-RPC"),
     ("Gateways", "Upstream MCP servers, registered here"),
     ("Tools", "What can be called"),
@@ -70,6 +70,7 @@ pub const TAGS: [(&str, &str); 14] = [
     ("Tags", "Words to find records by"),
     ("Export and import", "The registry as one document"),
     ("Metrics", "What was counted"),
+    ("Sessions", "What pages of users need"),
     ("Operation", "What load balancers and operators ask"),
     ("Documentation", "This document"),
 ];

@@ -17,14 +17,16 @@ use storage::seal::Sealer;
 use storage::{Applied, Location, Mutation, Store, StoreOptions};
 
 use crate::admin::{
-    About, Backend, DatabaseAbout, RedisAbout, RestAnswer, RestRequest, Rules, Security, handle,
+    About, Backend, DatabaseAbout, RedisAbout, RestAnswer, RestRequest, Rules, handle,
 };
 use crate::auth::Caller;
 use crate::catalog::inventory::{Inventory, Listed};
 use crate::catalog::{AgentEntry, Catalog, Upstream};
 use crate::failure::{Failure, UpstreamKind};
 use crate::settings;
+use crate::settings::Secret;
 use crate::upstream::a2a;
+use crate::web::{Client, Cookies, Csrf};
 
 /// What was asked of the upstream.
 pub struct Asked {
@@ -55,6 +57,8 @@ pub struct Gateway {
     pub script: RefCell<Script>,
     pub pages: RefCell<Pages>,
     sealer: Sealer,
+    cookies: Cookies,
+    csrf: Csrf,
     catalog: RefCell<Arc<Catalog>>,
 }
 
@@ -62,6 +66,7 @@ impl Gateway {
     /// A gateway whose upstream offers two tools, a resource, a template and a prompt.
     pub fn new() -> Gateway {
         let (store, _) = Store::open(&StoreOptions::new(Location::SqliteMemory)).unwrap();
+        let settings = settings::parse("", [], &[]).unwrap().settings;
         let rules = Rules {
             app_name: "Ringway".to_owned(),
             separator: "-",
@@ -76,7 +81,7 @@ impl Gateway {
             stdio_allowed: true,
             a2a_enabled: true,
             source: "http://127.0.0.1:4444".to_owned(),
-            security: Security::new(&settings::parse("", [], &[]).unwrap().settings),
+            security: Default::default(),
         };
         Gateway {
             store,
@@ -91,6 +96,8 @@ impl Gateway {
                 Err(Failure::upstream(url, UpstreamKind::Unreachable, "nothing is there", false))
             })),
             sealer: Sealer::new("a secret that only tests have"),
+            cookies: Cookies::new(&settings),
+            csrf: Csrf::new(&settings, &Secret::new("a secret that only tests have")),
             catalog: RefCell::default(),
         }
     }
@@ -118,7 +125,7 @@ impl Gateway {
             content_type: Some(b"application/json"),
             if_match: request.if_match,
             caller: request.caller.as_ref(),
-            client_ip: Some("192.0.2.7"),
+            client: Some(Client { ip: [192, 0, 2, 7].into(), ..Client::LOCAL }),
             user_agent: Some("tests/1"),
         };
         block_on(handle(self, rest))
@@ -197,6 +204,14 @@ impl Gateway {
 impl Backend for Gateway {
     fn catalog(&self) -> Arc<Catalog> {
         self.catalog.borrow().clone()
+    }
+
+    fn cookies(&self) -> &Cookies {
+        &self.cookies
+    }
+
+    fn csrf(&self) -> &Csrf {
+        &self.csrf
     }
 
     fn rules(&self) -> &Rules {

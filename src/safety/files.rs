@@ -1,0 +1,104 @@
+//! Whether files can be read by those whom they are not for.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::{Fault, Weight};
+use crate::settings::Settings;
+
+/// The rights of everybody but the owner, and of everybody but the owner and the group.
+const OTHERS: u32 = 0o077;
+const EVERYBODY: u32 = 0o007;
+
+/// How many files of the data folder are looked at.
+const FILE_COUNT_MAX: usize = 1000;
+
+/// Finds what others than its owner may use, of the data folder and the files in it.
+pub fn data_folder(settings: &Settings) -> Option<Fault> {
+    let folder = &settings.storage.data_dir;
+    // Who cannot enter the folder cannot read what is in it.
+    let is_open = |path: &Path, bits| mode(path).is_some_and(|mode| mode & bits != 0);
+    if !is_open(folder, OTHERS) {
+        return None;
+    }
+    let entries = std::fs::read_dir(folder).into_iter().flatten().take(FILE_COUNT_MAX);
+    let files = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+    let open: Vec<_> = files.filter(|path| is_open(path, OTHERS)).collect();
+    let path = folder.display();
+    let sentence = match open.len() {
+        0 => format!("The data folder {path} is open to others than its owner"),
+        count => format!(
+            "The data folder {path} is open to others than its owner, and so are {count} of its \
+             files"
+        ),
+    };
+    Some(Fault { sentence, mend: format!("Run chmod -R go= {path}"), weight: Weight::Minor })
+}
+
+/// Finds private keys, and a `.env`, that everybody may read.
+pub fn keys(settings: &Settings) -> Option<Fault> {
+    let files = [settings.listen.key_file.clone(), settings.auth.private_key_path.clone()];
+    let files = files.into_iter().flatten().chain([PathBuf::from(".env")]);
+    let open: Vec<String> = files
+        .filter(|path| mode(path).is_some_and(|mode| mode & EVERYBODY != 0))
+        .map(|path| path.display().to_string())
+        .collect();
+    let names = open.join(" ");
+    (!open.is_empty()).then(|| Fault {
+        sentence: format!("Everybody on this machine may read {}", open.join(", ")),
+        mend: format!("Run chmod o= {names}"),
+        weight: Weight::Minor,
+    })
+}
+
+fn mode(path: &Path) -> Option<u32> {
+    Some(std::fs::metadata(path).ok()?.permissions().mode() & 0o777)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn settings(overrides: &[(&str, &Path)]) -> Settings {
+        let given: Vec<_> =
+            overrides.iter().map(|(name, path)| (*name, path.display().to_string())).collect();
+        crate::settings::parse("", [], &given).unwrap().settings
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn finds_a_data_folder_that_is_open_and_counts_its_open_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(&[("RINGWAY_DATA_DIR", folder.path())]);
+        let secret = folder.path().join("jwt_secret_key");
+        fs::write(&secret, "x").unwrap();
+        set_mode(&secret, 0o644);
+        set_mode(folder.path(), 0o700);
+        assert_eq!(data_folder(&settings), None);
+        set_mode(folder.path(), 0o750);
+        assert!(data_folder(&settings).unwrap().sentence.contains("1 of its"));
+        set_mode(&secret, 0o600);
+        let fault = data_folder(&settings).unwrap();
+        assert!(fault.sentence.ends_with("open to others than its owner"), "{fault:?}");
+        assert!(fault.mend.starts_with("Run chmod"), "{fault:?}");
+        assert_eq!(data_folder(&self::settings(&[("RINGWAY_DATA_DIR", &secret.join("no"))])), None);
+    }
+
+    #[test]
+    fn finds_keys_that_everybody_may_read_and_lets_a_group_have_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("key.pem");
+        fs::write(&key, "x").unwrap();
+        let settings = settings(&[("KEY_FILE", &key), ("CERT_FILE", &key)]);
+        set_mode(&key, 0o640);
+        assert_eq!(keys(&settings), None);
+        set_mode(&key, 0o644);
+        let fault = keys(&settings).unwrap();
+        assert!(fault.sentence.contains("key.pem"), "{fault:?}");
+    }
+}
