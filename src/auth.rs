@@ -1,7 +1,8 @@
 //! Who speaks to us, and from where: tokens, the secrets behind them, origins and hosts.
 //!
-//! It says who a caller is. What a caller may do is decided elsewhere.
+//! It says who a caller is, and in one place ([`access::decide`]) what a caller may do.
 
+pub mod access;
 pub mod basic;
 mod cache;
 mod caller;
@@ -9,7 +10,9 @@ mod claims;
 pub mod credentials;
 mod error;
 pub mod origin;
+pub mod roles;
 pub mod secret;
+pub mod settle;
 pub mod token;
 mod verifier;
 pub mod vouched;

@@ -1,12 +1,10 @@
 //! Basic authentication (RFC 7617) of the one user that the settings name.
 
-use std::rc::Rc;
-
 use aws_lc_rs::{constant_time, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::{Caller, Teams};
+use super::Caller;
 use crate::settings::Settings;
 
 /// What a browser is told to ask its user for.
@@ -55,7 +53,7 @@ impl Basic {
     }
 
     /// Says who shows this value of `Authorization`; `None` if its scheme is another.
-    pub fn identify(&self, authorization: &[u8]) -> Option<Result<Rc<Caller>, Wrong>> {
+    pub fn identify(&self, authorization: &[u8]) -> Option<Result<Caller, Wrong>> {
         let (scheme, rest) = authorization.split_at_checked(6)?;
         if !scheme.eq_ignore_ascii_case(b"Basic ") {
             return None;
@@ -65,11 +63,11 @@ impl Basic {
         let pair = pair.unwrap_or_default();
         let shown = digest::digest(&digest::SHA256, &pair);
         let same = constant_time::verify_slices_are_equal(shown.as_ref(), self.expected.as_ref());
-        Some(same.map(|()| Rc::new(self.caller())).map_err(|_| Wrong))
+        Some(same.map(|()| self.caller()).map_err(|_| Wrong))
     }
 
     fn caller(&self) -> Caller {
-        Caller { email: self.user.clone(), teams: Teams::Null, ..Caller::operator() }
+        Caller { email: self.user.clone(), ..Caller::operator() }
     }
 }
 
@@ -88,7 +86,7 @@ mod tests {
 
     fn ask(text: &str) -> Option<Result<String, Wrong>> {
         let found = basic(&[API, PASSWORD]).unwrap().identify(text.as_bytes());
-        found.map(|found| found.map(|caller| caller.email.clone()))
+        found.map(|found| found.map(|caller| caller.email))
     }
 
     #[test]

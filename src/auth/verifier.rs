@@ -9,22 +9,40 @@ use super::caller::Caller;
 use super::claims::Span;
 use super::credentials;
 use super::error::{AuthError, Fault, KeyError};
+use super::settle::{Standing, settle};
 use super::token::Rules;
+use crate::catalog::People;
 use crate::settings::{Auth, Settings};
 
 /// A shard's judge of tokens. It remembers the good ones, never past their end; what it refuses it
 /// looks at anew each time.
 pub struct Verifier {
     rules: Option<Arc<Rules>>,
+    standing: Standing,
     cache: RefCell<TokenCache<Verified>>,
+    vouched: RefCell<TokenCache<Vouched>>,
     /// Who comes without a token, if they may.
     unnamed: Option<Rc<Caller>>,
 }
 
 #[derive(Clone)]
 struct Verified {
-    caller: Rc<Caller>,
+    /// As the token says.
+    claimed: Rc<Caller>,
     span: Span,
+    /// What that came to.
+    caller: Rc<Caller>,
+    /// With which version of the people, and until which second.
+    settled: (u64, u64),
+}
+
+/// A user that something else than a token vouched for.
+#[derive(Clone)]
+struct Vouched {
+    /// Whether they were said to be an administrator.
+    is_admin: bool,
+    caller: Rc<Caller>,
+    settled: (u64, u64),
 }
 
 /// Loads the rules that the verifiers of all shards share; `None` if no token can be checked and
@@ -46,13 +64,15 @@ impl Verifier {
     pub fn new(auth: &Auth, rules: Option<Arc<Rules>>) -> Verifier {
         Verifier {
             rules,
+            standing: Standing::new(auth),
             cache: RefCell::new(TokenCache::new(auth.token_count_max)),
+            vouched: RefCell::new(TokenCache::new(auth.token_count_max)),
             unnamed: (!auth.required).then(|| Rc::new(Caller::operator())),
         }
     }
 
     /// Says who sent a request with these values of `Authorization` and `Cookie`, at `now` in
-    /// seconds since the epoch. A path that takes no cookies (`/mcp`) passes `None` for it. The
+    /// seconds since the epoch, and what they may by what is known of `people`. A path that takes no cookies (`/mcp`) passes `None` for it. The
     /// header wins over the cookie: a browser sends a cookie by itself, a header never.
     ///
     /// Without authentication, whoever sends no token is an administrator; a token that was sent
@@ -65,37 +85,94 @@ impl Verifier {
         &self,
         authorization: Option<&[u8]>,
         cookie: Option<&[u8]>,
+        people: &People,
         now: u64,
     ) -> Result<Rc<Caller>, AuthError> {
         let token = authorization.and_then(credentials::bearer);
         let token = token.or_else(|| cookie.and_then(credentials::cookie));
         match (token, &self.rules, &self.unnamed) {
             (Some(token), Some(rules), _) => {
-                self.recall(rules, token, now).map_err(AuthError::Invalid)
+                self.recall(rules, token, people, now).map_err(AuthError::Invalid)
             }
             (_, _, Some(unnamed)) => Ok(unnamed.clone()),
             _ => Err(AuthError::Missing),
         }
     }
 
-    /// Forgets every token, after a key, a user or a revocation changed.
-    pub fn forget_all(&self) {
-        self.cache.borrow_mut().clear();
+    /// Who comes without any proof, where none is needed.
+    pub fn unnamed(&self) -> Option<Rc<Caller>> {
+        self.unnamed.clone()
     }
 
-    fn recall(&self, rules: &Rules, token: &[u8], now: u64) -> Result<Rc<Caller>, Fault> {
+    /// Says what a user may for whom something else than a token vouches, at `now` in seconds since
+    /// the epoch.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError`] if the user may not come any more: answer 401.
+    pub fn vouch(
+        &self,
+        claimed: &Caller,
+        people: &People,
+        now: u64,
+    ) -> Result<Rc<Caller>, AuthError> {
+        let mut cache = self.vouched.borrow_mut();
+        let key = claimed.email.as_bytes();
+        if let Some(known) = cache.get(key).filter(|known| known.is_admin == claimed.is_admin)
+            && known.settled.0 == people.version
+            && now < known.settled.1
+        {
+            return Ok(known.caller);
+        }
+        let (caller, settled) = self.settle(claimed, people, now).map_err(AuthError::Invalid)?;
+        let is_admin = claimed.is_admin;
+        cache.put(key, Vouched { is_admin, caller: caller.clone(), settled });
+        Ok(caller)
+    }
+
+    /// What a caller comes to, with which version of the people, and until which second.
+    fn settle(
+        &self,
+        claimed: &Caller,
+        people: &People,
+        now: u64,
+    ) -> Result<(Rc<Caller>, (u64, u64)), Fault> {
+        let now_us = i64::try_from(now).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+        let (caller, until) = settle(claimed, people, &self.standing, now_us)?;
+        let until = u64::try_from(until / 1_000_000).unwrap_or(0);
+        Ok((Rc::new(caller), (people.version, until)))
+    }
+
+    fn recall(
+        &self,
+        rules: &Rules,
+        token: &[u8],
+        people: &People,
+        now: u64,
+    ) -> Result<Rc<Caller>, Fault> {
         let mut cache = self.cache.borrow_mut();
-        if let Some(verified) = cache.get(token) {
+        let known = cache.get(token);
+        if let Some(verified) = &known {
             let checked = verified.span.check(now);
             if checked == Err(Fault::Expired) {
                 cache.remove(token);
             }
-            return checked.map(|()| verified.caller);
+            checked?;
+            let (version, until) = verified.settled;
+            if version == people.version && now < until {
+                return Ok(verified.caller.clone());
+            }
         }
-        let (caller, span) = rules.read(token)?;
-        span.check(now)?;
-        let caller = Rc::new(caller);
-        cache.put(token, Verified { caller: caller.clone(), span });
+        let (claimed, span) = match known {
+            Some(verified) => (verified.claimed, verified.span),
+            None => {
+                let (claimed, span) = rules.read(token)?;
+                span.check(now)?;
+                (Rc::new(claimed), span)
+            }
+        };
+        let (caller, settled) = self.settle(&claimed, people, now)?;
+        cache.put(token, Verified { claimed, span, caller: caller.clone(), settled });
         Ok(caller)
     }
 }
@@ -112,7 +189,7 @@ mod tests {
     }
 
     fn ask(verifier: &Verifier, token: &str, now: u64) -> Result<Rc<Caller>, AuthError> {
-        verifier.identify(Some(format!("Bearer {token}").as_bytes()), None, now)
+        verifier.identify(Some(format!("Bearer {token}").as_bytes()), None, &People::default(), now)
     }
 
     #[test]
@@ -149,7 +226,7 @@ mod tests {
     fn asks_for_a_token_without_calling_an_absent_one_invalid() {
         let (verifier, _) = verifier(&[]);
         for header in [None, Some(b"Basic YTpi".as_slice())] {
-            let error = verifier.identify(header, None, NOW).unwrap_err();
+            let error = verifier.identify(header, None, &People::default(), NOW).unwrap_err();
             assert_eq!(error, AuthError::Missing);
             assert_eq!(error.challenge(), "Bearer");
             assert_eq!(error.detail(), "Authorization token required");
@@ -175,7 +252,9 @@ mod tests {
         let (header, cookie) = (format!("bearer {header}"), format!("jwt_token={cookie}"));
         let by = |header: Option<&str>, cookie: Option<&str>| {
             let (header, cookie) = (header.map(str::as_bytes), cookie.map(str::as_bytes));
-            verifier.identify(header, cookie, NOW).map(|caller| caller.email.clone())
+            verifier
+                .identify(header, cookie, &People::default(), NOW)
+                .map(|caller| caller.email.clone())
         };
         assert_eq!(by(None, Some(&cookie)), Ok("c".into()));
         assert_eq!(by(Some(&header), Some(&cookie)), Ok("h".into()));
@@ -185,7 +264,7 @@ mod tests {
     #[test]
     fn an_open_gateway_takes_the_unnamed_for_its_operator_and_still_checks_tokens() {
         let (verifier, forge) = verifier(&[("AUTH_REQUIRED", "false")]);
-        assert!(verifier.identify(None, None, NOW).unwrap().is_admin);
+        assert!(verifier.identify(None, None, &People::default(), NOW).unwrap().is_admin);
         assert!(!ask(&verifier, &forge.token(r#"{"sub":"a"}"#), NOW).unwrap().is_admin);
         assert!(ask(&verifier, "rubbish", NOW).is_err());
     }

@@ -2,7 +2,7 @@
 
 use net::certificate::Holder;
 
-use super::{Caller, Teams};
+use super::Caller;
 use crate::settings::{CertificateName, Settings};
 
 /// The longest name of a user (RFC 5321 §4.5.3.1).
@@ -78,8 +78,8 @@ impl Vouched {
 
     fn caller(&self, name: &str) -> Caller {
         let is_admin = name == self.admin_email;
-        let teams = if is_admin { Teams::Null } else { Teams::Absent };
-        Caller { email: name.to_owned(), is_admin, teams, ..Caller::nobody() }
+        // As after a login: their teams are those of the database.
+        Caller { email: name.to_owned(), is_admin, is_session: true, ..Caller::nobody() }
     }
 }
 

@@ -12,11 +12,12 @@ use net::{
 
 use crate::{
     auth::{
-        Caller, Verifier,
+        AuthError, Caller, Verifier,
         basic::{self, Basic},
         credentials,
         vouched::{Nobody, Vouched},
     },
+    catalog::People,
     failure::Failure,
     settings::{Secret, Settings},
     web::{Client, Cookies, Cors, Csrf, Headers, Proxies, Scheme, cookie, csrf::Session},
@@ -43,7 +44,9 @@ pub struct Visit<'a, 'b> {
     /// Its path, if it is one of the REST API.
     pub rest_path: Option<&'a str>,
     /// Whom the certificate of the connection is made out to.
-    pub certified: Option<&'b Rc<Caller>>,
+    pub certified: Option<&'b Caller>,
+    /// The users and teams that there are.
+    pub people: &'b People,
     /// The time, in seconds since the epoch.
     pub now: u64,
 }
@@ -89,9 +92,8 @@ impl Door {
     }
 
     /// The user to whom the certificate of a connection is made out, if one was shown.
-    pub fn certified(&self, holder: Option<Holder>) -> Option<Rc<Caller>> {
-        let caller = holder.and_then(|holder| self.vouched.by_certificate(&holder));
-        caller.map(Rc::new)
+    pub fn certified(&self, holder: Option<Holder>) -> Option<Caller> {
+        holder.and_then(|holder| self.vouched.by_certificate(&holder))
     }
 
     /// Says who sent a request. A proxy's word excludes all others where it is taken; else what the
@@ -109,13 +111,14 @@ impl Door {
             && basic.is_for(path)
             && let Some(identified) = authorization.and_then(|value| basic.identify(value))
         {
-            return identified.map_err(|_| wrong_password());
+            let claimed = identified.map_err(|_| wrong_password())?;
+            return verifier.vouch(&claimed, visit.people, visit.now).map_err(refused);
         }
-        if let Some(caller) = visit.certified.filter(|_| authorization.is_none()) {
-            return Ok(caller.clone());
+        if let Some(claimed) = visit.certified.filter(|_| authorization.is_none()) {
+            return verifier.vouch(claimed, visit.people, visit.now).map_err(refused);
         }
         let cookie = visit.request.header("cookie").filter(|_| visit.rest_path.is_some());
-        let identified = verifier.identify(authorization, cookie, visit.now);
+        let identified = verifier.identify(authorization, cookie, visit.people, visit.now);
         let caller = identified.map_err(|error| Failure::Unauthorized {
             detail: error.detail(),
             challenge: self.challenge(visit.rest_path).unwrap_or(error.challenge()),
@@ -146,20 +149,19 @@ impl Door {
                     "Proxy authentication refused: this address is not in TRUSTED_PROXIES",
                 )),
                 // Without authentication everybody may come, also past the proxy.
-                None => verifier.identify(None, None, visit.now).map_err(|_| {
+                None => verifier.unnamed().ok_or_else(|| {
                     refuse("Proxy authentication required: come by a proxy of TRUSTED_PROXIES")
                 }),
             };
         }
         let values = request.head.fields().all(request.bytes, header);
         match self.vouched.by_proxy(values) {
-            Ok(caller) => Ok(Rc::new(caller)),
+            Ok(claimed) => verifier.vouch(&claimed, visit.people, visit.now).map_err(refused),
             Err(Nobody::Unclear) => {
                 Err(refuse("Proxy authentication refused: the proxy names no user, or several"))
             }
             Err(Nobody::Absent) => {
-                let unnamed = verifier.identify(None, None, visit.now);
-                unnamed.map_err(|_| refuse("Proxy authentication header required"))
+                verifier.unnamed().ok_or_else(|| refuse("Proxy authentication header required"))
             }
         }
     }
@@ -190,6 +192,10 @@ impl Door {
             ))
         })
     }
+}
+
+fn refused(error: AuthError) -> Failure {
+    Failure::Unauthorized { detail: error.detail(), challenge: error.challenge() }
 }
 
 fn wrong_password() -> Failure {
