@@ -226,7 +226,7 @@ const CHECKS: &[Check] = &[
     Check {
         name: "data_folder",
         aspect: Aspect::SecureSecrets,
-        promise: "The data folder and the secrets in it are for their owner alone",
+        promise: "What is in the data folder is for its owner alone",
         look: files::data_folder,
     },
     Check {

@@ -6,31 +6,33 @@ use std::path::{Path, PathBuf};
 use super::{Fault, Weight};
 use crate::settings::Settings;
 
-/// The rights of everybody but the owner, and of everybody but the owner and the group.
+/// The rights of everybody but the owner, those of them to write, and those of everybody but the
+/// owner and the group.
 const OTHERS: u32 = 0o077;
+const WRITING_OTHERS: u32 = 0o022;
 const EVERYBODY: u32 = 0o007;
 
 /// How many files of the data folder are looked at.
 const FILE_COUNT_MAX: usize = 1000;
 
-/// Finds what others than its owner may use, of the data folder and the files in it.
+/// Finds files of the data folder that others than its owner may read, and a folder into which others
+/// may put theirs.
 pub fn data_folder(settings: &Settings) -> Option<Fault> {
     let folder = &settings.storage.data_dir;
-    // Who cannot enter the folder cannot read what is in it.
     let is_open = |path: &Path, bits| mode(path).is_some_and(|mode| mode & bits != 0);
+    // Who cannot enter the folder cannot read what is in it.
     if !is_open(folder, OTHERS) {
         return None;
     }
     let entries = std::fs::read_dir(folder).into_iter().flatten().take(FILE_COUNT_MAX);
     let files = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-    let open: Vec<_> = files.filter(|path| is_open(path, OTHERS)).collect();
+    let count = files.filter(|path| is_open(path, OTHERS)).count();
     let path = folder.display();
-    let sentence = match open.len() {
-        0 => format!("The data folder {path} is open to others than its owner"),
-        count => format!(
-            "The data folder {path} is open to others than its owner, and so are {count} of its \
-             files"
-        ),
+    let sentence = match count {
+        0 if !is_open(folder, WRITING_OTHERS) => return None,
+        0 => format!("Others than its owner may write into the data folder {path}"),
+        1 => format!("Others than its owner may use a file of the data folder {path}"),
+        _ => format!("Others than its owner may use {count} files of the data folder {path}"),
     };
     Some(Fault { sentence, mend: format!("Run chmod -R go= {path}"), weight: Weight::Minor })
 }
@@ -72,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_a_data_folder_that_is_open_and_counts_its_open_files() {
+    fn finds_files_of_the_data_folder_that_are_open_and_a_folder_that_others_write_into() {
         let folder = tempfile::tempdir().unwrap();
         let settings = settings(&[("RINGWAY_DATA_DIR", folder.path())]);
         let secret = folder.path().join("jwt_secret_key");
@@ -81,11 +83,14 @@ mod tests {
         set_mode(folder.path(), 0o700);
         assert_eq!(data_folder(&settings), None);
         set_mode(folder.path(), 0o750);
-        assert!(data_folder(&settings).unwrap().sentence.contains("1 of its"));
-        set_mode(&secret, 0o600);
         let fault = data_folder(&settings).unwrap();
-        assert!(fault.sentence.ends_with("open to others than its owner"), "{fault:?}");
+        assert!(fault.sentence.contains("may use a file of the data folder"), "{fault:?}");
         assert!(fault.mend.starts_with("Run chmod"), "{fault:?}");
+        set_mode(&secret, 0o600);
+        assert_eq!(data_folder(&settings), None);
+        set_mode(folder.path(), 0o770);
+        let fault = data_folder(&settings).unwrap();
+        assert!(fault.sentence.contains("may write into the data folder"), "{fault:?}");
         assert_eq!(data_folder(&self::settings(&[("RINGWAY_DATA_DIR", &secret.join("no"))])), None);
     }
 
