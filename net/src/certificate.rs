@@ -15,6 +15,9 @@ pub struct Holder {
     pub emails: Vec<String>,
     /// The common name of its subject, if there is exactly one.
     pub common_name: Option<String>,
+    /// The first second since the epoch in which it is good no more. A handshake looks at this only
+    /// once, and a connection may outlast it.
+    pub ends_at: u64,
 }
 
 impl Holder {
@@ -33,7 +36,10 @@ impl Holder {
             (Some(only), None) => only.as_str().ok().and_then(plain),
             _ => None,
         };
-        Holder { emails: emails.collect(), common_name }
+        // Good up to and including the second that it names (RFC 5280 §4.1.2.5).
+        let last = certificate.validity().not_after.timestamp();
+        let ends_at = u64::try_from(last).map_or(0, |last| last.saturating_add(1));
+        Holder { emails: emails.collect(), common_name, ends_at }
     }
 }
 
@@ -70,7 +76,16 @@ mod tests {
         let found = holder(&["Ann Example"], &["ann@example.com", "a@b.example"]);
         assert_eq!(found.emails, ["ann@example.com", "a@b.example"]);
         assert_eq!(found.common_name.as_deref(), Some("Ann Example"));
-        assert_eq!(holder(&[], &[]), Holder::default());
+        let nobody = holder(&[], &[]);
+        assert_eq!((nobody.emails, nobody.common_name), (Vec::new(), None));
+    }
+
+    #[test]
+    fn tells_until_when_it_is_good() {
+        let mut params = CertificateParams::default();
+        params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        assert_eq!(Holder::read(certificate.der()).ends_at, 1_893_456_001);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use storage::record::Audit;
 use super::RestAnswer;
 use crate::failure::{Failure, FieldError};
 
-/// What every answer in JSON carries.
-const HEADERS: &str = "content-type: application/json\r\n";
+/// What every answer in JSON carries: it is for whoever asked, and no cache on the way may keep it.
+const HEADERS: &str = "content-type: application/json\r\ncache-control: no-store\r\n";
 
 /// How the body of an error looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -39,8 +39,8 @@ struct Verified {
 /// A user that something else than a token vouched for.
 #[derive(Clone)]
 struct Vouched {
-    /// Whether they were said to be an administrator.
-    is_admin: bool,
+    /// Whether they were said to be an administrator, and until when they were vouched for.
+    said: (bool, Option<u64>),
     caller: Rc<Caller>,
     settled: (u64, u64),
 }
@@ -105,7 +105,7 @@ impl Verifier {
     }
 
     /// Says what a user may for whom something else than a token vouches, at `now` in seconds since
-    /// the epoch.
+    /// the epoch. The proof is good for as long as `claimed` says.
     ///
     /// # Errors
     ///
@@ -116,17 +116,19 @@ impl Verifier {
         people: &People,
         now: u64,
     ) -> Result<Rc<Caller>, AuthError> {
+        if claimed.expires_at.is_some_and(|end| now >= end) {
+            return Err(AuthError::Invalid(Fault::Expired));
+        }
         let mut cache = self.vouched.borrow_mut();
-        let key = claimed.email.as_bytes();
-        if let Some(known) = cache.get(key).filter(|known| known.is_admin == claimed.is_admin)
+        let (key, said) = (claimed.email.as_bytes(), (claimed.is_admin, claimed.expires_at));
+        if let Some(known) = cache.get(key).filter(|known| known.said == said)
             && known.settled.0 == people.version
             && now < known.settled.1
         {
             return Ok(known.caller);
         }
         let (caller, settled) = self.settle(claimed, people, now).map_err(AuthError::Invalid)?;
-        let is_admin = claimed.is_admin;
-        cache.put(key, Vouched { is_admin, caller: caller.clone(), settled });
+        cache.put(key, Vouched { said, caller: caller.clone(), settled });
         Ok(caller)
     }
 
@@ -231,6 +233,28 @@ mod tests {
             assert_eq!(error.challenge(), "Bearer");
             assert_eq!(error.detail(), "Authorization token required");
         }
+    }
+
+    #[test]
+    fn who_is_vouched_for_is_what_the_word_says_and_no_longer_than_it_says() {
+        let (verifier, _) = verifier(&[]);
+        let people = People::default();
+        let said = |is_admin, expires_at| Caller {
+            email: "ann".to_owned(),
+            is_admin,
+            is_session: true,
+            expires_at,
+            ..Caller::nobody()
+        };
+        let ask = |claimed: &Caller, now| verifier.vouch(claimed, &people, now);
+        let first = ask(&said(false, None), NOW).unwrap();
+        assert!(Rc::ptr_eq(&first, &ask(&said(false, None), NOW).unwrap()));
+        // Another way to prove the same name must not borrow from this one.
+        assert!(ask(&said(true, None), NOW).unwrap().rights.unrestricted);
+        assert!(!ask(&said(false, None), NOW).unwrap().rights.unrestricted);
+        assert_eq!(ask(&said(false, Some(NOW + 1)), NOW).unwrap().expires_at, Some(NOW + 1));
+        let late = ask(&said(false, Some(NOW)), NOW);
+        assert_eq!(late, Err(AuthError::Invalid(Fault::Expired)));
     }
 
     #[test]

@@ -65,15 +65,15 @@ impl Vouched {
         if is_name { Ok(self.caller(name)) } else { Err(Nobody::Unclear) }
     }
 
-    /// The user to whom a certificate is made out; `None` if it names no one, or several.
+    /// The user to whom a certificate is made out, until it ends; `None` if it names no one, or
+    /// several.
     pub fn by_certificate(&self, holder: &Holder) -> Option<Caller> {
-        match (self.certificate_name, holder.emails.as_slice()) {
-            (CertificateName::Email, [email]) => Some(self.caller(email)),
+        let name = match (self.certificate_name, holder.emails.as_slice()) {
+            (CertificateName::Email, [email]) => Some(email),
             (CertificateName::Email, _) => None,
-            (CertificateName::CommonName, _) => {
-                holder.common_name.as_deref().map(|name| self.caller(name))
-            }
-        }
+            (CertificateName::CommonName, _) => holder.common_name.as_ref(),
+        };
+        name.map(|name| Caller { expires_at: Some(holder.ends_at), ..self.caller(name) })
     }
 
     fn caller(&self, name: &str) -> Caller {
@@ -130,11 +130,13 @@ mod tests {
         let holder = |emails: &[&str], name: Option<&str>| Holder {
             emails: emails.iter().map(ToString::to_string).collect(),
             common_name: name.map(str::to_owned),
+            ends_at: 7,
         };
         let (mail, name) = (vouched(&[]), vouched(&[("TLS_CLIENT_USER", "cn")]));
         let found = |vouched: &Vouched, holder| vouched.by_certificate(&holder).map(|c| c.email);
         let both = holder(&["ann@example.com"], Some("Ann"));
         assert_eq!(found(&mail, both.clone()).as_deref(), Some("ann@example.com"));
+        assert_eq!(mail.by_certificate(&both).unwrap().expires_at, Some(7));
         assert_eq!(found(&name, both).as_deref(), Some("Ann"));
         assert_eq!(found(&mail, holder(&["a@b", "c@d"], Some("Ann"))), None);
         assert_eq!(found(&mail, holder(&[], Some("Ann"))), None);

@@ -123,8 +123,10 @@ impl Door {
             detail: error.detail(),
             challenge: self.challenge(visit.rest_path).unwrap_or(error.challenge()),
         })?;
-        if authorization.and_then(credentials::bearer).is_none() {
-            self.check_forgery(&caller, cookie, visit)?;
+        if let Some(cookies) = cookie
+            && authorization.and_then(credentials::bearer).is_none()
+        {
+            self.check_forgery(&caller, cookies, visit)?;
         }
         Ok(caller)
     }
@@ -170,15 +172,12 @@ impl Door {
     fn check_forgery(
         &self,
         caller: &Caller,
-        cookies: Option<&[u8]>,
+        cookies: &[u8],
         visit: &Visit<'_, '_>,
     ) -> Result<(), Failure> {
         let Visit { request, now, .. } = visit;
         let is_safe = matches!(request.head.method(), Method::Get | Method::Head | Method::Options);
-        let Some(cookies) = cookies.filter(|value| credentials::cookie(value).is_some()) else {
-            return Ok(());
-        };
-        if is_safe || !self.csrf.is_enabled() {
+        if is_safe || !self.csrf.is_enabled() || credentials::cookie(cookies).is_none() {
             return Ok(());
         }
         let shown = request.header(self.csrf.header_name());
