@@ -8,6 +8,7 @@ mod agent_form;
 mod agents;
 mod answer;
 mod apidoc;
+mod changes;
 mod credentials;
 mod csrf;
 mod discovery;
@@ -67,6 +68,7 @@ use crate::upstream::a2a;
 use crate::web::{Client, Cookies, Csrf};
 
 pub use apidoc::document as openapi_document;
+pub use changes::Watched;
 pub use probes::{About, DatabaseAbout, RedisAbout};
 use routes::Route;
 
@@ -129,6 +131,8 @@ pub struct RestAnswer {
     /// beside the record (metrics, whether an upstream answers) changes without it, so it is for
     /// `If-Match` and not for a cache.
     pub etag: Option<i64>,
+    /// The body is a stream of what changes from now on.
+    pub watched: Option<Watched>,
 }
 
 /// What the settings decide about the REST API.
@@ -383,6 +387,7 @@ async fn act<B: Backend>(
         Route::ResourceState(id) => resources::set_state(&ask?, id).await,
         Route::ResourceInfo(id) => resources::info(&ask?, id),
         Route::ResourceTemplates => resources::templates(&ask?),
+        Route::SubscribeResources => Ok(changes::stream(&ask?, Watched::Resources)),
         Route::TestResource(uri) => resources::test(&ask?, uri).await,
         Route::Prompts => prompts::list(&ask?),
         Route::CreatePrompt => prompts::create(&ask?).await,
@@ -397,6 +402,7 @@ async fn act<B: Backend>(
         Route::UpdateRoot(uri) => roots::update(&ask?, uri).await,
         Route::DeleteRoot(uri) => roots::delete(&ask?, uri).await,
         Route::ExportRoot => roots::export(&ask?),
+        Route::RootChanges => Ok(changes::stream(&ask?, Watched::Roots)),
         Route::Initialize => protocol::initialize(&ask?).await,
         Route::Ping => protocol::ping(&ask?),
         Route::Notify => protocol::notify(&ask?),

@@ -33,6 +33,7 @@ use crate::{
 };
 
 mod backend;
+mod changes;
 mod door;
 mod front;
 mod legacy;

@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, Ref, RefCell},
     rc::Rc,
     sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use shards::{
@@ -14,7 +15,7 @@ use shards::{
 use storage::shared::Shared;
 
 use crate::{
-    auth::{Gate as OriginGate, Rules, Verifier},
+    auth::{AuthError, Caller, Gate as OriginGate, Rules, Verifier},
     catalog::Catalog,
     limits,
     mcp::Pages,
@@ -73,6 +74,8 @@ pub struct Shard {
     pub request_count: Cell<usize>,
     /// Connections that are open.
     pub connection_count: Cell<usize>,
+    /// Streams of changes that are open.
+    pub stream_count: Cell<usize>,
     catalog: RefCell<Arc<Catalog>>,
     database_trouble: RefCell<Option<Arc<str>>>,
 }
@@ -124,6 +127,12 @@ pub fn mailboxes(count: usize) -> (Mailboxes, Vec<mailbox::Receiver<Message>>) {
     (senders.into(), receivers)
 }
 
+/// The time in seconds since the epoch.
+pub fn now() -> u64 {
+    // A clock before 1970 is broken: then no token is good, rather than every one.
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs())
+}
+
 impl Shard {
     /// Puts a shard together.
     #[allow(clippy::too_many_arguments, reason = "each is a part of its own, put together here")]
@@ -156,6 +165,7 @@ impl Shard {
             draining: Rc::default(),
             request_count: Cell::new(0),
             connection_count: Cell::new(0),
+            stream_count: Cell::new(0),
             catalog: RefCell::new(catalog),
             database_trouble: RefCell::default(),
         }
@@ -176,6 +186,29 @@ impl Shard {
     /// The newest catalog, for as long as nothing is waited for.
     pub fn catalog_now(&self) -> Ref<'_, Arc<Catalog>> {
         self.catalog.borrow()
+    }
+
+    /// Says who sent a request with these values of `Authorization` and `Cookie`, and what they may
+    /// now.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError`]: answer 401.
+    pub fn identify(
+        &self,
+        authorization: Option<&[u8]>,
+        cookie: Option<&[u8]>,
+    ) -> Result<Rc<Caller>, AuthError> {
+        self.verifier.identify(authorization, cookie, self.catalog.borrow().people(), now())
+    }
+
+    /// Says what a user may now for whom something else than a token vouches.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError`]: answer 401.
+    pub fn vouch(&self, claimed: &Caller) -> Result<Rc<Caller>, AuthError> {
+        self.verifier.vouch(claimed, self.catalog.borrow().people(), now())
     }
 
     /// What was wrong with the database when it was last asked; `None` if it answered.

@@ -12,14 +12,15 @@ use net::{
 
 use crate::{
     auth::{
-        AuthError, Caller, Verifier,
+        Caller,
         basic::{self, Basic},
         credentials,
         vouched::{Nobody, Vouched},
     },
-    catalog::People,
     failure::Failure,
+    serve::changes::Identify,
     settings::{Secret, Settings},
+    state::{self, Shard},
     web::{Client, Cookies, Cors, Csrf, Headers, Proxies, Scheme, cookie, csrf::Session},
 };
 
@@ -44,11 +45,15 @@ pub struct Visit<'a, 'b> {
     /// Its path, if it is one of the REST API.
     pub rest_path: Option<&'a str>,
     /// Whom the certificate of the connection is made out to.
-    pub certified: Option<&'b Caller>,
-    /// The users and teams that there are.
-    pub people: &'b People,
-    /// The time, in seconds since the epoch.
-    pub now: u64,
+    pub certified: Option<&'b Rc<Caller>>,
+}
+
+/// What a request shows of its sender.
+enum Shown<'a> {
+    /// Somebody's word who this is.
+    Word(Rc<Caller>),
+    /// What may hold a token.
+    Token { authorization: Option<&'a [u8]>, cookie: Option<&'a [u8]> },
 }
 
 impl Door {
@@ -92,33 +97,17 @@ impl Door {
     }
 
     /// The user to whom the certificate of a connection is made out, if one was shown.
-    pub fn certified(&self, holder: Option<Holder>) -> Option<Caller> {
-        holder.and_then(|holder| self.vouched.by_certificate(&holder))
+    pub fn certified(&self, holder: Option<Holder>) -> Option<Rc<Caller>> {
+        holder.and_then(|holder| self.vouched.by_certificate(&holder)).map(Rc::new)
     }
 
-    /// Says who sent a request. A proxy's word excludes all others where it is taken; else what the
-    /// caller sent on purpose goes before what their browser sends by itself.
-    pub fn identify(
-        &self,
-        verifier: &Verifier,
-        visit: &Visit<'_, '_>,
-    ) -> Result<Rc<Caller>, Failure> {
-        if let Some(header) = self.vouched.proxy_header() {
-            return self.by_proxy(header, verifier, visit);
-        }
-        let authorization = visit.request.header("authorization");
-        if let (Some(basic), Some(path)) = (&self.basic, visit.rest_path)
-            && basic.is_for(path)
-            && let Some(identified) = authorization.and_then(|value| basic.identify(value))
-        {
-            let claimed = identified.map_err(|_| wrong_password())?;
-            return verifier.vouch(&claimed, visit.people, visit.now).map_err(refused);
-        }
-        if let Some(claimed) = visit.certified.filter(|_| authorization.is_none()) {
-            return verifier.vouch(claimed, visit.people, visit.now).map_err(refused);
-        }
-        let cookie = visit.request.header("cookie").filter(|_| visit.rest_path.is_some());
-        let identified = verifier.identify(authorization, cookie, visit.people, visit.now);
+    /// Says who sent a request.
+    pub fn identify(&self, shard: &Shard, visit: &Visit<'_, '_>) -> Result<Rc<Caller>, Failure> {
+        let (authorization, cookie) = match self.shown(shard, visit)? {
+            Shown::Word(claimed) => return shard.vouch(&claimed).map_err(Failure::from),
+            Shown::Token { authorization, cookie } => (authorization, cookie),
+        };
+        let identified = shard.identify(authorization, cookie);
         let caller = identified.map_err(|error| Failure::Unauthorized {
             detail: error.detail(),
             challenge: self.challenge(visit.rest_path).unwrap_or(error.challenge()),
@@ -126,9 +115,73 @@ impl Door {
         if let Some(cookies) = cookie
             && authorization.and_then(credentials::bearer).is_none()
         {
-            self.check_forgery(&caller, cookies, visit)?;
+            self.check_forgery(&caller, cookies, visit.request)?;
         }
         Ok(caller)
+    }
+
+    /// Gives what says again, whenever it is asked, who sent a request that was let in.
+    pub fn identify_again(&self, shard: &Rc<Shard>, visit: &Visit<'_, '_>) -> Identify {
+        let shard = shard.clone();
+        match self.shown(&shard, visit) {
+            Ok(Shown::Word(claimed)) => Box::new(move || shard.vouch(&claimed).ok()),
+            Ok(Shown::Token { authorization, cookie }) => {
+                let keep = |value: Option<&[u8]>| value.map(<[u8]>::to_vec);
+                let (authorization, cookie) = (keep(authorization), keep(cookie));
+                Box::new(move || shard.identify(authorization.as_deref(), cookie.as_deref()).ok())
+            }
+            Err(_) => Box::new(|| None),
+        }
+    }
+
+    /// What a request shows of its sender. A proxy's word excludes all else where it is taken; then
+    /// what the caller sent on purpose goes before what their browser sends by itself.
+    fn shown<'v>(&self, shard: &Shard, visit: &Visit<'v, 'v>) -> Result<Shown<'v>, Failure> {
+        if let Some(header) = self.vouched.proxy_header() {
+            return self.shown_by_proxy(header, shard, visit.request);
+        }
+        let authorization = visit.request.header("authorization");
+        if let (Some(basic), Some(path)) = (&self.basic, visit.rest_path)
+            && basic.is_for(path)
+            && let Some(identified) = authorization.and_then(|value| basic.identify(value))
+        {
+            return identified.map(|claimed| Shown::Word(Rc::new(claimed))).map_err(|_| {
+                let detail = "Invalid authentication credentials";
+                Failure::Unauthorized { detail, challenge: basic::CHALLENGE }
+            });
+        }
+        if let Some(claimed) = visit.certified.filter(|_| authorization.is_none()) {
+            return Ok(Shown::Word(claimed.clone()));
+        }
+        let cookie = visit.request.header("cookie").filter(|_| visit.rest_path.is_some());
+        Ok(Shown::Token { authorization, cookie })
+    }
+
+    /// What a proxy says of the sender, if it is one that is trusted.
+    fn shown_by_proxy<'v>(
+        &self,
+        header: &str,
+        shard: &Shard,
+        request: &Request<'v>,
+    ) -> Result<Shown<'v>, Failure> {
+        let refuse = |detail| Err(Failure::Unauthorized { detail, challenge: "Bearer" });
+        let is_needed = shard.settings.auth.required;
+        let is_trusted = self.proxies.trusts(request.peer.ip());
+        let values = request.head.fields().all(request.bytes, header);
+        match self.vouched.by_proxy(values) {
+            Ok(claimed) if is_trusted => Ok(Shown::Word(Rc::new(claimed))),
+            Err(Nobody::Absent) if !is_needed => {
+                Ok(Shown::Token { authorization: None, cookie: None })
+            }
+            Err(Nobody::Absent) if is_trusted => refuse("Proxy authentication header required"),
+            Err(Nobody::Absent) => {
+                refuse("Proxy authentication required: come by a proxy of TRUSTED_PROXIES")
+            }
+            Err(Nobody::Unclear) if is_trusted => {
+                refuse("Proxy authentication refused: the proxy names no user, or several")
+            }
+            _ => refuse("Proxy authentication refused: this address is not in TRUSTED_PROXIES"),
+        }
     }
 
     fn challenge(&self, rest_path: Option<&str>) -> Option<&'static str> {
@@ -136,46 +189,13 @@ impl Door {
         rest_path.is_some_and(|path| basic.is_asked_at(path)).then_some(basic::CHALLENGE)
     }
 
-    /// Who came by a proxy, if it is one that is trusted.
-    fn by_proxy(
-        &self,
-        header: &str,
-        verifier: &Verifier,
-        visit: &Visit<'_, '_>,
-    ) -> Result<Rc<Caller>, Failure> {
-        let Visit { request, .. } = visit;
-        let refuse = |detail| Failure::Unauthorized { detail, challenge: "Bearer" };
-        if !self.proxies.trusts(request.peer.ip()) {
-            return match request.header(header) {
-                Some(_) => Err(refuse(
-                    "Proxy authentication refused: this address is not in TRUSTED_PROXIES",
-                )),
-                // Without authentication everybody may come, also past the proxy.
-                None => verifier.unnamed().ok_or_else(|| {
-                    refuse("Proxy authentication required: come by a proxy of TRUSTED_PROXIES")
-                }),
-            };
-        }
-        let values = request.head.fields().all(request.bytes, header);
-        match self.vouched.by_proxy(values) {
-            Ok(claimed) => verifier.vouch(&claimed, visit.people, visit.now).map_err(refused),
-            Err(Nobody::Unclear) => {
-                Err(refuse("Proxy authentication refused: the proxy names no user, or several"))
-            }
-            Err(Nobody::Absent) => {
-                verifier.unnamed().ok_or_else(|| refuse("Proxy authentication header required"))
-            }
-        }
-    }
-
     /// Refuses a change that a page of somebody else may have had the browser ask for.
     fn check_forgery(
         &self,
         caller: &Caller,
         cookies: &[u8],
-        visit: &Visit<'_, '_>,
+        request: &Request<'_>,
     ) -> Result<(), Failure> {
-        let Visit { request, now, .. } = visit;
         let is_safe = matches!(request.head.method(), Method::Get | Method::Head | Method::Options);
         if is_safe || !self.csrf.is_enabled() || credentials::cookie(cookies).is_none() {
             return Ok(());
@@ -183,23 +203,12 @@ impl Door {
         let shown = request.header(self.csrf.header_name());
         let kept = cookie::find(cookies, self.csrf.cookie_name());
         let session = Session { email: &caller.email, id: caller.token_id.as_deref() };
-        self.csrf.check(shown, kept, session, *now).map_err(|_| {
+        self.csrf.check(shown, kept, session, state::now()).map_err(|_| {
             let name = self.csrf.header_name();
             Failure::Forbidden(format!(
                 "CSRF validation failed: send what GET /auth/csrf-token gives in {name}, with its \
                  cookie"
             ))
         })
-    }
-}
-
-fn refused(error: AuthError) -> Failure {
-    Failure::Unauthorized { detail: error.detail(), challenge: error.challenge() }
-}
-
-fn wrong_password() -> Failure {
-    Failure::Unauthorized {
-        detail: "Invalid authentication credentials",
-        challenge: basic::CHALLENGE,
     }
 }

@@ -1,9 +1,6 @@
 //! What a shard does with HTTP requests: admission on the head, then the gateway or the REST API.
 
-use std::{
-    rc::Rc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::rc::Rc;
 
 use net::http1::{
     Method,
@@ -20,6 +17,7 @@ use crate::{
     route::{self, Route},
     serve::{
         backend::{Backend, Facts, parts},
+        changes::Changes,
         door::Visit,
         legacy,
     },
@@ -39,7 +37,7 @@ pub struct Front {
     /// What the REST API needs to know besides.
     pub facts: Rc<Facts>,
     /// The user to whom the certificate of the connection is made out.
-    pub certified: Option<Caller>,
+    pub certified: Option<Rc<Caller>>,
 }
 
 /// A request that may go on. Dropping it makes room for another.
@@ -150,21 +148,14 @@ impl Front {
         Ok((Permit { caller, room: Room(shard.clone()) }, body_size_max))
     }
 
+    fn visit<'b>(&'b self, request: &'b Request<'b>, route: &Route<'b>) -> Visit<'b, 'b> {
+        let rest_path = if let Route::Rest(path) = route { Some(*path) } else { None };
+        Visit { request, rest_path, certified: self.certified.as_ref() }
+    }
+
     /// Who asks, and whether what they showed is good for this route.
     fn identify(&self, request: &Request<'_>, route: &Route<'_>) -> Result<Rc<Caller>, Failure> {
-        let rest_path = if let Route::Rest(path) = route { Some(*path) } else { None };
-        // A clock before 1970 is broken: then no token is good, rather than every one.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(u64::MAX, |since| since.as_secs());
-        let catalog = self.shard.catalog_now();
-        let visit = Visit {
-            request,
-            rest_path,
-            certified: self.certified.as_ref(),
-            people: catalog.people(),
-            now,
-        };
-        let caller = self.facts.door.identify(&self.shard.verifier, &visit)?;
+        let caller = self.facts.door.identify(&self.shard, &self.visit(request, route))?;
         let server_id = match route {
             Route::Mcp { server_id } if !server_id.is_empty() => Some(*server_id),
             _ => None,
@@ -246,6 +237,10 @@ impl Front {
             write_options(responder, allow);
             return;
         }
+        if let Some(watched) = answer.watched {
+            self.answer_changes(request, path, watched, answer.headers, responder);
+            return;
+        }
         if answer.is_page() {
             self.facts.door.show_page(&client, responder);
         }
@@ -264,6 +259,30 @@ impl Front {
         }
         responder.lines(answer.headers);
         responder.finish(&[&answer.body]);
+    }
+}
+
+impl Front {
+    /// Opens a stream, which lives as long as the token of whoever asked.
+    fn answer_changes(
+        &self,
+        request: &Request<'_>,
+        path: &str,
+        watched: admin::Watched,
+        headers: &'static str,
+        responder: &mut Responder,
+    ) {
+        let route = Route::Rest(path);
+        let identify = self.facts.door.identify_again(&self.shard, &self.visit(request, &route));
+        match Changes::open(&self.shard, watched, identify) {
+            Ok(stream) => {
+                responder.cancel_on_disconnect();
+                responder.begin(200);
+                responder.lines(headers);
+                responder.finish_stream(Box::new(stream));
+            }
+            Err(failure) => write_rest_failure(responder, &failure),
+        }
     }
 }
 
