@@ -3,10 +3,11 @@
 //! It says who a caller is, and in one place ([`access::decide`]) what a caller may do.
 
 pub mod access;
+pub mod basic;
 mod cache;
 mod caller;
 mod claims;
-mod credentials;
+pub mod credentials;
 mod error;
 pub mod held;
 pub mod origin;
@@ -15,6 +16,7 @@ pub mod secret;
 pub mod settle;
 pub mod token;
 mod verifier;
+pub mod vouched;
 pub mod why;
 
 pub use caller::{Caller, Scopes, Teams};

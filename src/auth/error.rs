@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::failure::Failure;
+
 /// Why a request is from nobody we know: answer 401 with [`AuthError::challenge`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthError {
@@ -106,6 +108,12 @@ impl fmt::Display for AuthError {
 }
 
 impl std::error::Error for AuthError {}
+
+impl From<AuthError> for Failure {
+    fn from(error: AuthError) -> Failure {
+        Failure::Unauthorized { detail: error.detail(), challenge: error.challenge() }
+    }
+}
 
 /// Why a key cannot be used: the start, or the command, ends here.
 #[derive(Debug)]

@@ -20,6 +20,7 @@ pub struct Verifier {
     rules: Option<Arc<Rules>>,
     standing: Standing,
     cache: RefCell<TokenCache<Verified>>,
+    vouched: RefCell<TokenCache<Vouched>>,
     /// Who comes without a token, if they may.
     unnamed: Option<Rc<Caller>>,
 }
@@ -32,6 +33,15 @@ struct Verified {
     /// What that came to.
     caller: Rc<Caller>,
     /// With which version of the people, and until which second.
+    settled: (u64, u64),
+}
+
+/// A user that something else than a token vouched for.
+#[derive(Clone)]
+struct Vouched {
+    /// Whether they were said to be an administrator, and until when they were vouched for.
+    said: (bool, Option<u64>),
+    caller: Rc<Caller>,
     settled: (u64, u64),
 }
 
@@ -56,6 +66,7 @@ impl Verifier {
             rules,
             standing: Standing::new(auth),
             cache: RefCell::new(TokenCache::new(auth.token_count_max)),
+            vouched: RefCell::new(TokenCache::new(auth.token_count_max)),
             unnamed: (!auth.required).then(|| Rc::new(Caller::operator())),
         }
     }
@@ -88,6 +99,52 @@ impl Verifier {
         }
     }
 
+    /// Who comes without any proof, where none is needed.
+    pub fn unnamed(&self) -> Option<Rc<Caller>> {
+        self.unnamed.clone()
+    }
+
+    /// Says what a user may for whom something else than a token vouches, at `now` in seconds since
+    /// the epoch. The proof is good for as long as `claimed` says.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError`] if the user may not come any more: answer 401.
+    pub fn vouch(
+        &self,
+        claimed: &Caller,
+        people: &People,
+        now: u64,
+    ) -> Result<Rc<Caller>, AuthError> {
+        if claimed.expires_at.is_some_and(|end| now >= end) {
+            return Err(AuthError::Invalid(Fault::Expired));
+        }
+        let mut cache = self.vouched.borrow_mut();
+        let (key, said) = (claimed.email.as_bytes(), (claimed.is_admin, claimed.expires_at));
+        if let Some(known) = cache.get(key).filter(|known| known.said == said)
+            && known.settled.0 == people.version
+            && now < known.settled.1
+        {
+            return Ok(known.caller);
+        }
+        let (caller, settled) = self.settle(claimed, people, now).map_err(AuthError::Invalid)?;
+        cache.put(key, Vouched { said, caller: caller.clone(), settled });
+        Ok(caller)
+    }
+
+    /// What a caller comes to, with which version of the people, and until which second.
+    fn settle(
+        &self,
+        claimed: &Caller,
+        people: &People,
+        now: u64,
+    ) -> Result<(Rc<Caller>, (u64, u64)), Fault> {
+        let now_us = i64::try_from(now).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+        let (caller, until) = settle(claimed, people, &self.standing, now_us)?;
+        let until = u64::try_from(until / 1_000_000).unwrap_or(0);
+        Ok((Rc::new(caller), (people.version, until)))
+    }
+
     fn recall(
         &self,
         rules: &Rules,
@@ -116,11 +173,7 @@ impl Verifier {
                 (Rc::new(claimed), span)
             }
         };
-        let now_us = i64::try_from(now).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-        let (caller, until) = settle(&claimed, people, &self.standing, now_us)?;
-        let caller = Rc::new(caller);
-        let until = u64::try_from(until / 1_000_000).unwrap_or(0);
-        let settled = (people.version, until);
+        let (caller, settled) = self.settle(&claimed, people, now)?;
         cache.put(token, Verified { claimed, span, caller: caller.clone(), settled });
         Ok(caller)
     }
@@ -180,6 +233,28 @@ mod tests {
             assert_eq!(error.challenge(), "Bearer");
             assert_eq!(error.detail(), "Authorization token required");
         }
+    }
+
+    #[test]
+    fn who_is_vouched_for_is_what_the_word_says_and_no_longer_than_it_says() {
+        let (verifier, _) = verifier(&[]);
+        let people = People::default();
+        let said = |is_admin, expires_at| Caller {
+            email: "ann".to_owned(),
+            is_admin,
+            is_session: true,
+            expires_at,
+            ..Caller::nobody()
+        };
+        let ask = |claimed: &Caller, now| verifier.vouch(claimed, &people, now);
+        let first = ask(&said(false, None), NOW).unwrap();
+        assert!(Rc::ptr_eq(&first, &ask(&said(false, None), NOW).unwrap()));
+        // Another way to prove the same name must not borrow from this one.
+        assert!(ask(&said(true, None), NOW).unwrap().rights.unrestricted);
+        assert!(!ask(&said(false, None), NOW).unwrap().rights.unrestricted);
+        assert_eq!(ask(&said(false, Some(NOW + 1)), NOW).unwrap().expires_at, Some(NOW + 1));
+        let late = ask(&said(false, Some(NOW)), NOW);
+        assert_eq!(late, Err(AuthError::Invalid(Fault::Expired)));
     }
 
     #[test]

@@ -33,3 +33,4 @@ mod smuggling;
 mod stand_ins;
 mod stdio;
 mod tools;
+mod web;
