@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, Ref, RefCell},
+    net::IpAddr,
     rc::Rc,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -198,8 +199,10 @@ impl Shard {
         &self,
         authorization: Option<&[u8]>,
         cookie: Option<&[u8]>,
+        from: impl FnOnce() -> IpAddr,
     ) -> Result<Rc<Caller>, AuthError> {
-        self.verifier.identify(authorization, cookie, self.catalog.borrow().people(), now())
+        let catalog = self.catalog.borrow();
+        self.verifier.identify(authorization, cookie, from, catalog.people(), now())
     }
 
     /// Says what a user may now for whom something else than a token vouches.

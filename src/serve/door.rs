@@ -107,10 +107,14 @@ impl Door {
             Shown::Word(claimed) => return shard.vouch(&claimed).map_err(Failure::from),
             Shown::Token { authorization, cookie } => (authorization, cookie),
         };
-        let identified = shard.identify(authorization, cookie);
-        let caller = identified.map_err(|error| Failure::Unauthorized {
-            detail: error.detail(),
-            challenge: self.challenge(visit.rest_path).unwrap_or(error.challenge()),
+        let from = || self.proxies.client_of(visit.request).ip;
+        let identified = shard.identify(authorization, cookie, from);
+        let caller = identified.map_err(|error| match Failure::from(error) {
+            Failure::Unauthorized { detail, challenge } => {
+                let challenge = self.challenge(visit.rest_path).unwrap_or(challenge);
+                Failure::Unauthorized { detail, challenge }
+            }
+            other => other,
         })?;
         if let Some(cookies) = cookie
             && authorization.and_then(credentials::bearer).is_none()
@@ -128,7 +132,11 @@ impl Door {
             Ok(Shown::Token { authorization, cookie }) => {
                 let keep = |value: Option<&[u8]>| value.map(<[u8]>::to_vec);
                 let (authorization, cookie) = (keep(authorization), keep(cookie));
-                Box::new(move || shard.identify(authorization.as_deref(), cookie.as_deref()).ok())
+                let ip = self.proxies.client_of(visit.request).ip;
+                Box::new(move || {
+                    let (authorization, cookie) = (authorization.as_deref(), cookie.as_deref());
+                    shard.identify(authorization, cookie, || ip).ok()
+                })
             }
             Err(_) => Box::new(|| None),
         }
