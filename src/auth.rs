@@ -11,6 +11,7 @@ pub mod credentials;
 mod error;
 pub mod held;
 pub mod origin;
+pub mod password;
 mod restrictions;
 pub mod roles;
 pub mod secret;

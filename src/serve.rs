@@ -70,6 +70,7 @@ const LEAVE_WITHIN: Duration = Duration::from_millis(500);
 struct Common {
     settings: Arc<Settings>,
     rules: Option<Arc<auth::Rules>>,
+    issuer: Option<Arc<auth::Issuer>>,
     origins: Arc<auth::Gate>,
     acceptor: Option<Acceptor>,
     door: Arc<Door>,
@@ -222,6 +223,8 @@ fn bind(address: SocketAddr, count: usize) -> Result<Vec<BoundSocket>, StartErro
 fn common(settings: &Arc<Settings>, parts: Parts) -> Result<Common, StartError> {
     let fail = |error: &dyn fmt::Display| StartError(error.to_string());
     let rules = auth::shared_rules(settings).map_err(|error| fail(&error))?;
+    // Whoever has the public key alone checks tokens and makes none.
+    let issuer = auth::Issuer::load(settings, settings.auth.algorithm, None).ok().map(Arc::new);
     let acceptor = settings
         .tls()
         .map(|files| Acceptor::from_files(files.certificate, files.key, client_auth(settings)))
@@ -230,6 +233,7 @@ fn common(settings: &Arc<Settings>, parts: Parts) -> Result<Common, StartError> 
     let secret = auth::secret::encryption(settings).map_err(|error| fail(&error))?;
     Ok(Common {
         rules,
+        issuer,
         origins: Arc::new(auth::Gate::new(settings)),
         acceptor,
         door: Arc::new(Door::new(settings, &secret)),
@@ -289,6 +293,7 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     let limits = Rc::new(connection_limits(&common.settings));
     let parts = common.parts;
     let facts = Rc::new(Facts {
+        issuer: common.issuer.clone(),
         rules: Rules::new(&common.settings),
         door: common.door,
         started_at: common.started_at,
