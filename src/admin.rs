@@ -10,6 +10,7 @@ mod answer;
 mod apidoc;
 mod changes;
 mod credentials;
+mod csrf;
 mod discovery;
 mod export;
 mod fields;
@@ -67,13 +68,15 @@ use crate::catalog::{AgentEntry, Catalog, Record, Upstream};
 use crate::failure::{Failure, ProtocolError};
 use crate::mcp::code;
 use crate::permission::Permission;
+use crate::safety;
 use crate::settings::Settings;
 use crate::upstream::a2a;
+use crate::web::{Client, Cookies, Csrf};
 
 pub use apidoc::document as openapi_document;
 pub use changes::Watched;
 pub use people::{IdentityRules, birth};
-pub use probes::{About, DatabaseAbout, RedisAbout, Security};
+pub use probes::{About, DatabaseAbout, RedisAbout};
 use rbac::{explain, grants, permissions};
 use routes::Route;
 use teams::{TeamRules, invitations, joining, members};
@@ -95,8 +98,8 @@ pub struct RestRequest<'a> {
     pub if_match: Option<&'a str>,
     /// Who asks; `None` if nobody proved to be anybody.
     pub caller: Option<&'a Caller>,
-    /// The address that the request came from.
-    pub client_ip: Option<&'a str>,
+    /// Who sent it; `None` if it came by no network.
+    pub client: Option<Client<'a>>,
     /// The header `User-Agent`.
     pub user_agent: Option<&'a str>,
 }
@@ -112,7 +115,7 @@ impl<'a> RestRequest<'a> {
             content_type: None,
             if_match: None,
             caller: None,
-            client_ip: None,
+            client: None,
             user_agent: None,
         }
     }
@@ -127,6 +130,8 @@ pub struct RestAnswer {
     pub body: Vec<u8>,
     /// Header lines about the body, each with its line end.
     pub headers: &'static str,
+    /// Values of `Set-Cookie`.
+    pub cookies: Vec<String>,
     /// The header `Allow`, of a 405.
     pub allow: Option<&'static str>,
     /// The caller should be told to try again (`Retry-After`).
@@ -171,7 +176,7 @@ pub struct Rules {
     /// What users and logins are.
     pub identity: IdentityRules,
     /// What `GET /health/security` tells.
-    pub security: Security,
+    pub security: safety::Report,
     /// Which teams there can be.
     pub teams: TeamRules,
     /// What holds of users whom no record describes in full.
@@ -199,7 +204,7 @@ impl Rules {
             source: format!("http://{}", settings.address()),
             a2a_enabled: catalog.a2a_enabled,
             identity: IdentityRules::new(settings),
-            security: Security::new(settings),
+            security: safety::Report::new(settings),
             teams: TeamRules::new(settings),
             standing: Standing::new(&settings.auth),
             admin_email: settings.auth.admin_email.clone(),
@@ -214,6 +219,12 @@ pub trait Backend {
 
     /// What the settings decide.
     fn rules(&self) -> &Rules;
+
+    /// How cookies are set.
+    fn cookies(&self) -> &Cookies;
+
+    /// Makes tokens against forged requests.
+    fn csrf(&self) -> &Csrf;
 
     /// Seals and opens stored secrets.
     fn sealer(&self) -> &Sealer;
@@ -380,6 +391,7 @@ async fn act<B: Backend>(
         Route::OpenApi => ask.map(|_| apidoc::answer()),
         Route::Version => Ok(probes::version(&ask?).await),
         Route::Security => Ok(probes::security(&ask?)),
+        Route::CsrfToken => csrf::token(&ask?),
         Route::Gateways => gateways::list(&ask?),
         Route::CreateGateway => gateways::create(&ask?).await,
         Route::Gateway(id) => gateways::get(&ask?, id),
@@ -555,7 +567,7 @@ impl<B> Ask<'_, B> {
         Author {
             at: now(),
             email: Some(self.caller.email.clone()),
-            ip: self.request.client_ip.map(str::to_owned),
+            ip: self.request.client.map(|client| client.ip.to_string()),
             user_agent: self.request.user_agent.map(str::to_owned),
         }
     }

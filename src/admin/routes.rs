@@ -18,6 +18,7 @@ pub enum Route<'a> {
     Docs,
     OpenApi,
     Security,
+    CsrfToken,
     Gateways,
     CreateGateway,
     Gateway(&'a str),
@@ -207,7 +208,7 @@ impl<'a> Route<'a> {
     pub fn permission(&self) -> Option<Permission> {
         Some(match self {
             Route::Home | Route::Health | Route::Ready | Route::Version => return None,
-            Route::Docs | Route::OpenApi => return None,
+            Route::Docs | Route::OpenApi | Route::CsrfToken => return None,
             Route::Security => Permission::AdminSystemConfig,
             Route::Gateways | Route::Gateway(_) => Permission::GatewaysRead,
             Route::CreateGateway => Permission::GatewaysCreate,
@@ -389,6 +390,7 @@ impl<'a> Place<'a> {
             ("", None) => Place::Probe(Route::Home),
             ("health", None) => Place::Probe(Route::Health),
             ("health", Some("security")) => Place::Probe(Route::Security),
+            ("auth", Some("csrf-token")) => Place::Probe(Route::CsrfToken),
             ("ready", None) => Place::Probe(Route::Ready),
             ("version", None) => Place::Probe(Route::Version),
             ("openapi.json", None) => Place::Probe(Route::OpenApi),
@@ -656,6 +658,7 @@ mod tests {
             (Method::Get, "/docs", Route::Docs),
             (Method::Get, "/redoc", Route::Docs),
             (Method::Get, "/health/security", Route::Security),
+            (Method::Get, "/auth/csrf-token", Route::CsrfToken),
             (Method::Head, "/gateways", Route::Gateways),
             (Method::Post, "/gateways", Route::CreateGateway),
             (Method::Get, "/gateways/x", Route::Gateway("x")),

@@ -25,8 +25,10 @@ use crate::{
     mcp::{HeaderSource, Transport},
     observe::{log, meters::Execution},
     reply::{self, Accepts},
+    serve::door::Door,
     state::Shard,
     upstream::{Upstreams, a2a},
+    web::{Cookies, Csrf},
 };
 
 /// Stack of a thread that does offloaded work.
@@ -50,6 +52,8 @@ pub struct Backend<'a> {
 pub struct Facts {
     /// What the settings decide about the REST API.
     pub rules: Rules,
+    /// By which ways callers come.
+    pub door: Arc<Door>,
     /// When it started, in microseconds since the epoch.
     pub started_at: i64,
     /// How many shards run.
@@ -81,6 +85,14 @@ impl Backend<'_> {
 impl admin::Backend for Backend<'_> {
     fn catalog(&self) -> Arc<Catalog> {
         self.shard.catalog()
+    }
+
+    fn cookies(&self) -> &Cookies {
+        &self.facts.door.cookies
+    }
+
+    fn csrf(&self) -> &Csrf {
+        &self.facts.door.csrf
     }
 
     fn rules(&self) -> &Rules {

@@ -69,7 +69,7 @@ pub struct Operation {
 }
 
 /// The groups of operations, in the order they are shown in.
-pub const TAGS: [(&str, &str); 18] = [
+pub const TAGS: [(&str, &str); 19] = [
     ("MCP", "The Model Context Protocol over Streamable HTTP, and plain JSON-RPC"),
     ("Gateways", "Upstream MCP servers, registered here"),
     ("Tools", "What can be called"),
@@ -86,6 +86,7 @@ pub const TAGS: [(&str, &str); 18] = [
     ("Tags", "Words to find records by"),
     ("Export and import", "The registry as one document"),
     ("Metrics", "What was counted"),
+    ("Sessions", "What pages of users need"),
     ("Operation", "What load balancers and operators ask"),
     ("Documentation", "This document"),
 ];

@@ -217,7 +217,17 @@ fn tool_bodies() -> Vec<Value> {
 
 fn told_story() -> Story {
     let mut story = Story::new();
-    for id in ["home", "health", "ready", "version", "security", "docs", "openApi", "metrics"] {
+    for id in [
+        "home",
+        "health",
+        "ready",
+        "version",
+        "security",
+        "csrfToken",
+        "docs",
+        "openApi",
+        "metrics",
+    ] {
         story.send(id, "", &Value::Null);
     }
     *story.gateway.ready.borrow_mut() = Err("still starting".to_owned());

@@ -27,7 +27,9 @@ use crate::catalog::inventory::{Inventory, Listed};
 use crate::catalog::{AgentEntry, Catalog, Upstream};
 use crate::failure::{Failure, UpstreamKind};
 use crate::settings;
+use crate::settings::Secret;
 use crate::upstream::a2a;
+use crate::web::{Client, Cookies, Csrf};
 
 /// What was asked of the upstream.
 pub struct Asked {
@@ -58,6 +60,8 @@ pub struct Gateway {
     pub script: RefCell<Script>,
     pub pages: RefCell<Pages>,
     sealer: Sealer,
+    cookies: Cookies,
+    csrf: Csrf,
     catalog: RefCell<Arc<Catalog>>,
 }
 
@@ -68,6 +72,7 @@ impl Gateway {
         let roles = roles::BUILT_IN.iter().map(|role| Mutation::PutIdentity(role.record(1).into()));
         block_on(store.apply(roles.collect())).unwrap();
         let snapshot = block_on(store.load()).unwrap();
+        let settings = settings::parse("", [], &[]).unwrap().settings;
         let rules = Rules {
             app_name: "Ringway".to_owned(),
             separator: "-",
@@ -83,7 +88,7 @@ impl Gateway {
             a2a_enabled: true,
             identity: identity(),
             source: "http://127.0.0.1:4444".to_owned(),
-            ..Rules::new(&settings::parse("", [], &[]).unwrap().settings)
+            ..Rules::new(&settings)
         };
         let sealer = Sealer::new("a secret that only tests have");
         Gateway {
@@ -100,6 +105,8 @@ impl Gateway {
                 Err(Failure::upstream(url, UpstreamKind::Unreachable, "nothing is there", false))
             })),
             sealer,
+            cookies: Cookies::new(&settings),
+            csrf: Csrf::new(&settings, &Secret::new("a secret that only tests have")),
         }
     }
 
@@ -126,7 +133,7 @@ impl Gateway {
             content_type: Some(b"application/json"),
             if_match: request.if_match,
             caller: request.caller.as_ref(),
-            client_ip: Some("192.0.2.7"),
+            client: Some(Client { ip: [192, 0, 2, 7].into(), ..Client::LOCAL }),
             user_agent: Some("tests/1"),
         };
         block_on(handle(self, rest))
@@ -239,6 +246,14 @@ impl Gateway {
 impl Backend for Gateway {
     fn catalog(&self) -> Arc<Catalog> {
         self.catalog.borrow().clone()
+    }
+
+    fn cookies(&self) -> &Cookies {
+        &self.cookies
+    }
+
+    fn csrf(&self) -> &Csrf {
+        &self.csrf
     }
 
     fn rules(&self) -> &Rules {

@@ -5,7 +5,7 @@ use shards::Preference;
 use storage::shared::CacheType;
 
 use super::Check;
-use crate::settings::values::{LogFormat, Switch};
+use crate::settings::values::{CertificateName, ForwardedBy, Framing, LogFormat, SameSite, Switch};
 
 /// Yes or no.
 pub struct Flag;
@@ -80,6 +80,27 @@ pub const CACHE_TYPE: Word<CacheType> = Word(&[
 /// The words of `LOG_FORMAT`.
 pub const LOG_FORMAT: Word<LogFormat> =
     Word(&[("auto", LogFormat::Auto), ("json", LogFormat::Json), ("text", LogFormat::Text)]);
+
+/// The words of `TRUSTED_PROXY_HEADERS`.
+pub const FORWARDED_BY: Word<ForwardedBy> =
+    Word(&[("x-forwarded", ForwardedBy::XForwarded), ("forwarded", ForwardedBy::Forwarded)]);
+
+/// The words of `TLS_CLIENT_USER`.
+pub const CERTIFICATE_NAME: Word<CertificateName> =
+    Word(&[("email", CertificateName::Email), ("cn", CertificateName::CommonName)]);
+
+/// The words of `X_FRAME_OPTIONS`.
+pub const FRAMING: Word<Framing> = Word(&[
+    ("DENY", Framing::Nobody),
+    ("SAMEORIGIN", Framing::Ourselves),
+    ("none", Framing::Everybody),
+    ("null", Framing::Everybody),
+    ("ALLOW-ALL", Framing::Everybody),
+]);
+
+/// The words of `COOKIE_SAMESITE`.
+pub const SAME_SITE: Word<SameSite> =
+    Word(&[("lax", SameSite::Lax), ("strict", SameSite::Strict), ("none", SameSite::None)]);
 
 /// The words of `GATEWAY_TOOL_NAME_SEPARATOR`.
 pub const SEPARATOR: Word<&'static str> = Word(&[("-", "-"), ("--", "--"), ("_", "_"), (".", ".")]);
