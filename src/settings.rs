@@ -32,7 +32,7 @@ pub use rows::{
 pub use table::Row;
 pub use values::{
     CertificateName, ForwardedBy, Framing, LogFormat, MASK, SameSite, Secret, ShardCount, Switch,
-    TlsFiles,
+    TlsFiles, is_mask,
 };
 
 /// Variables of ContextForge that mean nothing to a gateway of this build, and why.

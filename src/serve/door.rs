@@ -140,7 +140,13 @@ impl Door {
         if let Some(header) = self.vouched.proxy_header() {
             return self.shown_by_proxy(header, shard, visit.request);
         }
-        let authorization = visit.request.header("authorization");
+        let Visit { request, .. } = visit;
+        let mut values = request.head.fields().all(request.bytes, "authorization");
+        let authorization = values.next();
+        if values.next().is_some() {
+            // A proxy in front may have looked at the other one.
+            return Err(Failure::Malformed("Authorization must be sent once".to_owned()));
+        }
         if let (Some(basic), Some(path)) = (&self.basic, visit.rest_path)
             && basic.is_for(path)
             && let Some(identified) = authorization.and_then(|value| basic.identify(value))
@@ -153,7 +159,7 @@ impl Door {
         if let Some(claimed) = visit.certified.filter(|_| authorization.is_none()) {
             return Ok(Shown::Word(claimed.clone()));
         }
-        let cookie = visit.request.header("cookie").filter(|_| visit.rest_path.is_some());
+        let cookie = request.header("cookie").filter(|_| visit.rest_path.is_some());
         Ok(Shown::Token { authorization, cookie })
     }
 

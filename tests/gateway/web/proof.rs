@@ -91,6 +91,23 @@ fn basic_authentication_opens_what_it_is_switched_on_for() {
     assert_eq!(send(&docs, "GET", "/tools", &[], "").header("www-authenticate"), Some("Bearer"));
 }
 
+#[test]
+fn who_proves_two_things_at_once_proves_nothing() {
+    let gateway = Gateway::start();
+    let (good, bad) = (format!("Bearer {}", gateway.token()), "Bearer x".to_owned());
+    for pair in [[&good, &bad], [&bad, &good], [&good, &good]] {
+        let fields = pair.map(|value| ("Authorization", value.as_str()));
+        for (method, target) in [("GET", "/tools"), ("POST", "/mcp")] {
+            let answer = send(&gateway, method, target, &fields, PING).expect(400);
+            assert!(answer.text().contains("Authorization must be sent once"), "{}", answer.text());
+        }
+    }
+    // A header goes before a cookie: a browser sends a cookie by itself.
+    let cookie = format!("jwt_token={}", gateway.token());
+    send(&gateway, "GET", "/tools", &[("Authorization", &bad), ("Cookie", &cookie)], "")
+        .expect(401);
+}
+
 /// A folder with the gateway's certificate, two authorities and what they signed.
 fn certificates() -> TempDir {
     let folder = TempDir::new().expect("a temporary folder");
