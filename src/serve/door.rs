@@ -101,6 +101,15 @@ impl Door {
         holder.and_then(|holder| self.vouched.by_certificate(&holder)).map(Rc::new)
     }
 
+    /// Whether a request shows nothing of its sender that an endpoint of MCP would look at.
+    pub fn is_nameless(&self, visit: &Visit<'_, '_>) -> bool {
+        let Visit { request, certified, .. } = visit;
+        match self.vouched.proxy_header() {
+            Some(header) => request.header(header).is_none(),
+            None => certified.is_none() && request.header("authorization").is_none(),
+        }
+    }
+
     /// Says who sent a request.
     pub fn identify(&self, shard: &Shard, visit: &Visit<'_, '_>) -> Result<Rc<Caller>, Failure> {
         let (authorization, cookie) = match self.shown(shard, visit)? {

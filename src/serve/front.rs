@@ -138,8 +138,9 @@ impl Front {
         }
         let is_preflight = request.head.method() == Method::Options;
         let is_open = is_preflight || rest_path.is_some_and(admin::is_open);
-        // Whoever shows a token to a server that needs none is who they say.
-        let is_unnamed = request.header("authorization").is_none() && self.needs_no_token(&route);
+        // Whoever proves to be somebody to a server that needs no proof is who they say.
+        let is_unnamed = self.needs_no_token(&route)
+            && self.facts.door.is_nameless(&self.visit(request, &route));
         let caller = match is_open || is_unnamed {
             true => Rc::new(Caller::nobody()),
             false => self.identify(request, &route)?,
