@@ -22,6 +22,7 @@ use crate::{
         legacy,
     },
     state::Shard,
+    web::Client,
 };
 
 /// What every answer of the REST API carries.
@@ -60,7 +61,7 @@ impl Service for Front {
 
     fn admit(&self, request: &Request<'_>, responder: &mut Responder) -> Option<(Permit, u64)> {
         let door = &self.facts.door;
-        let client = door.proxies.client_of(request);
+        let client = self.client(request);
         door.greet(&client, responder);
         let origin = request.header("origin");
         let admitted = match self.shard.origins.admit(client.host.map(str::as_bytes), origin) {
@@ -111,6 +112,11 @@ impl Service for Front {
 }
 
 impl Front {
+    /// Who sent a request, seen through the proxies that are trusted.
+    fn client<'a>(&self, request: &Request<'a>) -> Client<'a> {
+        self.facts.door.proxies.client_of(request)
+    }
+
     fn route<'a>(&self, request: &Request<'a>) -> Option<Route<'a>> {
         let is_post = request.head.method() == Method::Post;
         let root: &str = &self.shard.settings.listen.root_path;
@@ -132,8 +138,9 @@ impl Front {
         }
         let is_preflight = request.head.method() == Method::Options;
         let is_open = is_preflight || rest_path.is_some_and(admin::is_open);
-        // Whoever shows a token to a server that needs none is who they say.
-        let is_unnamed = request.header("authorization").is_none() && self.needs_no_token(&route);
+        // Whoever proves to be somebody to a server that needs no proof is who they say.
+        let is_unnamed = self.needs_no_token(&route)
+            && self.facts.door.is_nameless(&self.visit(request, &route));
         let caller = match is_open || is_unnamed {
             true => Rc::new(Caller::nobody()),
             false => self.identify(request, &route)?,
@@ -218,7 +225,7 @@ impl Front {
         body: &[u8],
         responder: &mut Responder,
     ) {
-        let client = self.facts.door.proxies.client_of(request);
+        let client = self.client(request);
         let text = |name| request.header(name).and_then(|value| std::str::from_utf8(value).ok());
         let rest = RestRequest {
             method: request.head.method(),
