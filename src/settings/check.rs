@@ -8,7 +8,10 @@ mod word;
 pub use number::{Count, Fraction, Minutes, Port, Seconds, Shards, Size, Threshold};
 pub use place::{Address, Hosts, OneOrigin, OriginList, UriList};
 pub use text::{DatabaseUrl, FilePath, Hidden, Level, RedisUrl, RootPath, Text};
-pub use word::{ALGORITHM, AutoFlag, CACHE_TYPE, Flag, LOG_FORMAT, RING_DRIVER, SEPARATOR};
+pub use word::{
+    ALGORITHM, AUDIT_ARGUMENTS, AUDIT_CALLS, AutoFlag, CACHE_TYPE, Flag, LOG_FORMAT, RING_DRIVER,
+    SEPARATOR,
+};
 
 /// Reads the text of one setting.
 pub trait Check {
