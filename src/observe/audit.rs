@@ -4,16 +4,19 @@
 //! newest are dropped and counted.
 
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
     fmt::Write,
+    time::Instant,
 };
 
 use aws_lc_rs::digest;
 use serde_json::{Value, json};
-use storage::audit::AuditEntry;
+use storage::{audit::AuditEntry, record::now};
 
 use super::mask;
 use crate::{
+    auth::Caller,
     limits,
     settings::{Audit, AuditArguments, AuditCalls},
 };
@@ -137,6 +140,26 @@ impl Trail {
     fn is_crowded(&self, count: usize, size: usize) -> bool {
         count >= self.entry_count_max.div_ceil(2) || size >= limits::AUDIT_BUFFER_SIZE_MAX / 2
     }
+}
+
+/// An entry that tells that `caller` did `action` now; what it was done to is added by whoever knows.
+pub fn entry(caller: Option<&Caller>, action: impl Into<Cow<'static, str>>) -> AuditEntry {
+    let Some(caller) = caller else { return AuditEntry::new(now(), NOBODY, NOBODY, action) };
+    let kind = match (&*caller.email == NOBODY, caller.is_admin, caller.is_api_token) {
+        (true, true, _) => "operator",
+        (true, false, _) => NOBODY,
+        (false, _, true) => "token",
+        (false, _, false) => "user",
+    };
+    AuditEntry {
+        token_id: caller.token_id.clone(),
+        ..AuditEntry::new(now(), caller.email.clone(), kind, action)
+    }
+}
+
+/// How long ago something began, in microseconds.
+pub fn microseconds_since(begun: Instant) -> i64 {
+    i64::try_from(begun.elapsed().as_micros()).unwrap_or(i64::MAX)
 }
 
 /// JSON as it is kept: its secrets masked, and not more than an entry should hold.
