@@ -1,7 +1,7 @@
 //! What one shard holds while it runs, and the mailbox through which the others change it.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, Ref, RefCell},
     rc::Rc,
     sync::Arc,
 };
@@ -194,6 +194,11 @@ impl Shard {
     /// The newest catalog that this shard has.
     pub fn catalog(&self) -> Arc<Catalog> {
         self.catalog.borrow().clone()
+    }
+
+    /// The newest catalog, for as long as nothing is waited for.
+    pub fn catalog_now(&self) -> Ref<'_, Arc<Catalog>> {
+        self.catalog.borrow()
     }
 
     /// What was wrong with the database when it was last asked; `None` if it answered.

@@ -220,7 +220,8 @@ fn request<'a>(
     body: &'a str,
 ) -> Request<'a> {
     let accepts = Accepts { json: true, events: true };
-    Request { server_id, transport, headers, accepts, body: body.as_bytes() }
+    static OPERATOR: std::sync::LazyLock<Caller> = std::sync::LazyLock::new(Caller::operator);
+    Request { caller: &OPERATOR, server_id, transport, headers, accepts, body: body.as_bytes() }
 }
 
 fn text(raw: &[u8]) -> &str {

@@ -18,6 +18,7 @@ use storage::{
 
 use crate::{
     admin::{self, About, DatabaseAbout, RedisAbout, Rules},
+    auth::Caller,
     catalog::{AgentEntry, Catalog, Upstream, inventory::Inventory},
     failure::Failure,
     gateway::{self, Parts},
@@ -170,13 +171,14 @@ impl admin::Backend for Backend<'_> {
         self.shard.upstreams.check_filter(program).await
     }
 
-    async fn rpc(&self, method: &str, params: Value) -> Result<Value, Failure> {
+    async fn rpc(&self, caller: &Caller, method: &str, params: Value) -> Result<Value, Failure> {
         let shard = self.shard;
         let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let body = message.to_string();
         let catalog = shard.catalog();
         let parts = parts(shard, &catalog);
         let request = gateway::Request {
+            caller,
             server_id: "",
             transport: Transport::Rpc,
             headers: &NoHeaders,

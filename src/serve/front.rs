@@ -129,7 +129,10 @@ impl Front {
             check_rpc(request)?;
         }
         let is_preflight = request.head.method() == Method::Options;
-        let caller = match is_preflight || self.is_open(&route) {
+        let is_open = is_preflight || rest_path.is_some_and(admin::is_open);
+        // Whoever shows a token to a server that needs none is who they say.
+        let is_unnamed = request.header("authorization").is_none() && self.needs_no_token(&route);
+        let caller = match is_open || is_unnamed {
             true => Rc::new(Caller::nobody()),
             false => self.identify(request, &route)?,
         };
@@ -151,7 +154,12 @@ impl Front {
         // A clock before 1970 is broken: then no token is good, rather than every one.
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(u64::MAX, |since| since.as_secs());
-        let identified = self.shard.verifier.identify(authorization, cookie, now);
+        let identified = self.shard.verifier.identify(
+            authorization,
+            cookie,
+            self.shard.catalog_now().people(),
+            now,
+        );
         let caller = identified.map_err(|error| Failure::Unauthorized {
             detail: error.detail(),
             challenge: error.challenge(),
@@ -167,16 +175,11 @@ impl Front {
         Ok(caller)
     }
 
-    /// Whether a route is open to callers without a token.
-    fn is_open(&self, route: &Route<'_>) -> bool {
-        match route {
-            Route::Rest(path) => admin::is_open(path),
-            Route::Mcp { server_id } if !server_id.is_empty() => {
-                let catalog = self.shard.catalog();
-                catalog.server(server_id).is_some_and(|server| !server.record.auth_required)
-            }
-            _ => false,
-        }
+    /// Whether a route leads to a virtual server that is open to callers without a token.
+    fn needs_no_token(&self, route: &Route<'_>) -> bool {
+        let Route::Mcp { server_id } = route else { return false };
+        let catalog = self.shard.catalog_now();
+        catalog.server(server_id).is_some_and(|server| !server.record.auth_required)
     }
 
     async fn answer_rpc(
@@ -193,7 +196,8 @@ impl Front {
         let parts = parts(shard, &catalog);
         let headers = Headers(request);
         let accepts = Accepts::parse(request.header("accept"));
-        let rpc = gateway::Request { server_id, transport, headers: &headers, accepts, body };
+        let rpc =
+            gateway::Request { caller, server_id, transport, headers: &headers, accepts, body };
         let on_era = |era| {
             if era == Era::Modern {
                 responder.cancel_on_disconnect();

@@ -120,6 +120,17 @@ table! {
         token_lifetime: Duration, "TOKEN_EXPIRY", [], "10080", Minutes;
         /// The user whose tokens (`sub`) are an administrator's.
         admin_email: String, "PLATFORM_ADMIN_EMAIL", [], "admin@example.com", Text;
+        /// Whether a token must name a user of the database. If not, a token that is signed as it
+        /// should be is believed about a user whom the database does not know.
+        user_required: bool, "REQUIRE_USER_IN_DB", [], "false", Flag;
+        /// The role of users whom the database does not know, and of new users.
+        user_role: String, "DEFAULT_USER_ROLE", [], "platform_viewer", Text;
+        /// The role of new administrators.
+        admin_role: String, "DEFAULT_ADMIN_ROLE", [], "platform_admin", Text;
+        /// The role that owners of a team have in it.
+        owner_role: String, "DEFAULT_TEAM_OWNER_ROLE", [], "team_admin", Text;
+        /// The role that members of a team have in it.
+        member_role: String, "DEFAULT_TEAM_MEMBER_ROLE", [], "viewer", Text;
         /// The secret that credentials of upstreams are encrypted with. Unset: a strong one is
         /// made once and kept in the data folder.
         encryption_secret: Option<Secret>, "AUTH_ENCRYPTION_SECRET", [], "", Optional(Hidden);

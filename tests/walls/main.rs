@@ -31,7 +31,7 @@ const ROOMS: [&[&str]; 9] = [
     &["upstream"],
     &["route"],
     &["auth", "mcp", "observe", "openapi", "reply", "settings"],
-    &["catalog", "failure", "own", "schema", "yaml", "limits"],
+    &["catalog", "failure", "own", "permission", "schema", "yaml", "limits"],
 ];
 
 /// Foreign crates that only one crate of ours may name. `benches` compares runtimes and may.

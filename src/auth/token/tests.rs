@@ -75,6 +75,10 @@ fn takes_the_minimal_token_of_the_command_line() {
         scopes: None,
         token_id: Some("7".into()),
         expires_at: None,
+        issued_at: Some(1),
+        is_session: false,
+        is_api_token: false,
+        rights: crate::auth::access::Rights::none(),
     };
     assert_eq!(caller, expected);
 }
