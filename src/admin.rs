@@ -8,6 +8,7 @@ mod agent_form;
 mod agents;
 mod answer;
 mod apidoc;
+mod audit;
 mod credentials;
 mod discovery;
 mod export;
@@ -26,6 +27,7 @@ mod prompts;
 mod protocol;
 mod query;
 mod record_form;
+mod recording;
 mod reshape;
 mod resource_form;
 mod resources;
@@ -47,6 +49,7 @@ use std::sync::Arc;
 pub use net::http1::Method;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use storage::audit::{AuditFilter, StoredEntry};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Ownership, now};
 use storage::seal::Sealer;
@@ -59,6 +62,7 @@ use crate::catalog::inventory::Inventory;
 use crate::catalog::{AgentEntry, Catalog, Record, Upstream};
 use crate::failure::{Failure, ProtocolError};
 use crate::mcp::code;
+use crate::observe::audit::Trail;
 use crate::permission::Permission;
 use crate::settings::Settings;
 use crate::upstream::a2a;
@@ -234,6 +238,15 @@ pub trait Backend {
         id: Option<String>,
     ) -> impl Future<Output = Result<(), Failure>>;
 
+    /// What is noted for the audit trail.
+    fn trail(&self) -> &Trail;
+
+    /// Reads the audit trail.
+    fn read_audit(
+        &self,
+        filter: &AuditFilter,
+    ) -> impl Future<Output = Result<Vec<StoredEntry>, Failure>>;
+
     /// Keeps how far an import is where every process of the gateway can read it; `None` forgets it.
     fn put_import(
         &self,
@@ -284,7 +297,8 @@ pub async fn handle<B: Backend>(backend: &B, request: RestRequest<'_>) -> RestAn
         return answer::failure(absent, answer::Shape::Detail);
     }
     let shape = route.shape();
-    match dispatch(backend, &request, route).await {
+    let answering = dispatch(backend, &request, route);
+    match recording::told(backend, &request, route, answering).await {
         Ok(answer) => answer,
         Err(failure) => answer::failure(failure, shape),
     }
@@ -307,7 +321,9 @@ async fn handle_one<B: Backend>(backend: &B, request: RestRequest<'_>) -> RestAn
         Err(failure) => return answer::failure(failure, answer::Shape::Detail),
     };
     let shape = route.shape();
-    act(backend, &request, route).await.unwrap_or_else(|failure| answer::failure(failure, shape))
+    let answering = act(backend, &request, route);
+    let answer = recording::told(backend, &request, route, answering).await;
+    answer.unwrap_or_else(|failure| answer::failure(failure, shape))
 }
 
 /// Answers what is about the whole registry; the rest is [`act`]'s.
@@ -409,6 +425,9 @@ async fn act<B: Backend>(
         Route::InvokeAgent(name) => agents::invoke(&ask?, name).await,
         Route::InvokeAgentById => agents::invoke_by_id(&ask?).await,
         Route::RelayToAgent(name) => agents::relay(&ask?, name).await,
+        Route::Audit => audit::list(&ask?).await,
+        Route::AuditExport => audit::export(&ask?).await,
+        Route::AuditTrails => audit::trails(&ask?).await,
         Route::Metrics => metrics::totals(&ask?).await,
         Route::ResetMetrics => metrics::reset(&ask?).await,
         Route::Export

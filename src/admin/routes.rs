@@ -86,6 +86,9 @@ pub enum Route<'a> {
     ImportStatus(&'a str),
     ImportStatuses,
     CleanUpImports,
+    Audit,
+    AuditExport,
+    AuditTrails,
     Metrics,
     ResetMetrics,
 }
@@ -191,6 +194,7 @@ impl<'a> Route<'a> {
             Route::InvokeAgent(_) | Route::InvokeAgentById | Route::RelayToAgent(_) => {
                 Permission::A2aInvoke
             }
+            Route::Audit | Route::AuditExport | Route::AuditTrails => Permission::AuditRead,
             Route::Metrics | Route::ResetMetrics => Permission::AdminMetrics,
         })
     }
@@ -279,6 +283,11 @@ impl<'a> Place<'a> {
                 Place::Action(Route::ImportTools)
             }
             ("tools", Some("bulk")) => Place::Action(Route::ImportTools),
+            ("audit", None) => Place::Probe(Route::Audit),
+            ("audit", Some("export")) => Place::Probe(Route::AuditExport),
+            ("api", Some("logs")) if parts.next() == Some("audit-trails") => {
+                Place::Probe(Route::AuditTrails)
+            }
             ("metrics", None) => Place::Collection(Route::Metrics, None),
             ("metrics", Some("reset")) => Place::Action(Route::ResetMetrics),
             ("tools", Some("import-openapi")) => Place::Action(Route::ImportOpenapi),
@@ -546,6 +555,9 @@ mod tests {
             (Method::Post, "/a2a/x/invoke", Route::InvokeAgent("x")),
             (Method::Post, "/a2a/invoke", Route::InvokeAgentById),
             (Method::Post, "/a2a/x/jsonrpc", Route::RelayToAgent("x")),
+            (Method::Get, "/audit", Route::Audit),
+            (Method::Get, "/audit/export", Route::AuditExport),
+            (Method::Get, "/api/logs/audit-trails", Route::AuditTrails),
             (Method::Get, "/metrics", Route::Metrics),
             (Method::Post, "/metrics/reset", Route::ResetMetrics),
         ] {

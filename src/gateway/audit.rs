@@ -11,7 +11,7 @@ use storage::{audit::AuditEntry, record::Ownership};
 use super::{Parts, Request, text_param};
 use crate::{
     auth::access::Reason,
-    catalog::{Seen, View},
+    catalog::View,
     failure::Failure,
     mcp::{self, Transport},
     observe::audit::{self, Trail},
@@ -143,7 +143,7 @@ impl Watched {
         if is_error {
             let text = std::str::from_utf8(raw).unwrap_or_default();
             let code = jsonrpc::ErrorParts::parse(text).map_or(0, |parts| parts.code);
-            self.entry.status = i64::from(code);
+            self.entry.status = code;
             self.fail("the upstream answered with an error");
         } else if is_tool && mcp::is_error(raw) {
             self.fail("the tool said that it failed");
@@ -239,18 +239,15 @@ impl<'a> Target<'a> {
 
     /// What the endpoint has under that name, whether the caller sees it or not.
     fn known<'v>(&self, view: &'v View, request: &Request<'_>) -> Option<Known<'v>> {
-        let sees = |owned: &Ownership| request.caller.sees(owned);
-        let (seen, all) = (Seen { view, sees: &sees }, Seen::all(view));
         let name = &self.name;
-        let find = |seen: Seen<'v>| -> Option<(&'v str, &'v Ownership)> {
-            match self.entity {
-                "tool" => seen.tool(name).map(|e| (&*e.record.id, &e.record.ownership)),
-                "prompt" => seen.prompt(name).map(|e| (&*e.record.id, &e.record.ownership)),
-                _ => seen.resource(name).map(|e| (&*e.record.id, &e.record.ownership)),
-            }
+        let find = |sees: &dyn Fn(&Ownership) -> bool| match self.entity {
+            "tool" => view.tools.find(name, sees).map(|e| (&*e.record.id, &e.record.ownership)),
+            "prompt" => view.prompts.find(name, sees).map(|e| (&*e.record.id, &e.record.ownership)),
+            _ => view.resources.find(name, sees).map(|e| (&*e.record.id, &e.record.ownership)),
         };
         let known = |is_seen| move |(id, owned)| Known { id, owned, is_seen };
-        find(seen).map(known(true)).or_else(|| find(all).map(known(false)))
+        let seen = find(&|owned| request.caller.sees(owned)).map(known(true));
+        seen.or_else(|| find(&|_| true).map(known(false)))
     }
 
     fn entry(&self, request: &Request<'_>, known: Option<&Known<'_>>) -> AuditEntry {

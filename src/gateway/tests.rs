@@ -125,6 +125,7 @@ struct World {
     prompts: own::Prompts,
     relay: Canned,
     meters: Rc<Meters>,
+    trail: Rc<Trail>,
     options: Options,
 }
 
@@ -141,6 +142,7 @@ impl World {
             prompts: own::Prompts::new(8),
             relay: Canned { result, sent: RefCell::default() },
             meters: Rc::new(Meters::new(100, || ())),
+            trail: Rc::new(Trail::off()),
             options: Options {
                 app_name: "Ringway".to_owned(),
                 envelope: EnvelopeLimits::default(),
@@ -162,6 +164,7 @@ impl World {
             prompts: &self.prompts,
             relay: &self.relay,
             meters: &self.meters,
+            trail: &self.trail,
             options: &self.options,
         };
         let answered = answer(&parts, request, &|_| ()).now_or_never();
@@ -221,7 +224,8 @@ fn request<'a>(
 ) -> Request<'a> {
     let accepts = Accepts { json: true, events: true };
     static OPERATOR: std::sync::LazyLock<Caller> = std::sync::LazyLock::new(Caller::operator);
-    Request { caller: &OPERATOR, server_id, transport, headers, accepts, body: body.as_bytes() }
+    let (caller, body) = (&*OPERATOR, body.as_bytes());
+    Request { caller, peer: None, server_id, transport, headers, accepts, body }
 }
 
 fn text(raw: &[u8]) -> &str {

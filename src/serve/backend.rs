@@ -12,7 +12,11 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use shards::{Driver, blocking, time};
 use storage::{
-    Applied, Mutation, StoreError, metrics::Metrics, record::Entity, seal::Sealer,
+    Applied, Mutation, StoreError,
+    audit::{AuditFilter, StoredEntry},
+    metrics::Metrics,
+    record::Entity,
+    seal::Sealer,
     shared::CacheType,
 };
 
@@ -23,7 +27,7 @@ use crate::{
     failure::Failure,
     gateway::{self, Parts},
     mcp::{HeaderSource, Transport},
-    observe::log,
+    observe::{audit::Trail, log},
     reply::{self, Accepts},
     state::Shard,
     upstream::{Upstreams, a2a},
@@ -149,6 +153,14 @@ impl admin::Backend for Backend<'_> {
         self.shard.recorder.reset(entity, id).await
     }
 
+    fn trail(&self) -> &Trail {
+        &self.shard.trail
+    }
+
+    async fn read_audit(&self, filter: &AuditFilter) -> Result<Vec<StoredEntry>, Failure> {
+        self.in_time(self.shard.auditor.read(filter)).await
+    }
+
     async fn put_import(&self, id: &str, status: Option<&str>) -> Result<(), Failure> {
         let state = &self.shard.shared.state;
         let done = match status {
@@ -179,6 +191,7 @@ impl admin::Backend for Backend<'_> {
         let parts = parts(shard, &catalog);
         let request = gateway::Request {
             caller,
+            peer: None,
             server_id: "",
             transport: Transport::Rpc,
             headers: &NoHeaders,
@@ -241,6 +254,7 @@ pub fn parts<'a>(shard: &'a Shard, catalog: &'a Catalog) -> Parts<'a, Upstreams>
         prompts: &shard.prompts,
         relay: &shard.upstreams,
         meters: &shard.meters,
+        trail: &shard.trail,
         options: &shard.options,
     }
 }

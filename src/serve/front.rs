@@ -9,6 +9,7 @@ use net::http1::{
     Method,
     server::{Request, Responder, Service},
 };
+use storage::audit::AuditEntry;
 
 use crate::{
     admin::{self, RestRequest},
@@ -16,6 +17,7 @@ use crate::{
     failure::Failure,
     gateway, limits,
     mcp::{Era, HeaderSource, Transport, code},
+    observe::audit,
     reply::{self, Accepts},
     route::{self, Route},
     serve::{
@@ -117,7 +119,9 @@ impl Front {
         let shard = &self.shard;
         let authority = request.head.authority(request.bytes).map(str::as_bytes);
         let admitted = shard.origins.admit(authority, request.header("origin"));
-        admitted.map_err(|foreign| Failure::Forbidden(foreign.detail().to_owned()))?;
+        admitted.map_err(|foreign| {
+            self.refused(request, None, Failure::Forbidden(foreign.detail().to_owned()))
+        })?;
         let route = self.route(request).ok_or_else(not_found)?;
         let rest_path = if let Route::Rest(path) = route { Some(path) } else { None };
         let is_probe = rest_path.is_some_and(admin::is_open);
@@ -160,9 +164,9 @@ impl Front {
             self.shard.catalog_now().people(),
             now,
         );
-        let caller = identified.map_err(|error| Failure::Unauthorized {
-            detail: error.detail(),
-            challenge: error.challenge(),
+        let caller = identified.map_err(|error| {
+            let (detail, challenge) = (error.detail(), error.challenge());
+            self.refused(request, None, Failure::Unauthorized { detail, challenge })
         })?;
         let server_id = match route {
             Route::Mcp { server_id } if !server_id.is_empty() => Some(*server_id),
@@ -170,9 +174,31 @@ impl Front {
         };
         if !caller.opens(server_id) {
             let text = "The token is bound to another virtual server";
-            return Err(Failure::Forbidden(text.to_owned()));
+            let failure = Failure::Forbidden(text.to_owned());
+            return Err(self.refused(request, Some(&caller), failure));
         }
         Ok(caller)
+    }
+
+    /// Tells the audit trail of a request that is refused before its body is read.
+    fn refused(&self, request: &Request<'_>, caller: Option<&Caller>, failure: Failure) -> Failure {
+        let text = |name| {
+            let value = request.header(name)?;
+            std::str::from_utf8(value).ok().map(str::to_owned)
+        };
+        self.shard.trail.note(AuditEntry {
+            request_id: text("x-correlation-id").or_else(|| text("x-request-id")),
+            ip: Some(request.peer.ip().to_string()),
+            user_agent: text("user-agent"),
+            entity: Some("path".into()),
+            entity_name: Some(request.path().to_owned()),
+            allowed: false,
+            succeeded: false,
+            reason: Some(failure.to_string()),
+            status: i64::from(failure.status()),
+            ..audit::entry(caller, "auth.refused")
+        });
+        failure
     }
 
     /// Whether a route leads to a virtual server that is open to callers without a token.
@@ -196,8 +222,15 @@ impl Front {
         let parts = parts(shard, &catalog);
         let headers = Headers(request);
         let accepts = Accepts::parse(request.header("accept"));
-        let rpc =
-            gateway::Request { caller, server_id, transport, headers: &headers, accepts, body };
+        let rpc = gateway::Request {
+            caller,
+            peer: Some(request.peer.ip()),
+            server_id,
+            transport,
+            headers: &headers,
+            accepts,
+            body,
+        };
         let on_era = |era| {
             if era == Era::Modern {
                 responder.cancel_on_disconnect();

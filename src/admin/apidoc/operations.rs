@@ -31,6 +31,8 @@ pub enum Answer {
     List(Type),
     /// A part of a list, which has this name when it is wrapped.
     Page(&'static str, Type),
+    /// A value on each line.
+    Lines,
     /// A page for people.
     Html,
     /// A JSON-RPC answer, by itself or in a stream of events.
@@ -58,7 +60,7 @@ pub struct Operation {
 }
 
 /// The groups of operations, in the order they are shown in.
-pub const TAGS: [(&str, &str); 14] = [
+pub const TAGS: [(&str, &str); 15] = [
     ("MCP", "The Model Context Protocol over Streamable HTTP, and plain JSON-RPC"),
     ("Gateways", "Upstream MCP servers, registered here"),
     ("Tools", "What can be called"),
@@ -70,6 +72,7 @@ pub const TAGS: [(&str, &str); 14] = [
     ("Agents", "A2A agents"),
     ("Tags", "Words to find records by"),
     ("Export and import", "The registry as one document"),
+    ("Audit", "Who did what, and who was refused"),
     ("Metrics", "What was counted"),
     ("Operation", "What load balancers and operators ask"),
     ("Documentation", "This document"),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
+use storage::audit::{AuditFilter, StoredEntry};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Era};
 use storage::seal::Sealer;
@@ -16,18 +17,21 @@ use crate::auth::Caller;
 use crate::catalog::inventory::Inventory;
 use crate::catalog::{AgentEntry, Catalog, Upstream};
 use crate::failure::Failure;
+use crate::observe::audit::Trail;
 use crate::upstream::a2a;
 
 /// A backend whose writes are seen by itself alone. No upstream is asked.
 pub struct Rehearsal<'a, B> {
     backend: &'a B,
+    /// Nothing happens, so nothing is told.
+    trail: Trail,
     catalog: RefCell<Arc<Catalog>>,
 }
 
 impl<'a, B: Backend> Rehearsal<'a, B> {
     /// Begins with what is there.
     pub fn new(backend: &'a B) -> Rehearsal<'a, B> {
-        Rehearsal { backend, catalog: RefCell::new(backend.catalog()) }
+        Rehearsal { backend, trail: Trail::off(), catalog: RefCell::new(backend.catalog()) }
     }
 }
 
@@ -102,6 +106,14 @@ impl<B: Backend> Backend for Rehearsal<'_, B> {
 
     async fn reset_metrics(&self, _: Option<Entity>, _: Option<String>) -> Result<(), Failure> {
         Ok(())
+    }
+
+    fn trail(&self) -> &Trail {
+        &self.trail
+    }
+
+    async fn read_audit(&self, filter: &AuditFilter) -> Result<Vec<StoredEntry>, Failure> {
+        self.backend.read_audit(filter).await
     }
 
     async fn check_filter(&self, program: &str) -> Result<(), String> {

@@ -271,6 +271,10 @@ fn told_story() -> Story {
     tell_of_agents_and_exports(&mut story);
     story.send("refreshGateway", "", &Value::Null);
     tell_of_documents(&mut story);
+    for id in ["audit", "auditExport", "auditTrails"] {
+        story.send(id, "?limit=x", &Value::Null);
+        story.send(id, "", &Value::Null);
+    }
     story.send("resetMetrics", "?entity=nothing", &Value::Null);
     story.send("resetMetrics", "", &Value::Null);
     for id in ["deleteServer", "deleteTool", "deleteGateway"] {

@@ -11,6 +11,7 @@ use std::thread::Thread;
 
 use net::http1::Method;
 use serde_json::{Value, json, value::RawValue};
+use storage::audit::{AuditBatch, AuditFilter, StoredEntry};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Era, Transport, now};
 use storage::seal::Sealer;
@@ -23,6 +24,7 @@ use crate::auth::{Caller, access::Rights};
 use crate::catalog::inventory::{Inventory, Listed};
 use crate::catalog::{AgentEntry, Catalog, Upstream};
 use crate::failure::{Failure, UpstreamKind};
+use crate::observe::audit::Trail;
 use crate::settings;
 use crate::upstream::a2a;
 
@@ -54,6 +56,7 @@ pub struct Gateway {
     pub rpcs: RefCell<Vec<(String, Value)>>,
     pub script: RefCell<Script>,
     pub pages: RefCell<Pages>,
+    pub trail: Trail,
     sealer: Sealer,
     catalog: RefCell<Arc<Catalog>>,
 }
@@ -90,6 +93,7 @@ impl Gateway {
             pages: RefCell::new(Box::new(|url| {
                 Err(Failure::upstream(url, UpstreamKind::Unreachable, "nothing is there", false))
             })),
+            trail: Trail::new(&settings::parse("", [], &[]).unwrap().settings.audit, || ()),
             sealer: Sealer::new("a secret that only tests have"),
             catalog: RefCell::default(),
         }
@@ -264,6 +268,18 @@ impl Backend for Gateway {
         id: Option<String>,
     ) -> Result<(), Failure> {
         Ok(self.store.reset_metrics(entity, id.as_deref()).await?)
+    }
+
+    fn trail(&self) -> &Trail {
+        &self.trail
+    }
+
+    async fn read_audit(&self, filter: &AuditFilter) -> Result<Vec<StoredEntry>, Failure> {
+        let entries = self.trail.take().entries;
+        let number = now();
+        let batch = AuditBatch { writer: "tests".to_owned(), number, entries };
+        self.store.append_audit(Arc::new(batch)).await?;
+        Ok(self.store.read_audit(filter).await?)
     }
 
     async fn put_import(&self, id: &str, status: Option<&str>) -> Result<(), Failure> {

@@ -1,0 +1,201 @@
+//! What the audit trail is told of requests: what was there before and after a change, and who was
+//! refused.
+//!
+//! Records are told of as the API shows them to an administrator, secrets masked once more.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use net::http1::Method;
+use serde_json::Value;
+use storage::audit::AuditEntry;
+
+use super::routes::Route;
+use super::{Backend, RestAnswer, RestRequest, act, prompts};
+use crate::auth::Caller;
+use crate::failure::Failure;
+use crate::observe::audit;
+use crate::permission::Permission;
+use crate::settings::AuditCalls;
+
+/// Gives what `answering` the request comes to, and tells the trail if it changed something or was
+/// refused.
+pub async fn told<B: Backend>(
+    backend: &B,
+    request: &RestRequest<'_>,
+    route: Route<'_>,
+    answering: impl Future<Output = Result<RestAnswer, Failure>>,
+) -> Result<RestAnswer, Failure> {
+    let trail = backend.trail();
+    if !trail.is_on() {
+        return answering.await;
+    }
+    let begun = Instant::now();
+    let deed = Deed::of(request, &route, trail.calls());
+    let before = match deed {
+        Deed::Change => record(backend, request, &route).await,
+        Deed::Call | Deed::Read => None,
+    };
+    let outcome = answering.await;
+    let (status, reason) = match &outcome {
+        Ok(answer) => (answer.status, None),
+        Err(failure) => (failure.status(), Some(failure.to_string())),
+    };
+    let allowed = !matches!(status, 401 | 403);
+    if allowed && deed == Deed::Read {
+        return outcome;
+    }
+    let after = match (deed, request.method) {
+        (Deed::Change, method) if status < 400 && method != Method::Delete => {
+            match record_path(request) {
+                Some(_) => record(backend, request, &route).await,
+                None => made(&route, outcome.as_ref().ok()),
+            }
+        }
+        _ => None,
+    };
+    let arguments = match deed {
+        Deed::Call => trail.arguments(std::str::from_utf8(request.body).ok()),
+        Deed::Change | Deed::Read => None,
+    };
+    let shown = before.as_ref().or(after.as_ref());
+    trail.note(AuditEntry {
+        entity_id: field(shown, &["id"]).or_else(|| id_in(request.path)),
+        entity_name: field(shown, &["name", "uri", "email"]),
+        team_id: field(shown, &["teamId", "team_id"]),
+        before: before.map(audit::masked),
+        after: after.map(audit::masked),
+        arguments,
+        allowed,
+        succeeded: status < 400,
+        reason,
+        status: i64::from(status),
+        duration_us: audit::microseconds_since(begun),
+        ..entry(request, &route)
+    });
+    outcome
+}
+
+/// What a request is to the trail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    /// It changes something, or takes everything away at once: that is always told.
+    Change,
+    /// It calls an agent, and calls are told of.
+    Call,
+    /// Only a refusal is told.
+    Read,
+}
+
+impl Deed {
+    fn of(request: &RestRequest<'_>, route: &Route<'_>, calls: AuditCalls) -> Deed {
+        let is_read = matches!(request.method, Method::Get | Method::Head);
+        match (route, route.permission()) {
+            (Route::Export | Route::ExportSelective, _) => Deed::Change,
+            // It only says what a schema would be.
+            (Route::GenerateSchemas, _) | (_, None) => Deed::Read,
+            (_, Some(Permission::A2aInvoke)) if calls == AuditCalls::All => Deed::Call,
+            (_, Some(permission)) if !is_read && !permission.is_use() => Deed::Change,
+            _ => Deed::Read,
+        }
+    }
+}
+
+/// What is known of a request before it is answered.
+fn entry(request: &RestRequest<'_>, route: &Route<'_>) -> AuditEntry {
+    let action = action(route);
+    AuditEntry {
+        ip: request.client_ip.map(str::to_owned),
+        user_agent: request.user_agent.map(str::to_owned),
+        entity: kind(action),
+        ..audit::entry(request.caller, action)
+    }
+}
+
+/// What is done, by the name of the permission that it takes; where several things take one, by a
+/// name of its own.
+fn action(route: &Route<'_>) -> &'static str {
+    match route {
+        Route::RefreshGateway(_) => "gateways.refresh",
+        Route::Roots | Route::Root(_) | Route::ExportRoot => "roots.read",
+        Route::CreateRoot => "roots.create",
+        Route::UpdateRoot(_) => "roots.update",
+        Route::DeleteRoot(_) => "roots.delete",
+        Route::SetLogLevel => "logging.set_level",
+        Route::ResetMetrics => "metrics.reset",
+        route => route.permission().map_or("api.request", Permission::as_str),
+    }
+}
+
+/// The kind of thing that an action is done to: `tool` of `tools.update`.
+fn kind(action: &'static str) -> Option<Cow<'static, str>> {
+    let area = action.split(['.', ':']).next().unwrap_or(action);
+    match area {
+        "admin" | "api" | "logging" | "metrics" | "audit" => None,
+        "a2a" => Some("a2a_agent".into()),
+        "policies" => Some("policy".into()),
+        area => Some(area.strip_suffix('s').unwrap_or(area).into()),
+    }
+}
+
+/// The record that a request is about, as it stands.
+async fn record<B: Backend>(
+    backend: &B,
+    request: &RestRequest<'_>,
+    route: &Route<'_>,
+) -> Option<Value> {
+    if let Route::UpdatePrompt(id) | Route::DeletePrompt(id) | Route::PromptState(id) = route {
+        return prompts::shown(&backend.catalog(), id);
+    }
+    let path = record_path(request)?;
+    let route = Route::parse(Method::Get, &path).ok()?;
+    let everything = Caller::operator();
+    let request =
+        RestRequest { caller: Some(&everything), ..RestRequest::plain(Method::Get, &path) };
+    let answer = Box::pin(act(backend, &request, route)).await.ok()?;
+    serde_json::from_slice(&answer.body).ok()
+}
+
+/// Where the record that a request changes can be read.
+fn record_path(request: &RestRequest<'_>) -> Option<String> {
+    let path = bare(request.path);
+    let path = match request.method {
+        Method::Put | Method::Patch | Method::Delete => path,
+        Method::Post => ["/state", "/toggle", "/tools/refresh"]
+            .iter()
+            .find_map(|action| path.strip_suffix(action))?,
+        _ => return None,
+    };
+    // What is at a resource's own path is its content.
+    let info = if path.starts_with("/resources/") { "/info" } else { "" };
+    Some(format!("{path}{info}"))
+}
+
+/// What a request made: what it was answered with.
+fn made(route: &Route<'_>, answer: Option<&RestAnswer>) -> Option<Value> {
+    match route {
+        Route::Export | Route::ExportSelective => None,
+        _ => serde_json::from_slice(&answer?.body).ok(),
+    }
+}
+
+/// The id in a path: its second part.
+fn id_in(path: &str) -> Option<String> {
+    let mut parts = bare(path).split('/').skip(2);
+    parts.next().filter(|id| !id.is_empty()).map(str::to_owned)
+}
+
+/// A path without the version before it and the slash behind it.
+fn bare(path: &str) -> &str {
+    let path = match path.strip_prefix("/v1") {
+        Some(rest) if rest.starts_with('/') => rest,
+        _ => path,
+    };
+    path.strip_suffix('/').unwrap_or(path)
+}
+
+/// The first of some fields that is there and a text.
+fn field(shown: Option<&Value>, names: &[&str]) -> Option<String> {
+    let shown = shown?;
+    names.iter().find_map(|name| shown.get(*name)?.as_str().map(str::to_owned))
+}
