@@ -352,8 +352,18 @@ async fn act<B: Backend>(
     request: &RestRequest<'_>,
     route: Route<'_>,
 ) -> Result<RestAnswer, Failure> {
+    let answer = perform(backend, request, route).await?;
+    metrics::fill(backend, request, &route, answer).await
+}
+
+/// As [`act`], without what was counted.
+async fn perform<B: Backend>(
+    backend: &B,
+    request: &RestRequest<'_>,
+    route: Route<'_>,
+) -> Result<RestAnswer, Failure> {
     let ask = admit(backend, request, &route);
-    let answer = match route {
+    match route {
         Route::Home => Ok(probes::root(backend)),
         Route::Health => Ok(probes::health()),
         Route::Ready => Ok(probes::ready(backend)),
@@ -436,8 +446,7 @@ async fn act<B: Backend>(
         | Route::ImportStatus(_)
         | Route::ImportStatuses
         | Route::CleanUpImports => Err(Failure::NotFound("Not Found".to_owned())),
-    };
-    metrics::fill(backend, request, &route, answer?).await
+    }
 }
 
 /// One request with whom it came from: what every handler takes.
