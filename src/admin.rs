@@ -68,7 +68,7 @@ use crate::settings::Settings;
 use crate::upstream::a2a;
 
 pub use apidoc::document as openapi_document;
-pub use probes::{About, DatabaseAbout, RedisAbout, Security};
+pub use probes::{About, AuditAbout, DatabaseAbout, RedisAbout, Security};
 use routes::Route;
 
 /// A request to the REST API.

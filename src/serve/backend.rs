@@ -21,7 +21,7 @@ use storage::{
 };
 
 use crate::{
-    admin::{self, About, DatabaseAbout, RedisAbout, Rules},
+    admin::{self, About, AuditAbout, DatabaseAbout, RedisAbout, Rules},
     auth::Caller,
     catalog::{AgentEntry, Catalog, Upstream, inventory::Inventory},
     failure::Failure,
@@ -223,6 +223,7 @@ impl admin::Backend for Backend<'_> {
         let (dialect, url) = self.shard.settings.database_shown();
         let cache = &self.shard.settings.cache;
         let is_redis = cache.cache_type == CacheType::Redis;
+        let (stored, dropped) = self.shard.auditor.figures();
         About {
             started_at: self.facts.started_at,
             host: std::fs::read_to_string("/proc/sys/kernel/hostname")
@@ -240,6 +241,7 @@ impl admin::Backend for Backend<'_> {
                 available: is_redis,
                 reachable: is_redis && self.shard.shared.is_up(),
             },
+            audit: AuditAbout { stored, dropped },
             settings: self.shard.settings.shown.clone(),
         }
     }

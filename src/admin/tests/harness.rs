@@ -18,7 +18,8 @@ use storage::seal::Sealer;
 use storage::{Applied, Location, Mutation, Store, StoreOptions};
 
 use crate::admin::{
-    About, Backend, DatabaseAbout, RedisAbout, RestAnswer, RestRequest, Rules, Security, handle,
+    About, AuditAbout, Backend, DatabaseAbout, RedisAbout, RestAnswer, RestRequest, Rules,
+    Security, handle,
 };
 use crate::auth::{Caller, access::Rights};
 use crate::catalog::inventory::{Inventory, Listed};
@@ -320,6 +321,7 @@ impl Backend for Gateway {
             shard_count: 2,
             ring_driver: "epoll".to_owned(),
             redis: RedisAbout::default(),
+            audit: AuditAbout::default(),
             database: DatabaseAbout {
                 dialect: "sqlite".to_owned(),
                 url: "sqlite://".to_owned(),
