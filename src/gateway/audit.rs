@@ -11,11 +11,12 @@ use storage::{audit::AuditEntry, record::Ownership};
 use super::{Parts, Request, text_param};
 use crate::{
     auth::access::Reason,
-    catalog::View,
+    catalog::{Seen, View},
     failure::Failure,
     mcp::{self, Transport},
     observe::audit::{self, Trail},
     reply::{Messages, Reply},
+    route,
     settings::AuditCalls,
 };
 
@@ -35,9 +36,9 @@ struct Target<'a> {
 }
 
 /// What an endpoint knows of a target.
-struct Known<'a> {
-    id: &'a str,
-    owned: &'a Ownership,
+struct Known {
+    id: String,
+    team_id: Option<String>,
     is_seen: bool,
 }
 
@@ -238,19 +239,21 @@ impl<'a> Target<'a> {
     }
 
     /// What the endpoint has under that name, whether the caller sees it or not.
-    fn known<'v>(&self, view: &'v View, request: &Request<'_>) -> Option<Known<'v>> {
-        let name = &self.name;
-        let find = |sees: &dyn Fn(&Ownership) -> bool| match self.entity {
-            "tool" => view.tools.find(name, sees).map(|e| (&*e.record.id, &e.record.ownership)),
-            "prompt" => view.prompts.find(name, sees).map(|e| (&*e.record.id, &e.record.ownership)),
-            _ => view.resources.find(name, sees).map(|e| (&*e.record.id, &e.record.ownership)),
+    fn known(&self, view: &View, request: &Request<'_>) -> Option<Known> {
+        let find = |sees: &dyn Fn(&Ownership) -> bool, is_seen| {
+            let seen = Seen { view, sees };
+            let (id, owned) = match self.entity {
+                "tool" => seen.tool(&self.name).map(|e| (&e.record.id, &e.record.ownership)),
+                "prompt" => seen.prompt(&self.name).map(|e| (&e.record.id, &e.record.ownership)),
+                _ => route::listed_resource(seen, &self.name)
+                    .map(|e| (&e.record.id, &e.record.ownership)),
+            }?;
+            Some(Known { id: id.clone(), team_id: owned.team_id.clone(), is_seen })
         };
-        let known = |is_seen| move |(id, owned)| Known { id, owned, is_seen };
-        let seen = find(&|owned| request.caller.sees(owned)).map(known(true));
-        seen.or_else(|| find(&|_| true).map(known(false)))
+        find(&|owned| request.caller.sees(owned), true).or_else(|| find(&|_| true, false))
     }
 
-    fn entry(&self, request: &Request<'_>, known: Option<&Known<'_>>) -> AuditEntry {
+    fn entry(&self, request: &Request<'_>, known: Option<&Known>) -> AuditEntry {
         let text = |name| {
             let value = request.headers.get(name)?;
             std::str::from_utf8(value).ok().map(str::to_owned)
@@ -260,16 +263,16 @@ impl<'a> Target<'a> {
             ip: request.peer.map(|peer| peer.to_string()),
             user_agent: text("user-agent"),
             entity: Some(self.entity.into()),
-            entity_id: known.map(|known| known.id.to_owned()),
+            entity_id: known.map(|known| known.id.clone()),
             entity_name: Some(self.name.clone()),
-            team_id: known.and_then(|known| known.owned.team_id.clone()),
+            team_id: known.and_then(|known| known.team_id.clone()),
             ..audit::entry(Some(request.caller), self.action)
         }
     }
 }
 
 /// Why a call was refused; `None` if it was not, and failed for another reason.
-fn refusal(failure: &Failure, known: Option<&Known<'_>>) -> Option<String> {
+fn refusal(failure: &Failure, known: Option<&Known>) -> Option<String> {
     match (failure, known) {
         (Failure::Forbidden(_) | Failure::Unauthorized { .. }, _) => Some(failure.to_string()),
         (Failure::Protocol(_), Some(known)) if !known.is_seen => {
