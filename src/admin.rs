@@ -9,6 +9,7 @@ mod agents;
 mod answer;
 mod apidoc;
 mod audit;
+mod changes;
 mod credentials;
 mod discovery;
 mod export;
@@ -68,6 +69,7 @@ use crate::settings::Settings;
 use crate::upstream::a2a;
 
 pub use apidoc::document as openapi_document;
+pub use changes::Watched;
 pub use probes::{About, AuditAbout, DatabaseAbout, RedisAbout, Security};
 use routes::Route;
 
@@ -128,6 +130,8 @@ pub struct RestAnswer {
     /// beside the record (metrics, whether an upstream answers) changes without it, so it is for
     /// `If-Match` and not for a cache.
     pub etag: Option<i64>,
+    /// The body is a stream of what changes from now on.
+    pub watched: Option<Watched>,
 }
 
 /// What the settings decide about the REST API.
@@ -397,6 +401,7 @@ async fn perform<B: Backend>(
         Route::ResourceState(id) => resources::set_state(&ask?, id).await,
         Route::ResourceInfo(id) => resources::info(&ask?, id),
         Route::ResourceTemplates => resources::templates(&ask?),
+        Route::SubscribeResources => Ok(changes::stream(&ask?, Watched::Resources)),
         Route::TestResource(uri) => resources::test(&ask?, uri).await,
         Route::Prompts => prompts::list(&ask?),
         Route::CreatePrompt => prompts::create(&ask?).await,
@@ -411,6 +416,7 @@ async fn perform<B: Backend>(
         Route::UpdateRoot(uri) => roots::update(&ask?, uri).await,
         Route::DeleteRoot(uri) => roots::delete(&ask?, uri).await,
         Route::ExportRoot => roots::export(&ask?),
+        Route::RootChanges => Ok(changes::stream(&ask?, Watched::Roots)),
         Route::Initialize => protocol::initialize(&ask?).await,
         Route::Ping => protocol::ping(&ask?),
         Route::Notify => protocol::notify(&ask?),

@@ -31,6 +31,7 @@ use crate::{
 };
 
 mod backend;
+mod changes;
 mod front;
 mod legacy;
 mod neighbourhood;

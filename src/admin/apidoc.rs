@@ -169,6 +169,7 @@ fn answer_content(operation: &Operation, status: u16, schemas: &mut Schemas) -> 
         Answer::Page(name, schema) => content(page_of(name, schemas.answer(schema))),
         Answer::Lines => json!({ "application/x-ndjson": { "schema": { "type": "string" } } }),
         Answer::Html => json!({ "text/html": { "schema": { "type": "string" } } }),
+        Answer::Events => json!({ "text/event-stream": { "schema": { "type": "string" } } }),
         Answer::Rpc => {
             let mut content = content(schemas.answer(operations::of::<answers::RpcAnswer>));
             content["text/event-stream"] = json!({ "schema": { "type": "string" } });

@@ -35,6 +35,8 @@ pub enum Answer {
     Lines,
     /// A page for people.
     Html,
+    /// Events without an end.
+    Events,
     /// A JSON-RPC answer, by itself or in a stream of events.
     Rpc,
 }
