@@ -94,6 +94,8 @@ pub struct RestRequest<'a> {
     pub client_ip: Option<&'a str>,
     /// The header `User-Agent`.
     pub user_agent: Option<&'a str>,
+    /// What the client calls the request: the header `X-Correlation-ID` or `X-Request-ID`.
+    pub request_id: Option<&'a str>,
 }
 
 impl<'a> RestRequest<'a> {
@@ -109,6 +111,7 @@ impl<'a> RestRequest<'a> {
             caller: None,
             client_ip: None,
             user_agent: None,
+            request_id: None,
         }
     }
 }
@@ -264,13 +267,15 @@ pub trait Backend {
     /// Looks whether a program of jq can be the filter of a REST tool; if not, says why.
     fn check_filter(&self, program: &str) -> impl Future<Output = Result<(), String>>;
 
-    /// Asks by a method of MCP as a plain JSON-RPC client of `caller` does, and gives the result.
+    /// Asks by a method of MCP as a plain JSON-RPC client of `caller` does, on behalf of `request`,
+    /// and gives the result.
     ///
     /// # Errors
     ///
     /// Those of the method, errors of an upstream included.
     fn rpc(
         &self,
+        request: &RestRequest<'_>,
         caller: &Caller,
         method: &str,
         params: Value,
@@ -467,7 +472,8 @@ struct Ask<'a, B> {
 impl<B: Backend> Ask<'_, B> {
     /// Asks by a method of MCP; what is wrong is told as the REST API tells it.
     async fn rpc(&self, method: &str, params: Value) -> Result<Value, Failure> {
-        self.backend.rpc(self.caller, method, params).await.map_err(|failure| match failure {
+        let asked = self.backend.rpc(self.request, self.caller, method, params).await;
+        asked.map_err(|failure| match failure {
             Failure::Protocol(error) => match (error.code, error.status) {
                 (_, status) if status != 200 => Failure::Protocol(error),
                 (code::RESOURCE_NOT_FOUND, _) => Failure::NotFound(error.message),

@@ -107,6 +107,7 @@ impl Deed {
 fn entry(request: &RestRequest<'_>, route: &Route<'_>) -> AuditEntry {
     let action = action(route);
     AuditEntry {
+        request_id: request.request_id.map(str::to_owned),
         ip: request.client_ip.map(str::to_owned),
         user_agent: request.user_agent.map(str::to_owned),
         entity: kind(action),
@@ -119,7 +120,7 @@ fn entry(request: &RestRequest<'_>, route: &Route<'_>) -> AuditEntry {
 fn action(route: &Route<'_>) -> &'static str {
     match route {
         Route::RefreshGateway(_) => "gateways.refresh",
-        Route::Roots | Route::Root(_) | Route::ExportRoot => "roots.read",
+        Route::Roots | Route::Root(_) | Route::RootChanges | Route::ExportRoot => "roots.read",
         Route::CreateRoot => "roots.create",
         Route::UpdateRoot(_) => "roots.update",
         Route::DeleteRoot(_) => "roots.delete",

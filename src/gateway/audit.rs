@@ -254,19 +254,12 @@ impl<'a> Target<'a> {
     }
 
     fn entry(&self, request: &Request<'_>, known: Option<&Known>) -> AuditEntry {
-        let text = |name| {
-            let value = request.headers.get(name)?;
-            std::str::from_utf8(value).ok().map(str::to_owned)
-        };
         AuditEntry {
-            request_id: text("x-correlation-id").or_else(|| text("x-request-id")),
-            ip: request.peer.map(|peer| peer.to_string()),
-            user_agent: text("user-agent"),
             entity: Some(self.entity.into()),
             entity_id: known.map(|known| known.id.clone()),
             entity_name: Some(self.name.clone()),
             team_id: known.and_then(|known| known.team_id.clone()),
-            ..audit::entry(Some(request.caller), self.action)
+            ..audit::entry_of(Some(request.caller), request.peer, request.headers, self.action)
         }
     }
 }

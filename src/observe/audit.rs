@@ -7,6 +7,7 @@ use std::{
     borrow::Cow,
     cell::{Cell, RefCell},
     fmt::Write,
+    net::IpAddr,
     time::Instant,
 };
 
@@ -18,6 +19,7 @@ use super::mask;
 use crate::{
     auth::Caller,
     limits,
+    mcp::HeaderSource,
     settings::{Audit, AuditArguments, AuditCalls},
 };
 
@@ -154,6 +156,22 @@ pub fn entry(caller: Option<&Caller>, action: impl Into<Cow<'static, str>>) -> A
     AuditEntry {
         token_id: caller.token_id.clone(),
         ..AuditEntry::new(now(), caller.email.clone(), kind, action)
+    }
+}
+
+/// As [`entry`], with where the request came from.
+pub fn entry_of(
+    caller: Option<&Caller>,
+    peer: Option<IpAddr>,
+    headers: &dyn HeaderSource,
+    action: impl Into<Cow<'static, str>>,
+) -> AuditEntry {
+    let text = |name| std::str::from_utf8(headers.get(name)?).ok().map(str::to_owned);
+    AuditEntry {
+        request_id: text("x-correlation-id").or_else(|| text("x-request-id")),
+        ip: peer.map(|peer| peer.to_string()),
+        user_agent: text("user-agent"),
+        ..entry(caller, action)
     }
 }
 

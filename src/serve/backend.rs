@@ -21,7 +21,7 @@ use storage::{
 };
 
 use crate::{
-    admin::{self, About, AuditAbout, DatabaseAbout, RedisAbout, Rules},
+    admin::{self, About, AuditAbout, DatabaseAbout, RedisAbout, RestRequest, Rules},
     auth::Caller,
     catalog::{AgentEntry, Catalog, Upstream, inventory::Inventory},
     failure::Failure,
@@ -183,7 +183,13 @@ impl admin::Backend for Backend<'_> {
         self.shard.upstreams.check_filter(program).await
     }
 
-    async fn rpc(&self, caller: &Caller, method: &str, params: Value) -> Result<Value, Failure> {
+    async fn rpc(
+        &self,
+        from: &RestRequest<'_>,
+        caller: &Caller,
+        method: &str,
+        params: Value,
+    ) -> Result<Value, Failure> {
         let shard = self.shard;
         let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let body = message.to_string();
@@ -191,10 +197,10 @@ impl admin::Backend for Backend<'_> {
         let parts = parts(shard, &catalog);
         let request = gateway::Request {
             caller,
-            peer: None,
+            peer: from.client_ip.and_then(|ip| ip.parse().ok()),
             server_id: "",
             transport: Transport::Rpc,
-            headers: &NoHeaders,
+            headers: &FewHeaders(from),
             accepts: Accepts { json: true, events: false },
             body: body.as_bytes(),
         };
@@ -261,15 +267,20 @@ pub fn parts<'a>(shard: &'a Shard, catalog: &'a Catalog) -> Parts<'a, Upstreams>
     }
 }
 
-/// The header fields of a request that has none.
-struct NoHeaders;
+/// The header fields that a request of the REST API hands on.
+struct FewHeaders<'a>(&'a RestRequest<'a>);
 
-impl HeaderSource for NoHeaders {
-    fn get(&self, _: &str) -> Option<&[u8]> {
-        None
+impl HeaderSource for FewHeaders<'_> {
+    fn get(&self, name: &str) -> Option<&[u8]> {
+        let value = match name {
+            "user-agent" => self.0.user_agent,
+            "x-correlation-id" => self.0.request_id,
+            _ => None,
+        };
+        value.map(str::as_bytes)
     }
 
-    fn count(&self, _: &str) -> usize {
-        0
+    fn count(&self, name: &str) -> usize {
+        usize::from(self.get(name).is_some())
     }
 }

@@ -171,21 +171,15 @@ impl Front {
 
     /// Tells the audit trail of a request that is refused before its body is read.
     fn refused(&self, request: &Request<'_>, caller: Option<&Caller>, failure: Failure) -> Failure {
-        let text = |name| {
-            let value = request.header(name)?;
-            std::str::from_utf8(value).ok().map(str::to_owned)
-        };
+        let peer = Some(request.peer.ip());
         self.shard.trail.note(AuditEntry {
-            request_id: text("x-correlation-id").or_else(|| text("x-request-id")),
-            ip: Some(request.peer.ip().to_string()),
-            user_agent: text("user-agent"),
             entity: Some("path".into()),
             entity_name: Some(request.path().to_owned()),
             allowed: false,
             succeeded: false,
             reason: Some(failure.to_string()),
             status: i64::from(failure.status()),
-            ..audit::entry(caller, "auth.refused")
+            ..audit::entry_of(caller, peer, &Headers(request), "auth.refused")
         });
         failure
     }
@@ -260,6 +254,7 @@ impl Front {
             caller: Some(caller),
             client_ip: Some(&client_ip),
             user_agent: text("user-agent"),
+            request_id: text("x-correlation-id").or_else(|| text("x-request-id")),
         };
         let backend = Backend { shard: &self.shard, facts: &self.facts };
         let answer = admin::handle(&backend, rest).await;

@@ -12,7 +12,7 @@ use storage::record::{Entity, Era};
 use storage::seal::Sealer;
 use storage::{Applied, Change, Current, Mutation};
 
-use super::super::{About, Backend, Rules};
+use super::super::{About, Backend, RestRequest, Rules};
 use crate::auth::Caller;
 use crate::catalog::inventory::Inventory;
 use crate::catalog::{AgentEntry, Catalog, Upstream};
@@ -120,8 +120,14 @@ impl<B: Backend> Backend for Rehearsal<'_, B> {
         self.backend.check_filter(program).await
     }
 
-    async fn rpc(&self, caller: &Caller, method: &str, params: Value) -> Result<Value, Failure> {
-        self.backend.rpc(caller, method, params).await
+    async fn rpc(
+        &self,
+        request: &RestRequest<'_>,
+        caller: &Caller,
+        method: &str,
+        params: Value,
+    ) -> Result<Value, Failure> {
+        self.backend.rpc(request, caller, method, params).await
     }
 
     fn set_log_level(&self, _level: &str) -> Result<(), Failure> {

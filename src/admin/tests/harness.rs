@@ -125,6 +125,7 @@ impl Gateway {
             caller: request.caller.as_ref(),
             client_ip: Some("192.0.2.7"),
             user_agent: Some("tests/1"),
+            request_id: Some("request 1"),
         };
         block_on(handle(self, rest))
     }
@@ -300,7 +301,13 @@ impl Backend for Gateway {
         is_sound.then_some(()).ok_or_else(|| "jsonpath_filter is no program of jq".to_owned())
     }
 
-    async fn rpc(&self, _: &Caller, method: &str, params: Value) -> Result<Value, Failure> {
+    async fn rpc(
+        &self,
+        _: &RestRequest<'_>,
+        _: &Caller,
+        method: &str,
+        params: Value,
+    ) -> Result<Value, Failure> {
         self.rpcs.borrow_mut().push((method.to_owned(), params));
         Ok(json!({"contents": [{"uri": "test://asked", "text": "told"}], "messages": []}))
     }
