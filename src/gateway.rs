@@ -56,8 +56,8 @@ pub struct Parts<'a, R> {
 pub struct Request<'a> {
     /// Who sent it.
     pub caller: &'a Caller,
-    /// The address that it came from, if it came over the network.
-    pub peer: Option<IpAddr>,
+    /// The address that it came from, if it came from one.
+    pub client_ip: Option<IpAddr>,
     /// The virtual server's id; empty for everything.
     pub server_id: &'a str,
     /// How it came.

@@ -43,7 +43,7 @@ pub async fn told<B: Backend>(
         Ok(answer) => (answer.status, None),
         Err(failure) => (failure.status(), Some(failure.to_string())),
     };
-    let allowed = !matches!(status, 401 | 403);
+    let allowed = !audit::is_refusal(status);
     if allowed && deed == Deed::Read {
         return outcome;
     }

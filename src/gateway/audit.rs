@@ -77,10 +77,12 @@ impl Watch {
         outcome: Result<Reply, Failure>,
     ) -> Result<Reply, Failure> {
         let server_id = server_of(request, message);
-        let Some(view) = view_of(parts, &server_id) else { return outcome };
+        let Some((view, owned)) = endpoint(parts, &server_id) else { return outcome };
         let Some(target) = Target::of(request, message, view) else { return outcome };
         let known = target.known(view, request);
-        let refusal = outcome.as_ref().err().and_then(|failure| refusal(failure, known.as_ref()));
+        let is_hidden = owned.is_some_and(|owned| !request.caller.sees(owned))
+            || known.as_ref().is_some_and(|known| !known.is_seen);
+        let refusal = outcome.as_ref().err().and_then(|failure| refusal(failure, is_hidden));
         if self.calls == AuditCalls::Denied && refusal.is_none() {
             return outcome;
         }
@@ -212,11 +214,16 @@ fn server_of(request: &Request<'_>, message: &Message<'_>) -> String {
     named.map_or_else(|| request.server_id.to_owned(), |id| id.into_owned())
 }
 
-fn view_of<'a, R>(parts: &Parts<'a, R>, server_id: &str) -> Option<&'a View> {
-    match server_id {
-        "" => Some(&parts.catalog.everything),
-        id => parts.catalog.server(id).map(|server| &server.view),
+/// What a virtual server offers, and whose it is; everything is nobody's.
+fn endpoint<'a, R>(
+    parts: &Parts<'a, R>,
+    server_id: &str,
+) -> Option<(&'a View, Option<&'a Ownership>)> {
+    if server_id.is_empty() {
+        return Some((&parts.catalog.everything, None));
     }
+    let server = parts.catalog.server(server_id)?;
+    Some((&server.view, Some(&server.record.ownership)))
 }
 
 impl<'a> Target<'a> {
@@ -259,18 +266,17 @@ impl<'a> Target<'a> {
             entity_id: known.map(|known| known.id.clone()),
             entity_name: Some(self.name.clone()),
             team_id: known.and_then(|known| known.team_id.clone()),
-            ..audit::entry_of(Some(request.caller), request.peer, request.headers, self.action)
+            ..audit::entry_of(Some(request.caller), request.client_ip, request.headers, self.action)
         }
     }
 }
 
-/// Why a call was refused; `None` if it was not, and failed for another reason.
-fn refusal(failure: &Failure, known: Option<&Known>) -> Option<String> {
-    match (failure, known) {
-        (Failure::Forbidden(_) | Failure::Unauthorized { .. }, _) => Some(failure.to_string()),
-        (Failure::Protocol(_), Some(known)) if !known.is_seen => {
-            Some(Reason::Invisible.to_string())
-        }
-        _ => None,
+/// Why a call was refused; `None` if it was not, and failed for another reason. To whoever may not
+/// see what they call it `is_hidden`: they are told that it is not there.
+fn refusal(failure: &Failure, is_hidden: bool) -> Option<String> {
+    if audit::is_refusal(failure.status()) {
+        return Some(failure.to_string());
     }
+    let is_absent = is_hidden && matches!(failure, Failure::Protocol(_));
+    is_absent.then(|| Reason::Invisible.to_string())
 }

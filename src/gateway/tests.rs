@@ -226,7 +226,7 @@ fn request<'a>(
     let accepts = Accepts { json: true, events: true };
     static OPERATOR: std::sync::LazyLock<Caller> = std::sync::LazyLock::new(Caller::operator);
     let (caller, body) = (&*OPERATOR, body.as_bytes());
-    Request { caller, peer: None, server_id, transport, headers, accepts, body }
+    Request { caller, client_ip: None, server_id, transport, headers, accepts, body }
 }
 
 fn text(raw: &[u8]) -> &str {
@@ -708,5 +708,31 @@ fn tells_the_audit_trail_why_a_call_was_refused() {
         let noted = noted(&world);
         assert_eq!(noted.len(), 1, "{noted:?}");
         assert!(noted[0].starts_with("tools.execute old-echo 1 false Insufficient"), "{noted:?}");
+    }
+}
+
+#[test]
+fn tells_the_audit_trail_that_what_a_caller_may_not_see_is_there() {
+    let stranger = Caller {
+        email: "user@example.com".to_owned(),
+        rights: crate::auth::access::Rights::guest(),
+        ..Caller::nobody()
+    };
+    let headers = Headers(vec![("MCP-Protocol-Version", "2025-11-25".to_owned())]);
+    let mut world = telling(AuditCalls::Denied, "{}");
+    let tool = world.catalog.tools().find(|tool| tool.record.name == "old-echo").expect("is there");
+    let mut tool = Tool::clone(&tool.record);
+    tool.ownership.visibility = storage::record::Visibility::Private;
+    let current = Current::Tool(Arc::new(tool));
+    let sequence = world.catalog.sequence + 1;
+    world.catalog.apply(vec![Change { sequence, current }], &Sealer::new("a secret"));
+    for (name, expected) in [("old-echo", 1), ("nowhere", 0)] {
+        let body = body_of("tools/call", &format!(r#"{{"name":"{name}"}}"#));
+        let by_operator = request("", Transport::StreamableHttp, &headers, &body);
+        let told = world.ask(&Request { caller: &stranger, ..by_operator });
+        assert!(told.contains("Unknown tool"), "{told}");
+        let noted = noted(&world);
+        assert_eq!(noted.len(), expected, "{noted:?}");
+        assert!(noted.iter().all(|words| words.ends_with("false It is not visible to the caller")));
     }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use aws_lc_rs::digest;
-use serde_json::{Value, json};
+use serde_json::Value;
 use storage::{audit::AuditEntry, record::now};
 
 use super::mask;
@@ -175,6 +175,11 @@ pub fn entry_of(
     }
 }
 
+/// Whether a status says that who asked might not: not known, not permitted, or too often.
+pub fn is_refusal(status: u16) -> bool {
+    matches!(status, 401 | 403 | 429)
+}
+
 /// How long ago something began, in microseconds.
 pub fn microseconds_since(begun: Instant) -> i64 {
     i64::try_from(begun.elapsed().as_micros()).unwrap_or(i64::MAX)
@@ -202,11 +207,13 @@ fn bounded(text: String) -> String {
 /// What stands for a text that is not kept.
 fn digest_of(text: &str) -> String {
     let digest = digest::digest(&digest::SHA256, text.as_bytes());
-    let mut hex = String::with_capacity(64);
+    let mut json = String::with_capacity(100);
+    json.push_str("{\"sha256\":\"");
     for byte in digest.as_ref() {
-        let _ = write!(hex, "{byte:02x}");
+        let _ = write!(json, "{byte:02x}");
     }
-    json!({ "sha256": hex, "bytes": text.len() }).to_string()
+    let _ = write!(json, "\",\"bytes\":{}}}", text.len());
+    json
 }
 
 fn cut_texts(entry: &mut AuditEntry) {

@@ -197,7 +197,7 @@ impl admin::Backend for Backend<'_> {
         let parts = parts(shard, &catalog);
         let request = gateway::Request {
             caller,
-            peer: from.client_ip.and_then(|ip| ip.parse().ok()),
+            client_ip: from.client_ip.and_then(|ip| ip.parse().ok()),
             server_id: "",
             transport: Transport::Rpc,
             headers: &FewHeaders(from),

@@ -207,7 +207,7 @@ impl Front {
         let accepts = Accepts::parse(request.header("accept"));
         let rpc = gateway::Request {
             caller,
-            peer: Some(request.peer.ip()),
+            client_ip: Some(request.peer.ip()),
             server_id,
             transport,
             headers: &headers,

@@ -152,7 +152,7 @@ impl World {
         let headers = Headers(&request);
         let rpc = gateway::Request {
             caller: &caller,
-            peer: Some(HOST.ip()),
+            client_ip: Some(HOST.ip()),
             server_id,
             transport,
             headers: &headers,
