@@ -30,7 +30,7 @@ pub use rows::{
 };
 pub use table::Row;
 pub use values::{
-    AuditArguments, AuditCalls, LogFormat, MASK, Secret, ShardCount, Switch, TlsFiles,
+    AuditArguments, AuditCalls, LogFormat, MASK, Secret, ShardCount, Switch, TlsFiles, is_mask,
 };
 
 /// Variables of ContextForge that mean nothing to a gateway of this build, and why.
