@@ -34,10 +34,8 @@ pub async fn told<B: Backend>(
     }
     let begun = Instant::now();
     let deed = Deed::of(request, &route, trail.calls());
-    let before = match deed {
-        Deed::Change => record(backend, request, &route).await,
-        Deed::Call | Deed::Read => None,
-    };
+    let is_change = deed == Deed::Change;
+    let before = if is_change { record(backend, request, &route).await } else { None };
     let outcome = answering.await;
     let (status, reason) = match &outcome {
         Ok(answer) => (answer.status, None),
@@ -47,33 +45,20 @@ pub async fn told<B: Backend>(
     if allowed && deed == Deed::Read {
         return outcome;
     }
-    let after = match (deed, request.method) {
-        (Deed::Change, method) if status < 400 && method != Method::Delete => {
-            match record_path(request) {
-                Some(_) => record(backend, request, &route).await,
-                None => made(&route, outcome.as_ref().ok()),
-            }
-        }
-        _ => None,
+    let answer = outcome.as_ref().ok().filter(|answer| is_change && answer.status < 400);
+    let after = match answer {
+        Some(answer) => outcome_of(backend, request, &route, answer).await,
+        None => None,
     };
-    let arguments = match deed {
-        Deed::Call => trail.arguments(std::str::from_utf8(request.body).ok()),
-        Deed::Change | Deed::Read => None,
-    };
-    let shown = before.as_ref().or(after.as_ref());
+    let arguments = std::str::from_utf8(request.body).ok().filter(|_| deed == Deed::Call);
     trail.note(AuditEntry {
-        entity_id: field(shown, &["id"]).or_else(|| id_in(request.path)),
-        entity_name: field(shown, &["name", "uri", "email"]),
-        team_id: field(shown, &["teamId", "team_id"]),
-        before: before.map(audit::masked),
-        after: after.map(audit::masked),
-        arguments,
+        arguments: trail.arguments(arguments),
         allowed,
         succeeded: status < 400,
         reason,
         status: i64::from(status),
         duration_us: audit::microseconds_since(begun),
-        ..entry(request, &route)
+        ..entry(request, &route, before, after)
     });
     outcome
 }
@@ -94,31 +79,57 @@ impl Deed {
         let is_read = matches!(request.method, Method::Get | Method::Head);
         match (route, route.permission()) {
             (Route::Export | Route::ExportSelective, _) => Deed::Change,
-            // It only says what a schema would be.
-            (Route::GenerateSchemas, _) | (_, None) => Deed::Read,
             (_, Some(Permission::A2aInvoke)) if calls == AuditCalls::All => Deed::Call,
-            (_, Some(permission)) if !is_read && !permission.is_use() => Deed::Change,
-            _ => Deed::Read,
+            _ if is_read || changes_nothing(request, route) => Deed::Read,
+            _ => Deed::Change,
         }
     }
 }
 
-/// What is known of a request before it is answered.
-fn entry(request: &RestRequest<'_>, route: &Route<'_>) -> AuditEntry {
-    let action = action(route);
+/// Whether a request changes nothing though its method could; or is told of by whoever answers it,
+/// as logins are, whose actor is only known then.
+fn changes_nothing(request: &RestRequest<'_>, route: &Route<'_>) -> bool {
+    let is_asked = matches!(
+        route,
+        Route::Initialize
+            | Route::Ping
+            | Route::Notify
+            | Route::Complete
+            | Route::Sample
+            | Route::GenerateSchemas
+    );
+    is_asked
+        || route.permission().is_some_and(Permission::is_use)
+        || bare(request.path).starts_with("/auth/")
+}
+
+/// An entry that tells who asked for what, and what it was done to.
+fn entry(
+    request: &RestRequest<'_>,
+    route: &Route<'_>,
+    before: Option<Value>,
+    after: Option<Value>,
+) -> AuditEntry {
+    let action = action(request, route);
+    let shown = before.as_ref().or(after.as_ref());
     AuditEntry {
         request_id: request.request_id.map(str::to_owned),
         ip: request.client_ip.map(str::to_owned),
         user_agent: request.user_agent.map(str::to_owned),
-        entity: kind(action),
+        entity: kind(&action),
+        entity_id: field(shown, &["id"]).or_else(|| id_in(request.path)),
+        entity_name: field(shown, &["name", "uri", "email"]),
+        team_id: field(shown, &["teamId", "team_id"]),
+        before: before.map(audit::masked),
+        after: after.map(audit::masked),
         ..audit::entry(request.caller, action)
     }
 }
 
-/// What is done, by the name of the permission that it takes; where several things take one, by a
-/// name of its own.
-fn action(route: &Route<'_>) -> &'static str {
-    match route {
+/// What is done, by the name of the permission that it takes; where several things take one, or it
+/// takes none, by a name of its own.
+fn action(request: &RestRequest<'_>, route: &Route<'_>) -> Cow<'static, str> {
+    let named = match route {
         Route::RefreshGateway(_) => "gateways.refresh",
         Route::Roots | Route::Root(_) | Route::RootChanges | Route::ExportRoot => "roots.read",
         Route::CreateRoot => "roots.create",
@@ -126,18 +137,34 @@ fn action(route: &Route<'_>) -> &'static str {
         Route::DeleteRoot(_) => "roots.delete",
         Route::SetLogLevel => "logging.set_level",
         Route::ResetMetrics => "metrics.reset",
-        route => route.permission().map_or("api.request", Permission::as_str),
-    }
+        route => match route.permission() {
+            Some(permission) => permission.as_str(),
+            None => return named_by_path(request).into(),
+        },
+    };
+    named.into()
+}
+
+/// The first part of the path, and what the method does to it.
+fn named_by_path(request: &RestRequest<'_>) -> String {
+    let area = bare(request.path).split('/').nth(1).unwrap_or_default();
+    let deed = match request.method {
+        Method::Get | Method::Head => "read",
+        Method::Post => "create",
+        Method::Delete => "delete",
+        _ => "update",
+    };
+    format!("{area}.{deed}")
 }
 
 /// The kind of thing that an action is done to: `tool` of `tools.update`.
-fn kind(action: &'static str) -> Option<Cow<'static, str>> {
+fn kind(action: &str) -> Option<Cow<'static, str>> {
     let area = action.split(['.', ':']).next().unwrap_or(action);
     match area {
-        "admin" | "api" | "logging" | "metrics" | "audit" => None,
+        "admin" | "logging" | "metrics" | "audit" => None,
         "a2a" => Some("a2a_agent".into()),
         "policies" => Some("policy".into()),
-        area => Some(area.strip_suffix('s').unwrap_or(area).into()),
+        area => Some(area.strip_suffix('s').unwrap_or(area).to_owned().into()),
     }
 }
 
@@ -178,11 +205,18 @@ fn record_path(request: &RestRequest<'_>) -> Option<String> {
     Some(format!("{path}{info}"))
 }
 
-/// What a request made: what it was answered with.
-fn made(route: &Route<'_>, answer: Option<&RestAnswer>) -> Option<Value> {
-    match route {
-        Route::Export | Route::ExportSelective => None,
-        _ => serde_json::from_slice(&answer?.body).ok(),
+/// What a change came to: the record as it stands then, or what it was answered with where there was
+/// none before.
+async fn outcome_of<B: Backend>(
+    backend: &B,
+    request: &RestRequest<'_>,
+    route: &Route<'_>,
+    answer: &RestAnswer,
+) -> Option<Value> {
+    match (request.method, route) {
+        (Method::Delete, _) | (_, Route::Export | Route::ExportSelective) => None,
+        _ if record_path(request).is_some() => record(backend, request, route).await,
+        _ => serde_json::from_slice(&answer.body).ok(),
     }
 }
 
