@@ -190,8 +190,10 @@ impl Shard {
 
     /// Hands over what was noted, unless nobody waits for it any more.
     pub fn hand_over_trail(&self, to: oneshot::Sender<Noted>) {
-        if !to.is_canceled() {
-            let _ = to.send(self.trail.take());
+        if !to.is_canceled()
+            && let Err(noted) = to.send(self.trail.take())
+        {
+            self.trail.give_back(noted);
         }
     }
 

@@ -133,6 +133,12 @@ impl Trail {
         Noted { entries: self.entries.take(), dropped_count: self.dropped_count.take() }
     }
 
+    /// Takes back what nobody took.
+    pub fn give_back(&self, noted: Noted) {
+        self.dropped_count.set(self.dropped_count.get() + noted.dropped_count);
+        noted.entries.into_iter().for_each(|entry| self.note(entry));
+    }
+
     fn has_room(&self, size: usize, is_nobody: bool) -> bool {
         self.entries.borrow().len() < self.entry_count_max
             && self.size.get() + size <= limits::AUDIT_BUFFER_SIZE_MAX
@@ -268,9 +274,10 @@ mod tests {
         }
         let noted = trail.take();
         assert_eq!((actors(&noted), noted.dropped_count), (vec!["a", "b", "c"], 2));
+        trail.give_back(noted);
         trail.note(entry("f", "user"));
         let noted = trail.take();
-        assert_eq!((actors(&noted), noted.dropped_count), (vec!["f"], 0));
+        assert_eq!((actors(&noted), noted.dropped_count), (vec!["a", "b", "c"], 3));
     }
 
     #[test]

@@ -171,8 +171,12 @@ impl Front {
 
     /// Tells the audit trail of a request that is refused before its body is read.
     fn refused(&self, request: &Request<'_>, caller: Option<&Caller>, failure: Failure) -> Failure {
+        let trail = &self.shard.trail;
+        if !trail.is_on() {
+            return failure;
+        }
         let peer = Some(request.peer.ip());
-        self.shard.trail.note(AuditEntry {
+        trail.note(AuditEntry {
             entity: Some("path".into()),
             entity_name: Some(request.path().to_owned()),
             allowed: false,
