@@ -16,6 +16,7 @@ pub mod mcp;
 pub mod observe;
 pub mod openapi;
 pub mod own;
+pub mod policy;
 pub mod reply;
 pub mod route;
 pub mod schema;
