@@ -88,6 +88,15 @@ pub const POLICY_STEP_COUNT_MAX: usize = 50_000;
 /// Policies that there may be. Every one that is about an action is asked.
 pub const POLICY_COUNT_MAX: usize = 1000;
 
+/// Keys whose rates a process counts by itself: some ten megabytes.
+pub const RATE_KEY_COUNT_MAX: usize = 65_536;
+
+/// Bytes of what a key of a rate tells of somebody; what is longer is told by its hash.
+pub const RATE_KEY_SIZE_MAX: usize = 256;
+
+/// Calls that may wait for their turn at one tool.
+pub const TURN_WAIT_COUNT_MAX: usize = 1024;
+
 const _: () = {
     // A full page of the largest tools must fit what is kept at all, or it would be rendered anew
     // for every request.
