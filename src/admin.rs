@@ -38,6 +38,7 @@ mod show;
 mod tags;
 mod tool_form;
 mod tools;
+mod writing;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -47,16 +48,18 @@ pub use net::http1::Method;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use storage::metrics::Metrics;
-use storage::record::{Entity, Ownership, Visibility, now};
+use storage::record::{Entity, Ownership, now};
 use storage::seal::Sealer;
 use storage::{Applied, Mutation};
 
 use crate::auth::Caller;
+use crate::auth::access::{self, Object, Verdict};
 use crate::catalog::author::Author;
 use crate::catalog::inventory::Inventory;
-use crate::catalog::{AgentEntry, Catalog, Upstream};
+use crate::catalog::{AgentEntry, Catalog, Record, Upstream};
 use crate::failure::{Failure, ProtocolError};
 use crate::mcp::code;
+use crate::permission::Permission;
 use crate::settings::Settings;
 use crate::upstream::a2a;
 
@@ -244,12 +247,17 @@ pub trait Backend {
     /// Looks whether a program of jq can be the filter of a REST tool; if not, says why.
     fn check_filter(&self, program: &str) -> impl Future<Output = Result<(), String>>;
 
-    /// Asks by a method of MCP as a plain JSON-RPC client does, and gives the result.
+    /// Asks by a method of MCP as a plain JSON-RPC client of `caller` does, and gives the result.
     ///
     /// # Errors
     ///
     /// Those of the method, errors of an upstream included.
-    fn rpc(&self, method: &str, params: Value) -> impl Future<Output = Result<Value, Failure>>;
+    fn rpc(
+        &self,
+        caller: &Caller,
+        method: &str,
+        params: Value,
+    ) -> impl Future<Output = Result<Value, Failure>>;
 
     /// Sets what the process writes into its log: `debug`, `info`, `warn` or `error`.
     ///
@@ -418,12 +426,14 @@ struct Ask<'a, B> {
     backend: &'a B,
     request: &'a RestRequest<'a>,
     caller: &'a Caller,
+    /// What the route takes.
+    permission: Option<Permission>,
 }
 
 impl<B: Backend> Ask<'_, B> {
     /// Asks by a method of MCP; what is wrong is told as the REST API tells it.
     async fn rpc(&self, method: &str, params: Value) -> Result<Value, Failure> {
-        self.backend.rpc(method, params).await.map_err(|failure| match failure {
+        self.backend.rpc(self.caller, method, params).await.map_err(|failure| match failure {
             Failure::Protocol(error) => match (error.code, error.status) {
                 (_, status) if status != 200 => Failure::Protocol(error),
                 (code::RESOURCE_NOT_FOUND, _) => Failure::NotFound(error.message),
@@ -439,6 +449,15 @@ impl<B: Backend> Ask<'_, B> {
 }
 
 impl<B> Ask<'_, B> {
+    /// Whether a record exists for the caller, as far as this route is concerned: one that may not
+    /// be read is not there, and of one that may not be changed the refusal says so.
+    fn may_see(&self, owned: &Ownership) -> bool {
+        match self.permission.filter(|permission| permission.is_use()) {
+            Some(permission) => self.caller.may(permission, owned),
+            None => self.caller.sees(owned),
+        }
+    }
+
     /// Who makes or changes records now.
     fn author(&self) -> Author {
         Author {
@@ -459,29 +478,26 @@ fn admit<'a, B>(
     let unknown = Failure::Unauthorized { detail: "Not authenticated", challenge: "Bearer" };
     let caller = request.caller.ok_or(unknown)?;
     permit(caller, route)?;
-    Ok(Ask { backend, request, caller })
+    Ok(Ask { backend, request, caller, permission: route.permission() })
 }
 
-/// Refuses what the caller, or the token that they show, may not do. Every user may read, and call
-/// what they may see; only an administrator writes.
+/// Refuses what the caller may do nowhere, or what the token that they show does not open. What they
+/// may do to a record is decided when it is found, and again when it is written.
 fn permit(caller: &Caller, route: &Route<'_>) -> Result<(), Failure> {
     if !caller.opens(route.server_id()) {
         let sentence = "This token is for one virtual server only, and this path is not of it";
         return Err(Failure::Forbidden(sentence.to_owned()));
     }
     let Some(permission) = route.permission() else { return Ok(()) };
-    if caller.carries(permission) && (caller.is_admin || route.is_read()) {
-        return Ok(());
+    match access::decide(caller, permission, Object::Nothing) {
+        Verdict::Allow(_) => Ok(()),
+        Verdict::Deny(reason) => Err(Failure::Forbidden(reason.to_string())),
     }
-    Err(Failure::Forbidden(format!("Insufficient permissions. Required: {permission}")))
 }
 
-/// Whether the caller may see a record of this ownership. What belongs to a team is seen by its
-/// owner and administrators alone: nobody is the member of a team yet.
-fn may_see(caller: &Caller, ownership: &Ownership) -> bool {
-    caller.is_admin
-        || ownership.visibility == Visibility::Public
-        || ownership.owner_email.as_deref() == Some(&*caller.email)
+/// Whether the caller may read a record.
+fn may_read(caller: &Caller, record: &impl Record) -> bool {
+    caller.may(record.read_permission(), record.ownership())
 }
 
 #[cfg(test)]

@@ -1,14 +1,17 @@
 //! Who speaks to us, and from where: tokens, the secrets behind them, origins and hosts.
 //!
-//! It says who a caller is. What a caller may do is decided elsewhere.
+//! It says who a caller is, and in one place ([`access::decide`]) what a caller may do.
 
+pub mod access;
 mod cache;
 mod caller;
 mod claims;
 mod credentials;
 mod error;
 pub mod origin;
+pub mod roles;
 pub mod secret;
+pub mod settle;
 pub mod token;
 mod verifier;
 

@@ -35,7 +35,7 @@ use overrides::Overrides;
 pub use people::People;
 pub use shelf::{Item, Shelf};
 pub use upstream::Upstream;
-pub use view::{Entry, Membership, View};
+pub use view::{Circles, Entry, Membership, Seen, View};
 
 /// An id of a record.
 type Id = Arc<str>;

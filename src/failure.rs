@@ -74,8 +74,8 @@ pub struct Limited {
     pub text: String,
     /// When to come again, in seconds.
     pub retry_after_s: u64,
-    /// The lines of the head that tell of the rate.
-    pub headers: String,
+    /// The fields of the head that tell of the rate.
+    pub fields: [(&'static str, String); 2],
 }
 
 /// An error that MCP defines.

@@ -3,25 +3,36 @@
 //! There is no socket in it. Authentication came before, since it happens before the body is read;
 //! what is written how comes after.
 
-use std::{borrow::Cow, collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, rc::Rc, sync::Arc};
 
 use net::jsonrpc::{self, Message, MessageKind, Param};
-use storage::record::Entity;
+use storage::record::{Entity, Ownership};
 
 use crate::{
-    catalog::{Catalog, PromptEntry, ToolEntry, Upstream, View, param_headers},
+    auth::{
+        Caller,
+        access::{self, Object, Verdict},
+    },
+    catalog::{Catalog, Circles, PromptEntry, Seen, ToolEntry, Upstream, View, param_headers},
     failure::{Failure, ProtocolError, UpstreamKind},
-    mcp::{self, Era, HeaderSource, Kind, PageRequest, Pages, Transport, code},
+    mcp::{self, Era, HeaderSource, Kind, Lens, PageRequest, Pages, Transport, code},
     observe::meters::{Execution, Meters},
     own,
+    permission::{Permission, PermissionSet},
+    policy::Book,
     reply::{Accepts, Relayed, Reply},
     route, schema,
     state::Options,
+    throttle::Throttle,
     upstream::{Answer, Edit, Outcome, Outgoing, Relay},
 };
 
+mod facts;
+mod guard;
 mod own_tool;
 mod stream;
+
+use guard::{Thing, hold};
 
 /// What the path takes of its shard.
 pub struct Parts<'a, R> {
@@ -37,12 +48,20 @@ pub struct Parts<'a, R> {
     pub relay: &'a R,
     /// What is counted of what is used.
     pub meters: &'a Rc<Meters>,
+    /// The policies.
+    pub policies: Rc<Book>,
+    /// The rates.
+    pub throttle: &'a Throttle,
     /// What the operator chose.
     pub options: &'a Options,
 }
 
 /// A request that was admitted.
 pub struct Request<'a> {
+    /// Who sent it.
+    pub caller: &'a Caller,
+    /// The address that it came from, if it came from one.
+    pub client_ip: Option<IpAddr>,
     /// The virtual server's id; empty for everything.
     pub server_id: &'a str,
     /// How it came.
@@ -118,8 +137,10 @@ async fn handle<R: Relay>(
         Transport::StreamableHttp => None,
     };
     let server_id = server_id.as_deref().unwrap_or(request.server_id);
-    let (view, away) = views(parts.catalog, server_id)?;
-    let call = Call { parts, request, message, era, server_id, view, away };
+    let sees = |owned: &Ownership| request.caller.sees(owned);
+    let (view, away) = views(parts.catalog, request.caller, server_id)?;
+    let (seen, away) = (Seen { view, sees: &sees }, Seen { view: away, sees: &sees });
+    let call = Call { parts, request, message, era, server_id, seen, away };
     match message.method() {
         "tools/call" => call.tool().await,
         "tools/list" => call.list(server_id, Kind::Tools),
@@ -146,15 +167,35 @@ async fn handle<R: Relay>(
 }
 
 /// What `server_id` offers, and what it would besides if its upstreams answered; empty means
-/// everything.
-fn views<'a>(catalog: &'a Catalog, server_id: &str) -> Result<(&'a View, &'a View), Failure> {
+/// everything. A virtual server that the caller may not see is not there.
+fn views<'a>(
+    catalog: &'a Catalog,
+    caller: &Caller,
+    server_id: &str,
+) -> Result<(&'a View, &'a View), Failure> {
     if server_id.is_empty() {
+        permit(caller, Permission::ServersUse, Object::Nothing)?;
         return Ok((&catalog.everything, &catalog.away));
     }
     let server = catalog.server(server_id).filter(|server| server.record.enabled);
-    server.map(|server| (&server.view, &server.away)).ok_or_else(|| {
+    let server = server.filter(|server| caller.sees(&server.record.ownership));
+    let server = server.ok_or_else(|| {
         Failure::protocol(404, code::INVALID_PARAMS, format!("Server not found: {server_id}"))
-    })
+    })?;
+    permit(caller, Permission::ServersUse, &server.record.ownership)?;
+    Ok((&server.view, &server.away))
+}
+
+/// Refuses what the caller may not do.
+fn permit<'a>(
+    caller: &'a Caller,
+    permission: Permission,
+    object: impl Into<Object<'a>>,
+) -> Result<(), Failure> {
+    match access::decide(caller, permission, object) {
+        Verdict::Allow(_) => Ok(()),
+        Verdict::Deny(reason) => Err(Failure::Forbidden(reason.to_string())),
+    }
 }
 
 /// One request with all that its handling needs.
@@ -164,12 +205,14 @@ struct Call<'a, R> {
     message: &'a Message<'a>,
     era: Era,
     server_id: &'a str,
-    view: &'a View,
-    away: &'a View,
+    seen: Seen<'a>,
+    away: Seen<'a>,
 }
 
 impl<R: Relay> Call<'_, R> {
     fn list(&self, endpoint: &str, kind: Kind) -> Result<Reply, Failure> {
+        let (caller, permission) = (self.request.caller, permission_of(kind));
+        permit(caller, permission, Object::Nothing)?;
         let cursor = text_param(self.message, Param::Cursor)?;
         let request = PageRequest {
             endpoint,
@@ -177,20 +220,27 @@ impl<R: Relay> Call<'_, R> {
             era: self.era,
             cursor: cursor.as_deref(),
             count_max: self.parts.options.page_count_max,
+            sees: &|owned| caller.may(permission, owned),
+            lens: lens(caller, permission, &self.seen.view.circles),
         };
-        self.parts.pages.get(&request, self.view).map(Reply::Page)
+        self.parts.pages.get(&request, self.seen.view).map(Reply::Page)
+    }
+
+    /// Refuses what the caller may not do to what is owned like this.
+    fn permit(&self, permission: Permission, owned: &Ownership) -> Result<(), Failure> {
+        permit(self.request.caller, permission, owned)
     }
 
     fn describe(&self, result: impl Fn(&mcp::Offer) -> String) -> Reply {
         let app_name = &self.parts.options.app_name;
-        let offer = mcp::Offer::of(self.parts.catalog, self.view, app_name);
+        let offer = mcp::Offer::of(self.parts.catalog, self.seen, app_name);
         Reply::Result(result(&offer).into_bytes())
     }
 
     /// Whether a method that there is not is the name of a tool, which plain JSON-RPC clients may
     /// call like that.
     fn is_tool_name(&self, method: &str) -> bool {
-        self.request.transport == Transport::Rpc && self.view.tools.get(method).is_some()
+        self.request.transport == Transport::Rpc && self.seen.tool(method).is_some()
     }
 
     /// Calls the tool that the method names, with the params as its arguments.
@@ -209,14 +259,16 @@ impl<R: Relay> Call<'_, R> {
 
     async fn tool(&self) -> Result<Reply, Failure> {
         let name = self.name(Param::Name, "name")?;
-        let Some((entry, upstream)) = route::tool(self.parts.catalog, self.view, &name) else {
-            if let Some(entry) = route::own_tool(self.view, &name) {
+        let Some((entry, upstream)) = route::tool(self.parts.catalog, self.seen, &name) else {
+            if let Some(entry) = route::own_tool(self.seen, &name) {
                 return self.own_tool(entry, &name).await;
             }
             let absent = route::tool(self.parts.catalog, self.away, &name);
             let absent = absent.map(|(_, upstream)| upstream);
             return Err(unknown(absent, || format!("Unknown tool: {name}")));
         };
+        self.permit(Permission::ToolsExecute, &entry.record.ownership)?;
+        let turn = self.guard(Thing::Tool(entry, &name)).await?;
         let arguments = self.message.param(Param::Arguments);
         if self.checks_headers() {
             mcp::check_param_headers(self.request.headers, entry, arguments)?;
@@ -229,7 +281,8 @@ impl<R: Relay> Call<'_, R> {
         outgoing.within = self.parts.options.tool_within;
         outgoing.param_headers = param_headers::encode_all(&entry.param_headers, arguments);
         let execution = self.begin(Entity::Tool, &entry.record.id);
-        self.relay(upstream, &outgoing, false, Some(execution)).await
+        let reply = self.relay(upstream, &outgoing, false, Some(execution)).await?;
+        Ok(hold(reply, turn))
     }
 
     /// Checks arguments by the tool's schema, unless that is switched off.
@@ -264,21 +317,25 @@ impl<R: Relay> Call<'_, R> {
 
     async fn prompt(&self) -> Result<Reply, Failure> {
         let name = self.name(Param::Name, "name")?;
-        let Some((entry, upstream)) = route::prompt(self.parts.catalog, self.view, &name) else {
-            if let Some(entry) = route::own_prompt(self.view, &name) {
-                return self.own_prompt(entry);
+        let Some((entry, upstream)) = route::prompt(self.parts.catalog, self.seen, &name) else {
+            if let Some(entry) = route::own_prompt(self.seen, &name) {
+                return self.own_prompt(entry, &name).await;
             }
             let absent = route::prompt(self.parts.catalog, self.away, &name);
             let absent = absent.map(|(_, upstream)| upstream);
             return Err(unknown(absent, || format!("Unknown prompt: {name}")));
         };
+        self.permit(Permission::PromptsRead, &entry.record.ownership)?;
+        self.guard(Thing::Prompt(entry, &name)).await?;
         let outgoing = self.outgoing(Param::Name, &name, &entry.record.original_name);
         let execution = self.begin(Entity::Prompt, &entry.record.id);
         self.relay(upstream, &outgoing, false, Some(execution)).await
     }
 
     /// Renders a prompt that no upstream has.
-    fn own_prompt(&self, entry: &PromptEntry) -> Result<Reply, Failure> {
+    async fn own_prompt(&self, entry: &PromptEntry, name: &str) -> Result<Reply, Failure> {
+        self.permit(Permission::PromptsRead, &entry.record.ownership)?;
+        self.guard(Thing::Prompt(entry, name)).await?;
         let execution = self.begin(Entity::Prompt, &entry.record.id);
         let rendered = prompt_arguments(self.message.param(Param::Arguments)).and_then(|given| {
             let rendered = self.parts.prompts.get(&entry.record, given);
@@ -291,18 +348,23 @@ impl<R: Relay> Call<'_, R> {
     async fn resource(&self) -> Result<Reply, Failure> {
         let uri = self.name(Param::Uri, "uri")?;
         let catalog = self.parts.catalog;
-        if let Some(entry) = route::own_resource(self.view, &uri) {
+        if let Some(entry) = route::own_resource(self.seen, &uri) {
+            self.permit(Permission::ResourcesRead, &entry.record.ownership)?;
+            self.guard(Thing::Resource(Some(entry), &uri)).await?;
             let execution = self.begin(Entity::Resource, &entry.record.id);
             let result = own::resource::read(&entry.record, &uri);
             self.parts.meters.end(&execution, true);
             return Ok(self.own_result(result, true));
         }
-        if let Some(upstream) = route::absent_resource(catalog, self.view, self.away, &uri) {
+        if let Some(upstream) = route::absent_resource(catalog, self.seen, self.away, &uri) {
             return Err(absent(upstream));
         }
-        let Some((entry, upstream)) = route::resource(catalog, self.view, &uri) else {
+        let Some((entry, upstream)) = route::resource(catalog, self.seen, &uri) else {
             return Err(self.no_such_resource(&uri));
         };
+        let owned = entry.map_or(&upstream.record.ownership, |entry| &entry.record.ownership);
+        self.permit(Permission::ResourcesRead, owned)?;
+        self.guard(Thing::Resource(entry.map(|entry| &**entry), &uri)).await?;
         let outgoing = self.outgoing(Param::Uri, &uri, &uri);
         let id = entry.map_or("", |entry| &entry.record.id);
         let execution = self.begin(Entity::Resource, id);
@@ -310,6 +372,10 @@ impl<R: Relay> Call<'_, R> {
     }
 
     async fn completion(&self) -> Result<Reply, Failure> {
+        let reads = [Permission::PromptsRead, Permission::ResourcesRead];
+        if !reads.iter().any(|read| self.request.caller.may(*read, Object::Nothing)) {
+            permit(self.request.caller, Permission::PromptsRead, Object::Nothing)?;
+        }
         let raw = self.message.param(Param::Ref).filter(|raw| raw.starts_with('{'));
         let raw = raw.ok_or_else(|| needed("ref"))?;
         let places = jsonrpc::pick(raw, ["name", "uri"]).map_err(|error| {
@@ -318,7 +384,7 @@ impl<R: Relay> Call<'_, R> {
         let [name, uri] = places.map(|place| Some((place?, text_of(place?.of_text(raw))?)));
         let catalog = self.parts.catalog;
         if let (None, Some((_, uri))) = (&name, &uri)
-            && let Some(upstream) = route::absent_resource(catalog, self.view, self.away, uri)
+            && let Some(upstream) = route::absent_resource(catalog, self.seen, self.away, uri)
         {
             return Err(absent(upstream));
         }
@@ -333,8 +399,8 @@ impl<R: Relay> Call<'_, R> {
         let Some((place, text)) = name.as_ref().or(uri.as_ref()) else {
             return Err(needed("ref.name or ref.uri"));
         };
-        let Some((original, upstream)) = find(self.view) else {
-            if is_own_reference(self.view, name.as_ref(), uri.as_ref()) {
+        let Some((original, upstream)) = find(self.seen) else {
+            if is_own_reference(self.seen, name.as_ref(), uri.as_ref()) {
                 return Ok(self.own_result(NO_COMPLETION.to_vec(), false));
             }
             let absent = find(self.away).map(|(_, upstream)| upstream);
@@ -456,6 +522,28 @@ impl<R: Relay> Call<'_, R> {
     }
 }
 
+/// What it takes to have a list, and to see an entry on it.
+fn permission_of(kind: Kind) -> Permission {
+    match kind {
+        Kind::Tools => Permission::ToolsRead,
+        Kind::Prompts => Permission::PromptsRead,
+        Kind::Resources | Kind::Templates => Permission::ResourcesRead,
+    }
+}
+
+/// What tells the pages of `caller` from those of others: `None` if they see all that there is.
+fn lens(caller: &Caller, permission: Permission, circles: &Circles) -> Option<Lens> {
+    let rights = &caller.rights;
+    if rights.unrestricted || circles.is_empty() {
+        return None;
+    }
+    let permits = |permissions: PermissionSet| (rights.global | permissions).contains(permission);
+    let teams = rights.teams.iter().filter(|team| permits(team.permissions));
+    let teams = teams.filter_map(|team| circles.team(&team.team_id).cloned()).collect();
+    let user = rights.sees_own.then(|| circles.user(&caller.email.to_ascii_lowercase()));
+    Some(Lens { teams, user: user.flatten().cloned() })
+}
+
 fn end(meters: &Meters, execution: Option<Execution<'_>>, is_success: bool) {
     if let Some(execution) = execution {
         meters.end(&execution, is_success);
@@ -503,16 +591,16 @@ const NO_COMPLETION: &[u8] = br#"{"completion":{"values":[],"total":0,"hasMore":
 
 /// Whether a reference is to a prompt or a template of our own.
 fn is_own_reference(
-    view: &View,
+    seen: Seen<'_>,
     name: Option<&Reference<'_>>,
     uri: Option<&Reference<'_>>,
 ) -> bool {
     match (name, uri) {
-        (Some((_, name)), _) => route::own_prompt(view, name).is_some(),
+        (Some((_, name)), _) => route::own_prompt(seen, name).is_some(),
         (None, Some((_, uri))) => {
-            let template = view.templates.get(uri);
+            let template = seen.template(uri);
             template.is_some_and(|entry| entry.record.gateway_id.is_none())
-                || route::own_resource(view, uri).is_some()
+                || route::own_resource(seen, uri).is_some()
         }
         (None, None) => false,
     }

@@ -7,6 +7,7 @@
 mod attribute;
 mod compile;
 mod fuel;
+mod json;
 mod moment;
 mod node;
 mod run;
@@ -21,6 +22,7 @@ use storage::record::{Enforcement, Policy, PolicyEffect};
 pub use attribute::{Attribute, Facts, HEADERS, Subject};
 pub use compile::{CompileError, Program};
 pub use fuel::{Fault, Fuel};
+pub use json::read as read_json;
 pub use moment::{read as read_time, write as write_time};
 pub use sample::{Noted, Sample, SampleError};
 pub use value::Value;
@@ -121,16 +123,26 @@ pub struct Denial {
 pub struct Book {
     rules: Vec<Rule>,
     filters_lists: bool,
+    /// All of which it was made, also those that are switched off.
+    sources: Vec<Arc<Policy>>,
 }
 
 impl Book {
     /// Compiles policies. One that cannot be compiled denies what it is about.
     pub fn new<'a>(policies: impl IntoIterator<Item = &'a Arc<Policy>>) -> Book {
-        let enabled = policies.into_iter().filter(|policy| policy.enabled);
+        let sources: Vec<_> = policies.into_iter().cloned().collect();
+        let enabled = sources.iter().filter(|policy| policy.enabled);
         let mut rules: Vec<_> = enabled.cloned().map(Rule::new).collect();
         rules.sort_by(|one, two| one.place().cmp(&two.place()));
         let names_lists = |rule: &Rule| Action::ListTool.is_among(&rule.record.actions);
-        Book { filters_lists: rules.iter().any(names_lists), rules }
+        Book { filters_lists: rules.iter().any(names_lists), rules, sources }
+    }
+
+    /// Whether it was made of these very policies.
+    pub fn is_of<'a>(&self, policies: impl IntoIterator<Item = &'a Arc<Policy>>) -> bool {
+        let mut own = self.sources.iter();
+        let is_same = |policy: &Arc<Policy>| own.next().is_some_and(|own| Arc::ptr_eq(own, policy));
+        policies.into_iter().all(is_same) && own.next().is_none()
     }
 
     /// Whether there is no policy: nothing needs to be asked then.

@@ -1,6 +1,6 @@
 //! Answers on their way out: from a value to the bytes of an HTTP answer.
 
-use std::{future::Future, pin::Pin};
+use std::{borrow::Cow, future::Future, pin::Pin};
 
 use net::{
     http1::server::{BodyStream, Responder},
@@ -128,7 +128,9 @@ pub fn write_failure_headers(responder: &mut Responder, failure: &Failure) {
         Failure::MethodNotAllowed { allow } => responder.header("allow", allow.as_bytes()),
         Failure::Limited(limited) => {
             responder.header("retry-after", limited.retry_after_s.to_string().as_bytes());
-            responder.lines(&limited.headers);
+            for (name, value) in &limited.fields {
+                responder.header(name, value.as_bytes());
+            }
         }
         _ => {}
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use storage::record::IntegrationType;
 
-use crate::catalog::{Catalog, PromptEntry, ResourceEntry, ToolEntry, Upstream, View};
+use crate::catalog::{Catalog, PromptEntry, ResourceEntry, Seen, ToolEntry, Upstream};
 use crate::own::resource::variables;
 
 /// What answers a path.
@@ -46,16 +46,16 @@ pub fn find<'a>(path: &'a str, root: &str, is_post: bool) -> Option<Route<'a>> {
 /// A tool and the upstream that runs it.
 pub fn tool<'a>(
     catalog: &'a Catalog,
-    view: &'a View,
+    seen: Seen<'a>,
     name: &str,
 ) -> Option<(&'a Arc<ToolEntry>, &'a Arc<Upstream>)> {
-    let entry = view.tools.get(name).filter(|entry| is_of_mcp(entry))?;
+    let entry = seen.tool(name).filter(|entry| is_of_mcp(entry))?;
     Some((entry, upstream_of(catalog, entry.record.gateway_id.as_deref())?))
 }
 
 /// A tool that no MCP upstream runs: one of our own.
-pub fn own_tool<'a>(view: &'a View, name: &str) -> Option<&'a Arc<ToolEntry>> {
-    view.tools.get(name).filter(|entry| !is_of_mcp(entry))
+pub fn own_tool<'a>(seen: Seen<'a>, name: &str) -> Option<&'a Arc<ToolEntry>> {
+    seen.tool(name).filter(|entry| !is_of_mcp(entry))
 }
 
 /// Whether an MCP upstream runs the tool. A REST tool may name an upstream that it belongs to.
@@ -66,27 +66,29 @@ fn is_of_mcp(entry: &ToolEntry) -> bool {
 /// A prompt and the upstream that has it.
 pub fn prompt<'a>(
     catalog: &'a Catalog,
-    view: &'a View,
+    seen: Seen<'a>,
     name: &str,
 ) -> Option<(&'a Arc<PromptEntry>, &'a Arc<Upstream>)> {
-    let entry = view.prompts.get(name)?;
+    let entry = seen.prompt(name)?;
     Some((entry, upstream_of(catalog, entry.record.gateway_id.as_deref())?))
 }
 
 /// A prompt that no upstream has: one of our own.
-pub fn own_prompt<'a>(view: &'a View, name: &str) -> Option<&'a Arc<PromptEntry>> {
-    view.prompts.get(name).filter(|entry| entry.record.gateway_id.is_none())
+pub fn own_prompt<'a>(seen: Seen<'a>, name: &str) -> Option<&'a Arc<PromptEntry>> {
+    seen.prompt(name).filter(|entry| entry.record.gateway_id.is_none())
 }
 
 /// What reads `uri` and belongs to no upstream: the resource itself, or else the first template that
 /// fits it if that is our own.
-pub fn own_resource<'a>(view: &'a View, uri: &str) -> Option<&'a Arc<ResourceEntry>> {
-    let fitting = || {
-        let mut templates = view.templates.iter();
-        templates.find(|(template, _)| template_fits(template, uri)).map(|(_, entry)| entry)
-    };
-    let found = view.resources.get(uri).or_else(fitting)?;
+pub fn own_resource<'a>(seen: Seen<'a>, uri: &str) -> Option<&'a Arc<ResourceEntry>> {
+    let found = seen.resource(uri).or_else(|| fitting(seen, uri))?;
     Some(found).filter(|entry| entry.record.gateway_id.is_none())
+}
+
+/// The first template that fits `uri`.
+fn fitting<'a>(seen: Seen<'a>, uri: &str) -> Option<&'a Arc<ResourceEntry>> {
+    let mut templates = seen.templates();
+    templates.find(|(template, _)| template_fits(template, uri)).map(|(_, entry)| entry)
 }
 
 /// The upstream that can read `uri`: the one that lists it, else the one with a template that
@@ -94,48 +96,42 @@ pub fn own_resource<'a>(view: &'a View, uri: &str) -> Option<&'a Arc<ResourceEnt
 /// entry by which it was found comes with it.
 pub fn resource<'a>(
     catalog: &'a Catalog,
-    view: &'a View,
+    seen: Seen<'a>,
     uri: &str,
 ) -> Option<(Option<&'a Arc<ResourceEntry>>, &'a Arc<Upstream>)> {
-    let listed = view.resources.get(uri);
-    let fitting = || {
-        let fits = |(template, _): &(&Arc<str>, &Arc<ResourceEntry>)| template_fits(template, uri);
-        view.templates.iter().find(fits).map(|(_, entry)| entry)
-    };
-    match listed.or_else(fitting) {
+    match seen.resource(uri).or_else(|| fitting(seen, uri)) {
         Some(entry) => {
             let upstream = upstream_of(catalog, entry.record.gateway_id.as_deref())?;
             Some((Some(entry), upstream))
         }
-        None => Some((None, sole_upstream(catalog, view)?)),
+        None => Some((None, sole_upstream(catalog, seen)?)),
     }
 }
 
 /// The upstream that alone should read `uri` and does not answer: `away` lists it, or has a template
-/// that fits it, and `view` does not. Nobody else is asked for it then.
+/// that fits it, and `seen` does not. Nobody else is asked for it then.
 pub fn absent_resource<'a>(
     catalog: &'a Catalog,
-    view: &View,
-    away: &'a View,
+    seen: Seen<'a>,
+    away: Seen<'a>,
     uri: &str,
 ) -> Option<&'a Arc<Upstream>> {
-    if view.resources.get(uri).is_some() {
+    if seen.resource(uri).is_some() {
         return None;
     }
-    let fits = |(template, _): &(&Arc<str>, &Arc<ResourceEntry>)| template_fits(template, uri);
-    let entry = match away.resources.get(uri) {
+    let entry = match away.resource(uri) {
         Some(entry) => entry,
-        None if view.templates.iter().any(|each| fits(&each)) => return None,
-        None => away.templates.iter().find(fits)?.1,
+        None if fitting(seen, uri).is_some() => return None,
+        None => fitting(away, uri)?,
     };
     upstream_of(catalog, entry.record.gateway_id.as_deref())
 }
 
 /// The upstream that has the resource template `uri`, as completion refers to it.
-pub fn template<'a>(catalog: &'a Catalog, view: &'a View, uri: &str) -> Option<&'a Arc<Upstream>> {
-    match view.templates.get(uri) {
+pub fn template<'a>(catalog: &'a Catalog, seen: Seen<'a>, uri: &str) -> Option<&'a Arc<Upstream>> {
+    match seen.template(uri) {
         Some(entry) => upstream_of(catalog, entry.record.gateway_id.as_deref()),
-        None => resource(catalog, view, uri).map(|(_, upstream)| upstream),
+        None => resource(catalog, seen, uri).map(|(_, upstream)| upstream),
     }
 }
 
@@ -143,13 +139,9 @@ fn upstream_of<'a>(catalog: &'a Catalog, gateway_id: Option<&str>) -> Option<&'a
     catalog.upstream(gateway_id?)
 }
 
-/// The upstream of everything in the view, if there is exactly one.
-fn sole_upstream<'a>(catalog: &'a Catalog, view: &View) -> Option<&'a Arc<Upstream>> {
-    let mut ids = (view.tools.iter().map(|(_, entry)| entry.record.gateway_id.as_deref()))
-        .chain(view.resources.iter().map(|(_, entry)| entry.record.gateway_id.as_deref()))
-        .chain(view.templates.iter().map(|(_, entry)| entry.record.gateway_id.as_deref()))
-        .chain(view.prompts.iter().map(|(_, entry)| entry.record.gateway_id.as_deref()))
-        .flatten();
+/// The upstream of everything that is seen, if there is exactly one.
+fn sole_upstream<'a>(catalog: &'a Catalog, seen: Seen<'a>) -> Option<&'a Arc<Upstream>> {
+    let mut ids = seen.upstream_ids();
     let first = ids.next()?;
     ids.all(|id| id == first).then(|| catalog.upstream(first)).flatten()
 }

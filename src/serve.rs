@@ -25,6 +25,7 @@ use crate::{
         neighbours::Moved,
         recorder::{self, Leftovers, RecorderSeed},
     },
+    throttle::Counts,
     upstream,
 };
 
@@ -76,6 +77,7 @@ struct Parts {
     neighbourhood: Neighbourhood,
     catalog: Arc<Catalog>,
     mailboxes: Mailboxes,
+    counts: Counts,
     driver: Driver,
 }
 
@@ -135,6 +137,7 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
         neighbourhood,
         catalog: Arc::new(catalog),
         mailboxes: mailboxes.clone(),
+        counts: Counts::new(&settings),
         driver: choice.driver,
     };
     let common = common(&settings, parts)?;
@@ -313,6 +316,7 @@ async fn shard_main(index: usize, common: Common, own: Own) {
         parts.catalog,
         upstreams,
         shared,
+        parts.counts,
     ));
     let mut closing = Vec::new();
     let has_recorder = own.tasks.is_some();

@@ -25,11 +25,11 @@ use raw::{Raw, Reading};
 pub use raw::{SettingError, Source};
 use relations::warn_of_unknown;
 pub use rows::{
-    Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, Rest, Storage, Upstreams,
-    rows,
+    Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, RateLimits, Rest, Storage,
+    Upstreams, rows,
 };
 pub use table::Row;
-pub use values::{LogFormat, MASK, Secret, ShardCount, Switch, TlsFiles};
+pub use values::{LogFormat, MASK, Rate, Scope, Secret, ShardCount, Switch, TlsFiles};
 
 /// Variables of ContextForge that mean nothing to a gateway of this build, and why.
 pub const IGNORED: &[(&str, &str)] = &[
@@ -80,6 +80,8 @@ pub struct Settings {
     pub cache: Cache,
     /// What is counted of tools, resources, prompts, virtual servers and agents.
     pub metrics: Metrics,
+    /// How often callers may do things.
+    pub rate_limits: RateLimits,
     /// What is written about it all.
     pub log: Log,
     /// What was set: names and values, secrets masked.
@@ -159,6 +161,7 @@ impl Settings {
         let storage = Storage::read(reading);
         let cache = Cache::read(reading);
         let metrics = Metrics::read(reading);
+        let rate_limits = RateLimits::read(reading);
         let log = Log::read(reading);
         Some(Settings {
             shown: std::mem::take(&mut reading.shown),
@@ -173,6 +176,7 @@ impl Settings {
             storage: storage?,
             cache: cache?,
             metrics: metrics?,
+            rate_limits: rate_limits?,
             log: log?,
         })
     }

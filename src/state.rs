@@ -1,7 +1,7 @@
 //! What one shard holds while it runs, and the mailbox through which the others change it.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, Ref, RefCell},
     rc::Rc,
     sync::Arc,
 };
@@ -19,8 +19,11 @@ use crate::{
     limits,
     mcp::Pages,
     observe::meters::{Meters, Taken},
-    own, schema,
+    own,
+    policy::Book,
+    schema,
     settings::Settings,
+    throttle::{Counts, Throttle},
     upstream::{
         Upstreams,
         stdio::{Post, StdioMail},
@@ -63,6 +66,8 @@ pub struct Shard {
     pub registry: Registry,
     /// What is shared with other nodes for a while.
     pub shared: Shared,
+    /// The rates.
+    pub throttle: Throttle,
     /// What this shard counts of entities that are used.
     pub meters: Rc<Meters>,
     /// The way to what was counted.
@@ -74,6 +79,7 @@ pub struct Shard {
     /// Connections that are open.
     pub connection_count: Cell<usize>,
     catalog: RefCell<Arc<Catalog>>,
+    policies: RefCell<Rc<Book>>,
     database_trouble: RefCell<Option<Arc<str>>>,
 }
 
@@ -137,8 +143,10 @@ impl Shard {
         catalog: Arc<Catalog>,
         upstreams: Upstreams,
         shared: Shared,
+        counts: Counts,
     ) -> Shard {
         let meters = meters(&settings, recorder.clone());
+        let throttle = Throttle::new(&settings.rate_limits, counts, Some(shared.state.clone()));
         Shard {
             index,
             options: Options::of(&settings),
@@ -148,6 +156,8 @@ impl Shard {
             settings,
             origins,
             pages: Pages::default(),
+            throttle,
+            policies: RefCell::new(Rc::new(Book::new(catalog.people().policies()))),
             upstreams,
             registry,
             meters: Rc::new(meters),
@@ -173,6 +183,11 @@ impl Shard {
         self.catalog.borrow().clone()
     }
 
+    /// The newest catalog, for as long as nothing is waited for.
+    pub fn catalog_now(&self) -> Ref<'_, Arc<Catalog>> {
+        self.catalog.borrow()
+    }
+
     /// What was wrong with the database when it was last asked; `None` if it answered.
     pub fn database_trouble(&self) -> Option<Arc<str>> {
         self.database_trouble.borrow().clone()
@@ -183,8 +198,16 @@ impl Shard {
         self.database_trouble.replace(trouble);
     }
 
+    /// The policies of the newest catalog, compiled.
+    pub fn policies(&self) -> Rc<Book> {
+        self.policies.borrow().clone()
+    }
+
     /// Puts a newer catalog in the place of the former.
     pub fn put_catalog(&self, catalog: Arc<Catalog>) {
+        if !self.policies.borrow().is_of(catalog.people().policies()) {
+            self.policies.replace(Rc::new(Book::new(catalog.people().policies())));
+        }
         self.pages.retain(|id| catalog.server(id).is_some());
         let former = self.catalog.replace(catalog.clone());
         self.upstreams.retain(&former, &catalog);

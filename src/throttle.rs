@@ -22,7 +22,7 @@ pub use tier::Tier;
 pub use turns::{Turn, Turns};
 
 use crate::failure::Failure;
-use crate::settings::{Rate, RateLimits, Scope};
+use crate::settings::{Rate, RateLimits, Scope, Settings};
 
 /// A rate with the name that callers are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,13 +49,18 @@ impl Limit {
 pub struct Counts {
     ledger: Arc<Ledger>,
     turns: Option<Arc<Turns>>,
+    turn_within: Duration,
 }
 
 impl Counts {
     /// Counts nothing yet.
-    pub fn new(limits: &RateLimits) -> Counts {
-        let turns = limits.call_count_max.map(|count_max| Arc::new(Turns::new(count_max)));
-        Counts { ledger: Arc::default(), turns }
+    pub fn new(settings: &Settings) -> Counts {
+        let count_max = settings.rate_limits.call_count_max;
+        Counts {
+            ledger: Arc::default(),
+            turns: count_max.map(|count_max| Arc::new(Turns::new(count_max))),
+            turn_within: settings.upstreams.pool_timeout.min(settings.upstreams.tool_timeout),
+        }
     }
 }
 
@@ -91,8 +96,8 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// As the settings have it; `state` is what nodes share.
-    pub fn new(limits: &RateLimits, counts: Counts, state: State) -> Throttle {
+    /// As the settings have it; `state` is what nodes share, if they do.
+    pub fn new(limits: &RateLimits, counts: Counts, state: Option<State>) -> Throttle {
         let chosen = |name, rate| Limit::of(name, rate).filter(|_| limits.enabled);
         let by_caller = chosen("caller", limits.by_caller);
         let by_team = chosen("team", limits.by_team);
@@ -109,7 +114,7 @@ impl Throttle {
             by_server,
             limits_uses: all.iter().any(Option::is_some) || counts.turns.is_some(),
             counts,
-            state: (limits.scope == Scope::Shared).then_some(state),
+            state: state.filter(|_| limits.scope == Scope::Shared),
             is_state_away: Cell::new(false),
             fallback_count: Cell::new(0),
         }
@@ -176,9 +181,10 @@ impl Throttle {
     /// # Errors
     ///
     /// [`Failure::Busy`] if none came in time.
-    pub async fn turn(&self, tool_id: &str, within: Duration) -> Result<Option<Turn>, Failure> {
-        match &self.counts.turns {
-            Some(turns) => Turns::take(turns, tool_id, within).await.map(Some),
+    pub async fn turn(&self, tool_id: &str) -> Result<Option<Turn>, Failure> {
+        let Counts { turns, turn_within, .. } = &self.counts;
+        match turns {
+            Some(turns) => Turns::take(turns, tool_id, *turn_within).await.map(Some),
             None => Ok(None),
         }
     }

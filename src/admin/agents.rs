@@ -10,7 +10,7 @@ use storage::record::{Agent, Entity, Tool, new_id};
 use super::agent_form::Form;
 use super::fields::Fields;
 use super::listing::{self, deleted, is_activation};
-use super::{Ask, Backend, RestAnswer, answer, may_see, show};
+use super::{Ask, Backend, RestAnswer, answer, show};
 use crate::catalog::{self, AgentEntry, Catalog, Entry};
 use crate::failure::Failure;
 use crate::upstream::a2a::{Request, speaks_rpc};
@@ -189,7 +189,7 @@ fn shown<B: Backend>(ask: &Ask<'_, B>, id: &str, status: u16) -> Result<RestAnsw
 
 fn find<B>(ask: &Ask<'_, B>, catalog: &Catalog, id: &str) -> Result<Arc<AgentEntry>, Failure> {
     let found = catalog.agent(id);
-    let found = found.filter(|agent| may_see(ask.caller, &agent.record.ownership));
+    let found = found.filter(|agent| ask.may_see(&agent.record.ownership));
     found.cloned().ok_or_else(|| unknown(id))
 }
 
@@ -200,7 +200,7 @@ fn called<B: Backend>(ask: &Ask<'_, B>, text: &str) -> Result<Arc<AgentEntry>, F
     let is_meant = |agent: &&Arc<AgentEntry>| {
         let record = &agent.record;
         let is_named = record.id == *text || record.name == *text || record.slug == *text;
-        is_named && may_see(ask.caller, &record.ownership)
+        is_named && ask.may_see(&record.ownership)
     };
     let agent = catalog.agents().find(is_meant).ok_or_else(|| unknown(&text))?;
     match agent.record.enabled {

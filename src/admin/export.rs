@@ -14,7 +14,7 @@ use super::fields::Fields;
 use super::portable::{KINDS, Kind};
 use super::query::Query;
 use super::show::Time;
-use super::{Ask, Backend, RestAnswer, answer, may_see};
+use super::{Ask, Backend, RestAnswer, answer};
 use crate::auth::Caller;
 use crate::catalog::{Catalog, Entry as Member};
 use crate::failure::Failure;
@@ -167,7 +167,7 @@ impl Export<'_> {
         let catalog = self.catalog;
         let mut list = Vec::new();
         let mut add = |ownership: &Ownership, entry: Entry<'_>, export: &dyn Fn() -> Exported| {
-            if may_see(self.caller, ownership) && choice(&entry) {
+            if self.caller.sees(ownership) && choice(&entry) {
                 list.push(export());
             }
         };

@@ -12,7 +12,7 @@ use super::fields::Fields;
 use super::gateway_form::{Draft, Form, same_url};
 use super::listing::{self, deleted, is_activation};
 use super::show::{self, Time};
-use super::{Ask, Backend, RestAnswer, answer, may_see};
+use super::{Ask, Backend, RestAnswer, answer, writing};
 use crate::catalog::author::Author;
 use crate::catalog::inventory::Inventory;
 use crate::catalog::naming::Circle;
@@ -249,7 +249,7 @@ async fn store_followed<B: Backend>(
 
 fn find<B>(ask: &Ask<'_, B>, catalog: &Catalog, id: &str) -> Result<Arc<Upstream>, Failure> {
     let found = catalog.upstream(id);
-    let found = found.filter(|upstream| may_see(ask.caller, &upstream.record.ownership));
+    let found = found.filter(|upstream| ask.may_see(&upstream.record.ownership));
     found.cloned().ok_or_else(|| Failure::NotFound(format!("Gateway not found: {id}")))
 }
 
@@ -302,6 +302,7 @@ impl<B: Backend> Ask<'_, B> {
 
     /// Writes, and tells of a change by somebody else in between as what it is.
     pub(super) async fn apply(&self, mutations: Vec<Mutation>) -> Result<(), Failure> {
+        writing::authorise(self, &mutations)?;
         match self.backend.apply(mutations).await {
             Ok(_) => Ok(()),
             Err(Failure::Storage(StoreError::VersionMismatch { entity, id, .. }))

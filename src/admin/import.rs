@@ -64,7 +64,12 @@ pub async fn start<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> 
     let status = match order.dry_run {
         true => {
             let rehearsal = Rehearsal::new(ask.backend);
-            let ask = Ask { backend: &rehearsal, request: ask.request, caller: ask.caller };
+            let ask = Ask {
+                backend: &rehearsal,
+                request: ask.request,
+                caller: ask.caller,
+                permission: ask.permission,
+            };
             Import::new(&ask, order).run().await
         }
         false => Import::new(ask, order).run().await,

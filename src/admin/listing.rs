@@ -8,7 +8,7 @@ use storage::record::Visibility;
 
 use super::query::Query;
 use super::reshape::Reshape;
-use super::{Ask, Backend, RestAnswer, Rules, answer, may_see};
+use super::{Ask, Backend, RestAnswer, Rules, answer, may_read};
 use crate::auth::Caller;
 use crate::catalog::{Age, Collection, Kept, Record};
 use crate::failure::Failure;
@@ -74,7 +74,7 @@ impl Filter {
     pub fn admits(&self, record: &impl Record, is_active: bool, caller: &Caller) -> bool {
         let ownership = record.ownership();
         (is_active || self.include_inactive)
-            && may_see(caller, ownership)
+            && may_read(caller, record)
             && self.gateway_id.as_ref().is_none_or(|id| record.is_of(id.as_deref()))
             && self.visibility.is_none_or(|visibility| ownership.visibility == visibility)
             && self.team_id.as_ref().is_none_or(|team| ownership.team_id.as_ref() == Some(team))

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use storage::record::{Ownership, Server, Tool};
+use storage::record::{Server, Tool};
 
 use super::fields::Fields;
 use super::query::Query;
-use super::{Ask, Backend, RestAnswer, answer, may_see, servers, show};
+use super::{Ask, Backend, RestAnswer, answer, may_read, servers, show};
+use crate::auth::Caller;
 use crate::catalog::{Catalog, Entry};
 use crate::failure::Failure;
 
@@ -75,11 +76,11 @@ impl Offer {
         let include_inactive = query.flag("include_inactive", false);
         query.finish()?;
         let catalog = ask.backend.catalog();
-        let server = servers::find(&catalog, ask.caller, id)?;
+        let server = servers::find(ask, &catalog, id)?;
         let mut entries = members(&catalog, &server.record);
         entries.retain(|entry| {
             let is_active = entry.enabled() && gateway_is_active(&catalog, entry.gateway_id());
-            (include_inactive || is_active) && may_see(ask.caller, ownership(entry))
+            (include_inactive || is_active) && may_read_entry(ask.caller, entry)
         });
         Ok(Offer { catalog, entries })
     }
@@ -109,11 +110,11 @@ fn key(entry: &Entry) -> (u8, &str, &str) {
     }
 }
 
-fn ownership(entry: &Entry) -> &Ownership {
+fn may_read_entry(caller: &Caller, entry: &Entry) -> bool {
     match entry {
-        Entry::Tool(entry) => &entry.record.ownership,
-        Entry::Resource(entry) => &entry.record.ownership,
-        Entry::Prompt(entry) => &entry.record.ownership,
+        Entry::Tool(entry) => may_read(caller, &*entry.record),
+        Entry::Resource(entry) => may_read(caller, &*entry.record),
+        Entry::Prompt(entry) => may_read(caller, &*entry.record),
     }
 }
 

@@ -11,7 +11,7 @@ use storage::record::{Entity, Prompt, new_id};
 use super::fields::Fields;
 use super::listing::{self, deleted, is_activation};
 use super::prompt_form::Form;
-use super::{Ask, Backend, RestAnswer, answer, may_see, offers, show};
+use super::{Ask, Backend, RestAnswer, answer, offers, show};
 use crate::catalog::{Catalog, PromptEntry};
 use crate::failure::Failure;
 
@@ -121,7 +121,7 @@ fn show_record<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Fai
 /// name that it was made with.
 fn find<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<Arc<Prompt>, Failure> {
     let catalog = ask.backend.catalog();
-    let seen = |entry: &&Arc<PromptEntry>| may_see(ask.caller, &entry.record.ownership);
+    let seen = |entry: &&Arc<PromptEntry>| ask.may_see(&entry.record.ownership);
     if let Some(entry) = catalog.prompt(id).filter(seen) {
         return Ok(entry.record.clone());
     }

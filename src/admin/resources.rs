@@ -12,7 +12,7 @@ use super::fields::Fields;
 use super::listing::{self, deleted, is_activation};
 use super::query::Query;
 use super::resource_form::Form;
-use super::{Ask, Backend, RestAnswer, answer, may_see, offers, show};
+use super::{Ask, Backend, RestAnswer, answer, offers, show};
 use crate::catalog::{Catalog, ResourceEntry};
 use crate::failure::Failure;
 
@@ -69,7 +69,7 @@ pub fn templates<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     let entries = catalog.all_resources().newest(None).map(|entry| &entry.record);
     let templates = entries.filter(|record| {
         record.uri_template.is_some()
-            && may_see(ask.caller, &record.ownership)
+            && ask.may_see(&record.ownership)
             && (include_inactive || is_active(&catalog, record))
     });
     let shown = templates.map(|record| {
@@ -157,7 +157,7 @@ pub async fn set_state<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAns
 fn find<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<Arc<Resource>, Failure> {
     let catalog = ask.backend.catalog();
     let found = catalog.resource(id).map(|entry| &entry.record);
-    let found = found.filter(|record| may_see(ask.caller, &record.ownership));
+    let found = found.filter(|record| ask.may_see(&record.ownership));
     found.cloned().ok_or_else(|| not_found(id))
 }
 

@@ -11,7 +11,7 @@ use url::Url;
 use super::fields::Fields;
 use super::query::Query;
 use super::show::Time;
-use super::{Ask, Backend, RestAnswer, answer, may_see};
+use super::{Ask, Backend, RestAnswer, answer};
 use crate::failure::Failure;
 
 /// The revision of the format of an exported root.
@@ -21,7 +21,7 @@ const EXPORT_VERSION: &str = "1.0.0";
 pub fn list<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     let catalog = ask.backend.catalog();
     let mut roots: Vec<&Arc<Root>> =
-        catalog.roots().filter(|root| may_see(ask.caller, &root.ownership)).collect();
+        catalog.roots().filter(|root| ask.may_see(&root.ownership)).collect();
     roots.sort_by(|a, b| a.uri.cmp(&b.uri));
     Ok(answer::ok(&roots.into_iter().map(|root| shown(root)).collect::<Vec<_>>()))
 }
@@ -91,7 +91,7 @@ fn shown(root: &Root) -> Value {
 fn find<B: Backend>(ask: &Ask<'_, B>, uri: &str) -> Result<Arc<Root>, Failure> {
     let decoded = percent_decode_str(uri).decode_utf8_lossy();
     let catalog = ask.backend.catalog();
-    let mut roots = catalog.roots().filter(|root| may_see(ask.caller, &root.ownership));
+    let mut roots = catalog.roots().filter(|root| ask.may_see(&root.ownership));
     let found = roots.find(|root| root.uri == decoded || root.uri == uri || root.id == uri);
     found.cloned().ok_or_else(|| Failure::NotFound(format!("Root not found: {decoded}")))
 }

@@ -4,6 +4,7 @@ use net::http1::Method;
 
 use super::answer::Shape;
 use crate::failure::Failure;
+use crate::permission::Permission;
 
 /// What is asked, with the id it is asked of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,44 +130,44 @@ impl<'a> Route<'a> {
     }
 
     /// The permission that is needed, by the contract's name; `None` if a valid token is enough.
-    pub fn permission(&self) -> Option<&'static str> {
+    pub fn permission(&self) -> Option<Permission> {
         Some(match self {
             Route::Home | Route::Health | Route::Ready | Route::Version => return None,
             Route::Docs | Route::OpenApi => return None,
-            Route::Security => "admin.system_config",
-            Route::Gateways | Route::Gateway(_) => "gateways.read",
-            Route::CreateGateway => "gateways.create",
+            Route::Security => Permission::AdminSystemConfig,
+            Route::Gateways | Route::Gateway(_) => Permission::GatewaysRead,
+            Route::CreateGateway => Permission::GatewaysCreate,
             Route::UpdateGateway(_) | Route::GatewayState(_) | Route::RefreshGateway(_) => {
-                "gateways.update"
+                Permission::GatewaysUpdate
             }
-            Route::DeleteGateway(_) => "gateways.delete",
-            Route::Tools | Route::Tool(_) => "tools.read",
+            Route::DeleteGateway(_) => Permission::GatewaysDelete,
+            Route::Tools | Route::Tool(_) => Permission::ToolsRead,
             Route::CreateTool
             | Route::ImportTools
             | Route::ImportOpenapi
-            | Route::GenerateSchemas => "tools.create",
-            Route::UpdateTool(_) | Route::ToolState(_) => "tools.update",
-            Route::DeleteTool(_) => "tools.delete",
-            Route::Tags | Route::TagEntities(_) => "tags.read",
+            | Route::GenerateSchemas => Permission::ToolsCreate,
+            Route::UpdateTool(_) | Route::ToolState(_) => Permission::ToolsUpdate,
+            Route::DeleteTool(_) => Permission::ToolsDelete,
+            Route::Tags | Route::TagEntities(_) => Permission::TagsRead,
             Route::Resources
             | Route::Resource(_)
             | Route::ResourceInfo(_)
             | Route::ResourceTemplates
-            | Route::TestResource(_) => "resources.read",
-            Route::CreateResource => "resources.create",
-            Route::UpdateResource(_) | Route::ResourceState(_) => "resources.update",
-            Route::DeleteResource(_) => "resources.delete",
-            Route::Prompts | Route::Prompt(_) | Route::RenderPrompt(_) => "prompts.read",
-            Route::CreatePrompt => "prompts.create",
-            Route::UpdatePrompt(_) | Route::PromptState(_) => "prompts.update",
-            Route::DeletePrompt(_) => "prompts.delete",
+            | Route::TestResource(_) => Permission::ResourcesRead,
+            Route::CreateResource => Permission::ResourcesCreate,
+            Route::UpdateResource(_) | Route::ResourceState(_) => Permission::ResourcesUpdate,
+            Route::DeleteResource(_) => Permission::ResourcesDelete,
+            Route::Prompts | Route::Prompt(_) | Route::RenderPrompt(_) => Permission::PromptsRead,
+            Route::CreatePrompt => Permission::PromptsCreate,
+            Route::UpdatePrompt(_) | Route::PromptState(_) => Permission::PromptsUpdate,
+            Route::DeletePrompt(_) => Permission::PromptsDelete,
             Route::Roots
             | Route::CreateRoot
             | Route::Root(_)
             | Route::UpdateRoot(_)
             | Route::DeleteRoot(_)
             | Route::ExportRoot
-            | Route::SetLogLevel => "admin.system_config",
+            | Route::SetLogLevel => Permission::AdminSystemConfig,
             Route::Initialize | Route::Ping | Route::Notify | Route::Complete | Route::Sample => {
                 return None;
             }
@@ -174,34 +175,29 @@ impl<'a> Route<'a> {
             | Route::Server(_)
             | Route::ServerTools(_)
             | Route::ServerResources(_)
-            | Route::ServerPrompts(_) => "servers.read",
-            Route::CreateServer => "servers.create",
-            Route::UpdateServer(_) | Route::ServerState(_) => "servers.update",
-            Route::DeleteServer(_) => "servers.delete",
-            Route::Export | Route::ExportSelective => "admin.export",
+            | Route::ServerPrompts(_) => Permission::ServersRead,
+            Route::CreateServer => Permission::ServersCreate,
+            Route::UpdateServer(_) | Route::ServerState(_) => Permission::ServersUpdate,
+            Route::DeleteServer(_) => Permission::ServersDelete,
+            Route::Export | Route::ExportSelective => Permission::AdminExport,
             Route::Import
             | Route::ImportStatus(_)
             | Route::ImportStatuses
-            | Route::CleanUpImports => "admin.import",
-            Route::Agents | Route::Agent(_) => "a2a.read",
-            Route::CreateAgent => "a2a.create",
-            Route::UpdateAgent(_) | Route::AgentState(_) => "a2a.update",
-            Route::DeleteAgent(_) => "a2a.delete",
-            Route::InvokeAgent(_) | Route::InvokeAgentById | Route::RelayToAgent(_) => "a2a.invoke",
-            Route::Metrics | Route::ResetMetrics => "admin.metrics",
-        })
-    }
-
-    /// Whether nothing of the registry is changed.
-    pub fn is_read(&self) -> bool {
-        self.permission().is_none_or(|permission| {
-            permission.ends_with(".read") || permission.ends_with(".invoke")
+            | Route::CleanUpImports => Permission::AdminImport,
+            Route::Agents | Route::Agent(_) => Permission::A2aRead,
+            Route::CreateAgent => Permission::A2aCreate,
+            Route::UpdateAgent(_) | Route::AgentState(_) => Permission::A2aUpdate,
+            Route::DeleteAgent(_) => Permission::A2aDelete,
+            Route::InvokeAgent(_) | Route::InvokeAgentById | Route::RelayToAgent(_) => {
+                Permission::A2aInvoke
+            }
+            Route::Metrics | Route::ResetMetrics => Permission::AdminMetrics,
         })
     }
 
     /// Whether it is about A2A agents, which can be switched off.
     pub fn is_a2a(&self) -> bool {
-        self.permission().is_some_and(|permission| permission.starts_with("a2a."))
+        self.permission().is_some_and(|permission| permission.kind() == "a2a")
     }
 
     /// The name of what is asked, without the id.

@@ -9,7 +9,7 @@ use storage::record::Server;
 use super::fields::Fields;
 use super::gateway_form::check_url;
 use super::record_form::{self, OwnershipForm, set};
-use super::{Rules, may_see, offers};
+use super::{Rules, may_read, offers};
 use crate::auth::Caller;
 use crate::catalog::overrides::{Override, Overrides};
 use crate::catalog::{Catalog, Entry, Membership, naming};
@@ -113,21 +113,21 @@ impl Choice<'_> {
     fn tool(&self, text: &str) -> Option<String> {
         let by_name = || self.catalog.tools().find(|tool| tool.record.name == text);
         let found = self.catalog.tool(text).or_else(by_name)?;
-        may_see(self.caller, &found.record.ownership).then(|| found.record.id.clone())
+        may_read(self.caller, &*found.record).then(|| found.record.id.clone())
     }
 
     /// A resource by its id, or by its URI.
     fn resource(&self, text: &str) -> Option<String> {
         let by_uri = || self.catalog.resources().find(|resource| resource.record.uri == text);
         let found = self.catalog.resource(text).or_else(by_uri)?;
-        may_see(self.caller, &found.record.ownership).then(|| found.record.id.clone())
+        may_read(self.caller, &*found.record).then(|| found.record.id.clone())
     }
 
     /// A prompt by its id, or by the name that clients ask for.
     fn prompt(&self, text: &str) -> Option<String> {
         let by_name = || self.catalog.prompts().find(|prompt| prompt.record.name == text);
         let found = self.catalog.prompt(text).or_else(by_name)?;
-        may_see(self.caller, &found.record.ownership).then(|| found.record.id.clone())
+        may_read(self.caller, &*found.record).then(|| found.record.id.clone())
     }
 
     /// An A2A agent by its id, its name or its slug.
@@ -137,7 +137,7 @@ impl Choice<'_> {
             agents.find(|agent| agent.record.name == text || agent.record.slug == text)
         };
         let found = self.catalog.agent(text).or_else(by_name)?;
-        may_see(self.caller, &found.record.ownership).then(|| found.record.id.clone())
+        may_read(self.caller, &*found.record).then(|| found.record.id.clone())
     }
 
     /// An upstream by its id, its name or its slug.
@@ -148,7 +148,7 @@ impl Choice<'_> {
                 .find(|upstream| upstream.record.name == text || upstream.record.slug == text)
         };
         let found = self.catalog.upstream(text).or_else(by_name)?;
-        may_see(self.caller, &found.record.ownership).then(|| found.record.id.clone())
+        may_read(self.caller, &*found.record).then(|| found.record.id.clone())
     }
 }
 

@@ -9,8 +9,7 @@ use storage::record::{Entity, Server, new_id};
 use super::fields::Fields;
 use super::listing::{self, deleted, is_activation};
 use super::server_form::Form;
-use super::{Ask, Backend, RestAnswer, answer, may_see, show};
-use crate::auth::Caller;
+use super::{Ask, Backend, RestAnswer, answer, show};
 use crate::catalog::{Catalog, VirtualServer};
 use crate::failure::Failure;
 
@@ -43,7 +42,7 @@ pub async fn create<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure>
 
 /// `PUT /servers/{id}`.
 pub async fn update<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
-    let stored = find(&ask.backend.catalog(), ask.caller, id)?.record.clone();
+    let stored = find(ask, &ask.backend.catalog(), id)?.record.clone();
     let expected = ask.expected(Entity::Server, &stored.id, stored.audit.version)?;
     let mut server = Server::clone(&stored);
     ask.author().change(&mut server.audit, "api");
@@ -54,7 +53,7 @@ pub async fn update<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer
 
 /// `DELETE /servers/{id}`.
 pub async fn delete<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
-    let stored = find(&ask.backend.catalog(), ask.caller, id)?.record.clone();
+    let stored = find(ask, &ask.backend.catalog(), id)?.record.clone();
     let mut mutations = ask.demanded(Entity::Server, &stored.id, stored.audit.version)?;
     mutations.push(Mutation::DeleteServer(stored.id.clone()));
     ask.apply(mutations).await?;
@@ -64,7 +63,7 @@ pub async fn delete<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer
 /// `POST /servers/{id}/state?activate=`.
 pub async fn set_state<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
     let activate = is_activation(ask.request.query)?;
-    let stored = find(&ask.backend.catalog(), ask.caller, id)?.record.clone();
+    let stored = find(ask, &ask.backend.catalog(), id)?.record.clone();
     let expected = ask.expected(Entity::Server, &stored.id, stored.audit.version)?;
     if activate != stored.enabled {
         let mut server = Server::clone(&stored);
@@ -80,15 +79,19 @@ pub async fn set_state<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAns
 /// # Errors
 ///
 /// 404 if there is none.
-pub fn find(catalog: &Catalog, caller: &Caller, id: &str) -> Result<Arc<VirtualServer>, Failure> {
+pub fn find<B>(
+    ask: &Ask<'_, B>,
+    catalog: &Catalog,
+    id: &str,
+) -> Result<Arc<VirtualServer>, Failure> {
     let found = catalog.server(&plain_id(id));
-    let found = found.filter(|server| may_see(caller, &server.record.ownership));
+    let found = found.filter(|server| ask.may_see(&server.record.ownership));
     found.cloned().ok_or_else(|| Failure::NotFound(format!("Server not found: {id}")))
 }
 
 fn show<B: Backend>(ask: &Ask<'_, B>, id: &str, status: u16) -> Result<RestAnswer, Failure> {
     let catalog = ask.backend.catalog();
-    let server = find(&catalog, ask.caller, id)?;
+    let server = find(ask, &catalog, id)?;
     Ok(answer::record(status, &server.record.audit, &show::server(&catalog, &server)))
 }
 

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::query::Query;
-use super::{Ask, Backend, RestAnswer, answer, may_see};
+use super::{Ask, Backend, RestAnswer, answer, may_read};
 use crate::auth::Caller;
 use crate::catalog::{Catalog, Collection, Kept, Record};
 use crate::failure::Failure;
@@ -153,7 +153,7 @@ impl<'a> Found<'a, '_> {
         }
         for entry in collection.iter() {
             let record = entry.record();
-            if record.tags().is_empty() || !may_see(self.caller, record.ownership()) {
+            if record.tags().is_empty() || !may_read(self.caller, record) {
                 continue;
             }
             let (name, description) = words(record);

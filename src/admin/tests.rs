@@ -15,6 +15,8 @@ mod transfer;
 use serde_json::json;
 
 use crate::admin::Security;
+use crate::auth::settle::{Standing, settle};
+use crate::catalog::People;
 use crate::settings;
 use harness::{Gateway, Request};
 use net::http1::Method;
@@ -111,7 +113,8 @@ fn a_token_does_no_more_than_its_scopes_say() {
             server_id: server_id.map(str::to_owned),
             permissions: permissions.iter().map(ToString::to_string).collect(),
         });
-        caller
+        let standing = Standing::new(&settings::parse("", [], &[]).unwrap().settings.auth);
+        settle(&caller, &People::default(), &standing, 0).unwrap().0
     };
     let reader = scoped(&["tools.read"], None);
     for (request, expected) in [

@@ -12,7 +12,7 @@ use storage::seal::Sealer;
 use super::fields::Fields;
 use super::record_form::{self, OwnershipForm};
 use super::rest_form::{RestForm, Specification};
-use super::{Rules, may_see};
+use super::{Rules, may_read};
 use crate::auth::Caller;
 use crate::catalog::{Catalog, ToolEntry, naming};
 use crate::schema;
@@ -309,7 +309,7 @@ fn gateway_id(id: String, fields: &mut Fields, around: &Surroundings<'_>) -> Opt
         return None;
     }
     let found = around.catalog.upstream(&id);
-    if !found.is_some_and(|found| may_see(around.caller, &found.record.ownership)) {
+    if !found.is_some_and(|found| may_read(around.caller, &*found.record)) {
         fields.error("gateway_id", format!("There is no gateway with id {id}"));
     }
     Some(id)

@@ -10,7 +10,7 @@ use super::fields::Fields;
 use super::listing::{deleted, is_activation};
 use super::reshape::Reshape;
 use super::tool_form::{Draft, Form, Surroundings};
-use super::{Ask, Backend, RestAnswer, answer, listing, may_see, offers, show};
+use super::{Ask, Backend, RestAnswer, answer, listing, offers, show};
 use crate::catalog::{Catalog, ToolEntry};
 use crate::failure::{Failure, FieldError};
 
@@ -237,7 +237,7 @@ async fn read_into<B: Backend>(
 ///
 /// 404 if there is none.
 fn find<B>(ask: &Ask<'_, B>, catalog: &Catalog, id: &str) -> Result<Arc<ToolEntry>, Failure> {
-    let found = catalog.tool(id).filter(|entry| may_see(ask.caller, &entry.record.ownership));
+    let found = catalog.tool(id).filter(|entry| ask.may_see(&entry.record.ownership));
     found.cloned().ok_or_else(|| Failure::NotFound(format!("Tool not found: {id}")))
 }
 

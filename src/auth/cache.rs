@@ -48,12 +48,6 @@ impl<V: Clone> TokenCache<V> {
         self.old.remove(token);
     }
 
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        self.young.clear();
-        self.old.clear();
-    }
-
     fn insert(&mut self, token: Box<[u8]>, value: V) {
         if self.young.len() >= self.generation_count_max {
             std::mem::swap(&mut self.young, &mut self.old);

@@ -1,6 +1,13 @@
 //! Who sent a request.
 
-/// Who sent a request, as their token says.
+use std::sync::Arc;
+
+use storage::record::Ownership;
+
+use super::access::{self, Object, Rights};
+use crate::permission::Permission;
+
+/// Who sent a request: as their token says, and what that comes to now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// The user's address, or the name that stands for one.
@@ -15,6 +22,16 @@ pub struct Caller {
     pub token_id: Option<String>,
     /// The end of the token, in seconds since the epoch; `None` for none.
     pub expires_at: Option<u64>,
+    /// When the token was issued, in seconds since the epoch, if it says so.
+    pub issued_at: Option<i64>,
+    /// Whether the token is that of a login: its user's teams are those of the database.
+    pub is_session: bool,
+    /// Whether the token is one of those that users make for programs: there must be a record of it.
+    pub is_api_token: bool,
+    /// The claims of the token as they were signed, in JSON; `None` for who came without one.
+    pub claims: Option<Arc<str>>,
+    /// What they may.
+    pub rights: Rights,
 }
 
 /// The claim `teams`: its three states mean three things (contract §4).
@@ -56,6 +73,29 @@ impl Caller {
             scopes: None,
             token_id: None,
             expires_at: None,
+            issued_at: None,
+            is_session: false,
+            is_api_token: false,
+            claims: None,
+            rights: if is_admin { Rights::unrestricted() } else { Rights::guest() },
+        }
+    }
+
+    /// Whether they may do what `permission` says to `object` (see [`access::decide`]).
+    pub fn may<'a>(&'a self, permission: Permission, object: impl Into<Object<'a>>) -> bool {
+        access::decide(self, permission, object).is_allowed()
+    }
+
+    /// Whether a thing exists for them.
+    pub fn sees(&self, owned: &Ownership) -> bool {
+        access::sees(self, owned)
+    }
+
+    /// The one team that the token acts for, if it is one.
+    pub fn sole_team(&self) -> Option<&str> {
+        match &self.teams {
+            Teams::Listed(ids) => ids.first().filter(|_| ids.len() == 1).map(String::as_str),
+            Teams::Absent | Teams::Null => None,
         }
     }
 
@@ -66,14 +106,6 @@ impl Caller {
             Some(only) => server_id == Some(only),
             None => true,
         }
-    }
-
-    /// Whether the token carries `permission`, as `tools.execute`. That its user has it is another
-    /// question.
-    pub fn carries(&self, permission: &str) -> bool {
-        let Some(scopes) = &self.scopes else { return true };
-        let permissions = &scopes.permissions;
-        permissions.is_empty() || permissions.iter().any(|held| held == "*" || held == permission)
     }
 }
 
@@ -95,14 +127,5 @@ mod tests {
         assert!(caller.opens(Some("a")) && !caller.opens(Some("b")) && !caller.opens(None));
         let caller = scoped(None, &[]);
         assert!(caller.opens(Some("a")) && caller.opens(None));
-    }
-
-    #[test]
-    fn a_token_carries_the_permissions_that_it_names_and_without_names_all() {
-        assert!(scoped(None, &["tools.read"]).carries("tools.read"));
-        assert!(!scoped(None, &["tools.read"]).carries("tools.execute"));
-        assert!(scoped(None, &["*"]).carries("tools.execute"));
-        assert!(scoped(None, &[]).carries("tools.execute"));
-        assert!(Caller::operator().carries("tools.execute"));
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Deserializer};
 
+use super::access::Rights;
 use super::caller::{Caller, Scopes, Teams};
 use super::error::Fault;
 
@@ -23,8 +24,12 @@ pub struct Claims {
     exp: Option<f64>,
     #[serde(default, deserialize_with = "present")]
     nbf: Option<f64>,
+    #[serde(default, deserialize_with = "present")]
+    iat: Option<f64>,
     #[serde(default)]
     jti: Option<String>,
+    #[serde(default)]
+    token_use: Option<String>,
     #[serde(default)]
     is_admin: Option<bool>,
     #[serde(default)]
@@ -142,8 +147,21 @@ impl Claims {
         let email = names.into_iter().flatten().find(|name| !name.is_empty());
         let email = email.ok_or(Fault::Nobody)?;
         let expires_at = (span.ends_at != u64::MAX).then_some(span.ends_at);
-        let (teams, token_id) = (self.teams.into(), self.jti);
-        Ok((Caller { email, is_admin, teams, scopes, token_id, expires_at }, span))
+        let is_use = |word: &str| self.token_use.as_deref() == Some(word);
+        let caller = Caller {
+            email,
+            is_admin,
+            is_session: is_use("session"),
+            is_api_token: is_use("api"),
+            teams: self.teams.into(),
+            scopes,
+            token_id: self.jti,
+            expires_at,
+            issued_at: self.iat.map(|iat| iat.floor() as i64),
+            claims: None,
+            rights: Rights::none(),
+        };
+        Ok((caller, span))
     }
 
     fn check_parties(&self, demands: &Demands) -> Result<(), Fault> {

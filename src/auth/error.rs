@@ -33,6 +33,12 @@ pub enum Fault {
     Endless,
     /// It names nobody.
     Nobody,
+    /// It was revoked, or its user ended all tokens of before.
+    Revoked,
+    /// Its user is switched off.
+    Disabled,
+    /// Its user is not in the database, and `REQUIRE_USER_IN_DB` wants that.
+    Stranger,
     /// It is bound to addresses or times, which this gateway cannot check and so cannot trust.
     Restricted,
 }
@@ -84,6 +90,9 @@ faults! {
     NotYet => "The token is not valid yet",
     Endless => "The token has no expiration",
     Nobody => "The token names nobody",
+    Revoked => "The token was revoked",
+    Disabled => "The user of the token is switched off",
+    Stranger => "The user of the token is not known here",
     Restricted => "The token is bound to addresses or times",
 }
 

@@ -9,13 +9,16 @@ use super::caller::Caller;
 use super::claims::Span;
 use super::credentials;
 use super::error::{AuthError, Fault, KeyError};
+use super::settle::{Standing, settle};
 use super::token::Rules;
+use crate::catalog::People;
 use crate::settings::{Auth, Settings};
 
 /// A shard's judge of tokens. It remembers the good ones, never past their end; what it refuses it
 /// looks at anew each time.
 pub struct Verifier {
     rules: Option<Arc<Rules>>,
+    standing: Standing,
     cache: RefCell<TokenCache<Verified>>,
     /// Who comes without a token, if they may.
     unnamed: Option<Rc<Caller>>,
@@ -23,8 +26,13 @@ pub struct Verifier {
 
 #[derive(Clone)]
 struct Verified {
-    caller: Rc<Caller>,
+    /// As the token says.
+    claimed: Rc<Caller>,
     span: Span,
+    /// What that came to.
+    caller: Rc<Caller>,
+    /// With which version of the people, and until which second.
+    settled: (u64, u64),
 }
 
 /// Loads the rules that the verifiers of all shards share; `None` if no token can be checked and
@@ -46,13 +54,14 @@ impl Verifier {
     pub fn new(auth: &Auth, rules: Option<Arc<Rules>>) -> Verifier {
         Verifier {
             rules,
+            standing: Standing::new(auth),
             cache: RefCell::new(TokenCache::new(auth.token_count_max)),
             unnamed: (!auth.required).then(|| Rc::new(Caller::operator())),
         }
     }
 
     /// Says who sent a request with these values of `Authorization` and `Cookie`, at `now` in
-    /// seconds since the epoch. A path that takes no cookies (`/mcp`) passes `None` for it. The
+    /// seconds since the epoch, and what they may by what is known of `people`. A path that takes no cookies (`/mcp`) passes `None` for it. The
     /// header wins over the cookie: a browser sends a cookie by itself, a header never.
     ///
     /// Without authentication, whoever sends no token is an administrator; a token that was sent
@@ -65,37 +74,54 @@ impl Verifier {
         &self,
         authorization: Option<&[u8]>,
         cookie: Option<&[u8]>,
+        people: &People,
         now: u64,
     ) -> Result<Rc<Caller>, AuthError> {
         let token = authorization.and_then(credentials::bearer);
         let token = token.or_else(|| cookie.and_then(credentials::cookie));
         match (token, &self.rules, &self.unnamed) {
             (Some(token), Some(rules), _) => {
-                self.recall(rules, token, now).map_err(AuthError::Invalid)
+                self.recall(rules, token, people, now).map_err(AuthError::Invalid)
             }
             (_, _, Some(unnamed)) => Ok(unnamed.clone()),
             _ => Err(AuthError::Missing),
         }
     }
 
-    /// Forgets every token, after a key, a user or a revocation changed.
-    pub fn forget_all(&self) {
-        self.cache.borrow_mut().clear();
-    }
-
-    fn recall(&self, rules: &Rules, token: &[u8], now: u64) -> Result<Rc<Caller>, Fault> {
+    fn recall(
+        &self,
+        rules: &Rules,
+        token: &[u8],
+        people: &People,
+        now: u64,
+    ) -> Result<Rc<Caller>, Fault> {
         let mut cache = self.cache.borrow_mut();
-        if let Some(verified) = cache.get(token) {
+        let known = cache.get(token);
+        if let Some(verified) = &known {
             let checked = verified.span.check(now);
             if checked == Err(Fault::Expired) {
                 cache.remove(token);
             }
-            return checked.map(|()| verified.caller);
+            checked?;
+            let (version, until) = verified.settled;
+            if version == people.version && now < until {
+                return Ok(verified.caller.clone());
+            }
         }
-        let (caller, span) = rules.read(token)?;
-        span.check(now)?;
+        let (claimed, span) = match known {
+            Some(verified) => (verified.claimed, verified.span),
+            None => {
+                let (claimed, span) = rules.read(token)?;
+                span.check(now)?;
+                (Rc::new(claimed), span)
+            }
+        };
+        let now_us = i64::try_from(now).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+        let (caller, until) = settle(&claimed, people, &self.standing, now_us)?;
         let caller = Rc::new(caller);
-        cache.put(token, Verified { caller: caller.clone(), span });
+        let until = u64::try_from(until / 1_000_000).unwrap_or(0);
+        let settled = (people.version, until);
+        cache.put(token, Verified { claimed, span, caller: caller.clone(), settled });
         Ok(caller)
     }
 }
@@ -112,7 +138,7 @@ mod tests {
     }
 
     fn ask(verifier: &Verifier, token: &str, now: u64) -> Result<Rc<Caller>, AuthError> {
-        verifier.identify(Some(format!("Bearer {token}").as_bytes()), None, now)
+        verifier.identify(Some(format!("Bearer {token}").as_bytes()), None, &People::default(), now)
     }
 
     #[test]
@@ -149,7 +175,7 @@ mod tests {
     fn asks_for_a_token_without_calling_an_absent_one_invalid() {
         let (verifier, _) = verifier(&[]);
         for header in [None, Some(b"Basic YTpi".as_slice())] {
-            let error = verifier.identify(header, None, NOW).unwrap_err();
+            let error = verifier.identify(header, None, &People::default(), NOW).unwrap_err();
             assert_eq!(error, AuthError::Missing);
             assert_eq!(error.challenge(), "Bearer");
             assert_eq!(error.detail(), "Authorization token required");
@@ -175,7 +201,9 @@ mod tests {
         let (header, cookie) = (format!("bearer {header}"), format!("jwt_token={cookie}"));
         let by = |header: Option<&str>, cookie: Option<&str>| {
             let (header, cookie) = (header.map(str::as_bytes), cookie.map(str::as_bytes));
-            verifier.identify(header, cookie, NOW).map(|caller| caller.email.clone())
+            verifier
+                .identify(header, cookie, &People::default(), NOW)
+                .map(|caller| caller.email.clone())
         };
         assert_eq!(by(None, Some(&cookie)), Ok("c".into()));
         assert_eq!(by(Some(&header), Some(&cookie)), Ok("h".into()));
@@ -185,7 +213,7 @@ mod tests {
     #[test]
     fn an_open_gateway_takes_the_unnamed_for_its_operator_and_still_checks_tokens() {
         let (verifier, forge) = verifier(&[("AUTH_REQUIRED", "false")]);
-        assert!(verifier.identify(None, None, NOW).unwrap().is_admin);
+        assert!(verifier.identify(None, None, &People::default(), NOW).unwrap().is_admin);
         assert!(!ask(&verifier, &forge.token(r#"{"sub":"a"}"#), NOW).unwrap().is_admin);
         assert!(ask(&verifier, "rubbish", NOW).is_err());
     }

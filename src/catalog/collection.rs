@@ -5,6 +5,8 @@ use std::{cmp::Ordering, ops::Bound, sync::Arc};
 use imbl::{OrdMap, OrdSet};
 use storage::record::{Agent, Audit, Gateway, Ownership, Prompt, Resource, Server, Tool};
 
+use crate::permission::Permission;
+
 use super::{AgentEntry, Id, PromptEntry, ResourceEntry, ToolEntry, Upstream, VirtualServer};
 
 /// What every record that is listed has.
@@ -17,6 +19,8 @@ pub trait Record {
     fn audit(&self) -> &Audit;
     /// Words to find it by.
     fn tags(&self) -> &[String];
+    /// What it takes to read one of its kind.
+    fn read_permission(&self) -> Permission;
     /// Whether it belongs to this upstream, or to none; true where a record never does.
     fn is_of(&self, gateway_id: Option<&str>) -> bool {
         let _ = gateway_id;
@@ -129,7 +133,7 @@ impl<T: Kept> Collection<T> {
 }
 
 macro_rules! record {
-    ($record:ty, $entry:ty $(, $gateway_id:ident)?) => {
+    ($record:ty, $entry:ty, $read:ident $(, $gateway_id:ident)?) => {
         impl Record for $record {
             fn id(&self) -> &str {
                 &self.id
@@ -142,6 +146,9 @@ macro_rules! record {
             }
             fn tags(&self) -> &[String] {
                 &self.tags
+            }
+            fn read_permission(&self) -> Permission {
+                Permission::$read
             }
             $(fn is_of(&self, gateway_id: Option<&str>) -> bool {
                 self.$gateway_id.as_deref() == gateway_id
@@ -157,12 +164,12 @@ macro_rules! record {
     };
 }
 
-record!(Gateway, Upstream);
-record!(Tool, ToolEntry, gateway_id);
-record!(Resource, ResourceEntry, gateway_id);
-record!(Prompt, PromptEntry, gateway_id);
-record!(Server, VirtualServer);
-record!(Agent, AgentEntry);
+record!(Gateway, Upstream, GatewaysRead);
+record!(Tool, ToolEntry, ToolsRead, gateway_id);
+record!(Resource, ResourceEntry, ResourcesRead, gateway_id);
+record!(Prompt, PromptEntry, PromptsRead, gateway_id);
+record!(Server, VirtualServer, ServersRead);
+record!(Agent, AgentEntry, A2aRead);
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use net::{Span, jsonrpc};
-use storage::record::{IntegrationType, Prompt, Resource, Tool};
+use storage::record::{IntegrationType, Ownership, Prompt, Resource, Tool};
 use storage::seal::Sealer;
 
 use crate::catalog::{
@@ -129,17 +129,29 @@ impl Item for ToolEntry {
     fn id(&self) -> &str {
         &self.record.id
     }
+
+    fn ownership(&self) -> &Ownership {
+        &self.record.ownership
+    }
 }
 
 impl Item for ResourceEntry {
     fn id(&self) -> &str {
         &self.record.id
     }
+
+    fn ownership(&self) -> &Ownership {
+        &self.record.ownership
+    }
 }
 
 impl Item for PromptEntry {
     fn id(&self) -> &str {
         &self.record.id
+    }
+
+    fn ownership(&self) -> &Ownership {
+        &self.record.ownership
     }
 }
 

@@ -9,6 +9,10 @@ use storage::record::{
 };
 
 use super::Id;
+use crate::permission::PermissionSet;
+
+/// How many roles one may inherit from, one behind the other.
+pub const INHERITANCE_DEPTH_MAX: usize = 8;
 
 /// Users, teams, roles, tokens, policies and identity providers. Cloning is cheap, and a change
 /// costs the logarithm of the size.
@@ -26,7 +30,7 @@ pub struct People {
     members_of: HashMap<Id, OrdMap<Id, Id>>,
     invitations: OrdMap<Id, Arc<Invitation>>,
     join_requests: OrdMap<Id, Arc<JoinRequest>>,
-    roles: OrdMap<Id, Arc<Role>>,
+    roles: OrdMap<Id, (Arc<Role>, PermissionSet)>,
     grants: OrdMap<Id, Arc<Grant>>,
     grants_of: HashMap<Id, OrdMap<Id, Arc<Grant>>>,
     tokens: OrdMap<Id, Arc<ApiToken>>,
@@ -58,7 +62,7 @@ impl People {
             Identity::Member(member) => self.put_member(member),
             Identity::Invitation(it) => drop(self.invitations.insert(key(&it.id), it)),
             Identity::JoinRequest(it) => drop(self.join_requests.insert(key(&it.id), it)),
-            Identity::Role(role) => drop(self.roles.insert(key(&role.id), role)),
+            Identity::Role(role) => self.put_role(role),
             Identity::Grant(grant) => self.put_grant(grant),
             Identity::ApiToken(token) => self.put_token(token),
             Identity::Revocation(it) => drop(self.revocations.insert(key(&it.id), it)),
@@ -164,17 +168,33 @@ impl People {
 
     /// The role with this id.
     pub fn role(&self, id: &str) -> Option<&Arc<Role>> {
-        self.roles.get(id)
+        self.roles.get(id).map(|(role, _)| role)
     }
 
     /// The role of this name and scope.
     pub fn role_named(&self, name: &str, scope: Scope) -> Option<&Arc<Role>> {
-        self.roles.values().find(|role| role.scope == scope && role.name == name)
+        self.roles().find(|role| role.scope == scope && role.name == name)
     }
 
     /// Every role, in the order of ids.
     pub fn roles(&self) -> impl Iterator<Item = &Arc<Role>> {
-        self.roles.values()
+        self.roles.values().map(|(role, _)| role)
+    }
+
+    /// What a role permits, with those that it inherits from, however many these are up to a bound;
+    /// nothing if it is switched off or not there.
+    pub fn permissions_of(&self, role_id: &str) -> PermissionSet {
+        let mut found = PermissionSet::EMPTY;
+        let mut next = Some(role_id);
+        for _ in 0..INHERITANCE_DEPTH_MAX {
+            let Some((role, permissions)) = next.and_then(|id| self.roles.get(id)) else { break };
+            if !role.is_active {
+                break;
+            }
+            found = found | *permissions;
+            next = role.inherits_from.as_deref();
+        }
+        found
     }
 
     /// The roles that a user was given, in the order of the ids of the grants, those that have
@@ -236,6 +256,11 @@ impl People {
     /// Every identity provider, in the order of ids.
     pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
         self.providers.values()
+    }
+
+    fn put_role(&mut self, role: Arc<Role>) {
+        let permissions = PermissionSet::of_words(role.permissions.iter().map(String::as_str));
+        self.roles.insert(key(&role.id), (role, permissions));
     }
 
     fn put_user(&mut self, user: Arc<User>) {
@@ -359,6 +384,26 @@ mod tests {
         assert_eq!(people.user_by_email("New@X").map(|user| &*user.id), Some("u"));
         people.delete(Entity::User, "u");
         assert!(people.user_by_email("new@x").is_none());
+    }
+
+    #[test]
+    fn a_role_permits_what_it_inherits_until_the_other_is_switched_off() {
+        use crate::permission::Permission;
+        let mut people = People::default();
+        let role = |id: &str, word: &str, inherits_from: Option<&str>, is_active| -> Identity {
+            let inherits_from = inherits_from.map(str::to_owned);
+            let permissions = vec![word.to_owned()];
+            Role { id: id.to_owned(), permissions, inherits_from, is_active, ..Role::default() }
+                .into()
+        };
+        // A circle, which no request can make, ends all the same.
+        people.put(role("a", "tools.read", Some("b"), true));
+        people.put(role("b", "tools.create", Some("a"), true));
+        let expected = PermissionSet::of(&[Permission::ToolsRead, Permission::ToolsCreate]);
+        assert_eq!(people.permissions_of("a"), expected);
+        people.put(role("b", "tools.create", Some("a"), false));
+        assert_eq!(people.permissions_of("a"), PermissionSet::of(&[Permission::ToolsRead]));
+        assert!(people.permissions_of("b").is_empty() && people.permissions_of("c").is_empty());
     }
 
     #[test]

@@ -3,11 +3,14 @@
 use std::{borrow::Borrow, ops::Bound, sync::Arc};
 
 use imbl::OrdMap;
+use storage::record::Ownership;
 
 /// What a shelf holds.
 pub trait Item {
     /// The id that tells two of the same name apart.
     fn id(&self) -> &str;
+    /// Whose it is.
+    fn ownership(&self) -> &Ownership;
 }
 
 /// A persistent map from name to item, in the order of names. Cloning is cheap, and a change costs
@@ -20,6 +23,13 @@ pub struct Shelf<T>(OrdMap<Arc<str>, Named<T>>);
 struct Named<T> {
     first: Arc<T>,
     others: Vec<Arc<T>>,
+}
+
+impl<T: Item> Named<T> {
+    fn first_seen(&self, sees: &impl Fn(&Ownership) -> bool) -> Option<&Arc<T>> {
+        let mut all = std::iter::once(&self.first).chain(&self.others);
+        all.find(|item| sees(item.ownership()))
+    }
 }
 
 impl<T> Clone for Named<T> {
@@ -44,6 +54,11 @@ impl<T: Item> Shelf<T> {
     /// Returns the item that has `name`.
     pub fn get(&self, name: &str) -> Option<&Arc<T>> {
         self.0.get(name).map(|named| &named.first)
+    }
+
+    /// Returns the item that has `name` for whoever sees only some: the first of those that want it.
+    pub fn find(&self, name: &str, sees: impl Fn(&Ownership) -> bool) -> Option<&Arc<T>> {
+        self.0.get(name)?.first_seen(&sees)
     }
 
     /// Puts `item` under `name`. Returns the id of another item that wants the name too.
@@ -91,8 +106,12 @@ impl<T: Item> Shelf<T> {
         self.0.iter().map(|(name, named)| (name, &named.first))
     }
 
-    /// Names and items in order, behind `name` if one is given.
-    pub fn after(&self, name: Option<&str>) -> impl Iterator<Item = (&Arc<str>, &Arc<T>)> {
+    /// Names and items in order, behind `name` if one is given, as whoever sees only some has them.
+    pub fn seen_after<'s>(
+        &'s self,
+        name: Option<&str>,
+        sees: impl Fn(&Ownership) -> bool + 's,
+    ) -> impl Iterator<Item = (&'s Arc<str>, &'s Arc<T>)> {
         let from = name.map_or(Bound::Unbounded, |name| Bound::Excluded(Key(name.to_owned())));
         let range = match from {
             Bound::Excluded(key) => {
@@ -100,7 +119,7 @@ impl<T: Item> Shelf<T> {
             }
             _ => self.0.range::<_, str>(..),
         };
-        range.map(|(name, named)| (name, &named.first))
+        range.filter_map(move |(name, named)| Some((name, named.first_seen(&sees)?)))
     }
 
     /// Items that have no name because another has it: name, and the item.
@@ -120,6 +139,8 @@ impl Borrow<str> for Key {
 
 #[cfg(test)]
 mod tests {
+    use storage::record::Visibility;
+
     use super::*;
 
     struct Thing(&'static str);
@@ -128,6 +149,24 @@ mod tests {
         fn id(&self) -> &str {
             self.0
         }
+
+        fn ownership(&self) -> &Ownership {
+            const EVERYONES: Ownership =
+                Ownership { team_id: None, owner_email: None, visibility: Visibility::Public };
+            const ITS_TEAMS: Ownership = Ownership { visibility: Visibility::Team, ..EVERYONES };
+            if self.0 == "1" { &ITS_TEAMS } else { &EVERYONES }
+        }
+    }
+
+    #[test]
+    fn who_does_not_see_the_first_of_a_name_has_the_next() {
+        let shelf = shelf(&[("echo", "1"), ("echo", "2"), ("only", "1")]);
+        let public = |owned: &Ownership| owned.visibility == Visibility::Public;
+        assert_eq!(shelf.find("echo", |_| true).map(|item| item.0), Some("1"));
+        assert_eq!(shelf.find("echo", public).map(|item| item.0), Some("2"));
+        assert!(shelf.find("only", public).is_none());
+        let seen: Vec<_> = shelf.seen_after(None, public).map(|(name, _)| &**name).collect();
+        assert_eq!(seen, ["echo"]);
     }
 
     fn shelf(items: &[(&str, &'static str)]) -> Shelf<Thing> {
@@ -174,7 +213,9 @@ mod tests {
     #[test]
     fn goes_on_behind_a_name_that_need_not_exist() {
         let shelf = shelf(&[("a", "1"), ("c", "2"), ("d", "3")]);
-        let names = |from| shelf.after(from).map(|(name, _)| name.to_string()).collect::<Vec<_>>();
+        let names = |from| {
+            shelf.seen_after(from, |_| true).map(|(name, _)| name.to_string()).collect::<Vec<_>>()
+        };
         assert_eq!(names(None), ["a", "c", "d"]);
         assert_eq!(names(Some("b")), ["c", "d"]);
         assert_eq!(names(Some("c")), ["d"]);

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use storage::record::{Prompt, Server, Tool};
+use imbl::OrdMap;
+use storage::record::{Ownership, Prompt, Server, Tool, Visibility};
 
 use crate::catalog::{
     entry::{PromptEntry, ResourceEntry, ToolEntry},
@@ -26,6 +27,116 @@ pub struct View {
     pub prompts: Shelf<PromptEntry>,
     /// What is said of tools otherwise than in the registry.
     pub overrides: Arc<Overrides>,
+    /// Who sees what not everyone does.
+    pub circles: Circles,
+}
+
+/// Teams and users that own something in an offer which not everyone sees, and how much: two callers
+/// who belong to the same of these see the same.
+#[derive(Clone, Default)]
+pub struct Circles {
+    teams: OrdMap<Arc<str>, usize>,
+    users: OrdMap<Arc<str>, usize>,
+}
+
+impl Circles {
+    /// Whether everyone sees everything.
+    pub fn is_empty(&self) -> bool {
+        self.teams.is_empty() && self.users.is_empty()
+    }
+
+    /// The team, if it owns something here.
+    pub fn team(&self, id: &str) -> Option<&Arc<str>> {
+        self.teams.get_key_value(id).map(|(id, _)| id)
+    }
+
+    /// The user, if they own something here; their address is in lower case.
+    pub fn user(&self, email: &str) -> Option<&Arc<str>> {
+        self.users.get_key_value(email).map(|(email, _)| email)
+    }
+
+    fn count(&mut self, owned: &Ownership, by: impl Fn(usize) -> usize) {
+        if owned.visibility == Visibility::Public {
+            return;
+        }
+        if let Some(email) = &owned.owner_email {
+            count(&mut self.users, &email.to_ascii_lowercase(), &by);
+        }
+        if let (Visibility::Team, Some(team_id)) = (owned.visibility, &owned.team_id) {
+            count(&mut self.teams, team_id, &by);
+        }
+    }
+}
+
+fn count(counts: &mut OrdMap<Arc<str>, usize>, key: &str, by: impl Fn(usize) -> usize) {
+    match by(counts.get(key).copied().unwrap_or(0)) {
+        0 => drop(counts.remove(key)),
+        count => drop(counts.insert(key.into(), count)),
+    }
+}
+
+/// An offer as whoever sees only some of it has it.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    /// The whole offer.
+    pub view: &'a View,
+    /// Whether what is owned like this is seen.
+    pub sees: &'a dyn Fn(&Ownership) -> bool,
+}
+
+impl<'a> Seen<'a> {
+    /// All of an offer.
+    pub fn all(view: &'a View) -> Seen<'a> {
+        Seen { view, sees: &|_| true }
+    }
+
+    /// The tool that has `name`.
+    pub fn tool(&self, name: &str) -> Option<&'a Arc<ToolEntry>> {
+        self.view.tools.find(name, self.sees)
+    }
+
+    /// The prompt that has `name`.
+    pub fn prompt(&self, name: &str) -> Option<&'a Arc<PromptEntry>> {
+        self.view.prompts.find(name, self.sees)
+    }
+
+    /// The resource at `uri`.
+    pub fn resource(&self, uri: &str) -> Option<&'a Arc<ResourceEntry>> {
+        self.view.resources.find(uri, self.sees)
+    }
+
+    /// The template that is written `uri`.
+    pub fn template(&self, uri: &str) -> Option<&'a Arc<ResourceEntry>> {
+        self.view.templates.find(uri, self.sees)
+    }
+
+    /// Templates as they are written, and their entries, in order.
+    pub fn templates(self) -> impl Iterator<Item = (&'a Arc<str>, &'a Arc<ResourceEntry>)> {
+        self.view.templates.seen_after(None, self.sees)
+    }
+
+    /// Whether there are resources.
+    pub fn has_resources(self) -> bool {
+        self.view.resources.seen_after(None, self.sees).next().is_some()
+            || self.templates().next().is_some()
+    }
+
+    /// Whether there are prompts.
+    pub fn has_prompts(self) -> bool {
+        self.view.prompts.seen_after(None, self.sees).next().is_some()
+    }
+
+    /// The upstream of each entry that has one.
+    pub fn upstream_ids(self) -> impl Iterator<Item = &'a str> {
+        let tools = self.view.tools.seen_after(None, self.sees);
+        let resources = self.view.resources.seen_after(None, self.sees);
+        let prompts = self.view.prompts.seen_after(None, self.sees);
+        (tools.map(|(_, entry)| entry.record.gateway_id.as_deref()))
+            .chain(resources.map(|(_, entry)| entry.record.gateway_id.as_deref()))
+            .chain(self.templates().map(|(_, entry)| entry.record.gateway_id.as_deref()))
+            .chain(prompts.map(|(_, entry)| entry.record.gateway_id.as_deref()))
+            .flatten()
+    }
 }
 
 /// Which entries belong to an endpoint, and under which names.
@@ -67,6 +178,15 @@ impl Entry {
     /// The agent or the upstream that it belongs to.
     pub fn owner_id(&self) -> Option<&str> {
         self.agent_id().or_else(|| self.gateway_id())
+    }
+
+    /// Whose it is.
+    pub fn ownership(&self) -> &Ownership {
+        match self {
+            Entry::Tool(entry) => &entry.record.ownership,
+            Entry::Resource(entry) => &entry.record.ownership,
+            Entry::Prompt(entry) => &entry.record.ownership,
+        }
     }
 
     /// People left it switched on.
@@ -126,6 +246,7 @@ impl View {
             return;
         }
         self.version += 1;
+        self.circles.count(entry.ownership(), |count| count + 1);
         let rival = match entry {
             Entry::Tool(tool) => {
                 let name = membership.tool_name(&tool.record);
@@ -151,6 +272,7 @@ impl View {
             return;
         }
         self.version += 1;
+        self.circles.count(entry.ownership(), |count| count.saturating_sub(1));
         match entry {
             Entry::Tool(tool) => {
                 let name = membership.tool_name(&tool.record);

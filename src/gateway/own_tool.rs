@@ -3,11 +3,12 @@
 use net::jsonrpc::{self, Param};
 use storage::record::Entity;
 
-use super::{Call, unknown};
+use super::{Call, Thing, unknown};
 use crate::{
     catalog::ToolEntry,
     failure::Failure,
     mcp::{self, Era, code},
+    permission::Permission,
     reply::Reply,
     upstream::{Relay, a2a::AgentCall, rest::RestCall},
 };
@@ -15,6 +16,8 @@ use crate::{
 impl<R: Relay> Call<'_, R> {
     /// Calls `entry`, which the client calls `name`.
     pub(super) async fn own_tool(&self, entry: &ToolEntry, name: &str) -> Result<Reply, Failure> {
+        self.permit(Permission::ToolsExecute, &entry.record.ownership)?;
+        let _turn = self.guard(Thing::Tool(entry, name)).await?;
         let arguments = self.message.param(Param::Arguments);
         if self.checks_headers() {
             mcp::check_param_headers(self.request.headers, entry, arguments)?;

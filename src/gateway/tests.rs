@@ -9,6 +9,8 @@ use storage::{
 };
 
 use super::*;
+use crate::settings;
+use crate::throttle::Counts;
 use crate::upstream::{Reply as UpstreamReply, a2a::AgentCall, rest::RestCall};
 
 /// Upstreams that answer what they are told to, and remember what they were sent.
@@ -125,11 +127,14 @@ struct World {
     prompts: own::Prompts,
     relay: Canned,
     meters: Rc<Meters>,
+    policies: Rc<Book>,
+    throttle: Throttle,
     options: Options,
 }
 
 impl World {
     fn answering(result: &'static str) -> World {
+        let settings = settings::parse("", [], &[]).expect("the defaults are good").settings;
         let mut catalog = Catalog::default();
         let changes = records().into_iter().zip(1..);
         let changes = changes.map(|(current, sequence)| Change { sequence, current }).collect();
@@ -141,6 +146,8 @@ impl World {
             prompts: own::Prompts::new(8),
             relay: Canned { result, sent: RefCell::default() },
             meters: Rc::new(Meters::new(100, || ())),
+            policies: Rc::default(),
+            throttle: Throttle::new(&settings.rate_limits, Counts::new(&settings), None),
             options: Options {
                 app_name: "Ringway".to_owned(),
                 envelope: EnvelopeLimits::default(),
@@ -162,6 +169,8 @@ impl World {
             prompts: &self.prompts,
             relay: &self.relay,
             meters: &self.meters,
+            policies: self.policies.clone(),
+            throttle: &self.throttle,
             options: &self.options,
         };
         let answered = answer(&parts, request, &|_| ()).now_or_never();
@@ -220,7 +229,9 @@ fn request<'a>(
     body: &'a str,
 ) -> Request<'a> {
     let accepts = Accepts { json: true, events: true };
-    Request { server_id, transport, headers, accepts, body: body.as_bytes() }
+    static OPERATOR: std::sync::LazyLock<Caller> = std::sync::LazyLock::new(Caller::operator);
+    let (caller, client_ip, body) = (&OPERATOR, None, body.as_bytes());
+    Request { caller, client_ip, server_id, transport, headers, accepts, body }
 }
 
 fn text(raw: &[u8]) -> &str {

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    catalog::{Catalog, View},
+    catalog::{Catalog, Seen},
     mcp::{LEGACY, MODERN},
 };
 
@@ -21,13 +21,9 @@ const INSTRUCTIONS_SIZE_MAX: usize = 16 * 1024;
 impl Offer {
     /// Sums up an endpoint: capabilities are those that its upstreams have and the gateway can
     /// deliver; instructions are theirs, under their names if there are several.
-    pub fn of(catalog: &Catalog, view: &View, app_name: &str) -> Offer {
+    pub fn of(catalog: &Catalog, seen: Seen<'_>, app_name: &str) -> Offer {
         let mut upstream_ids: Vec<&str> = Vec::new();
-        let ids = (view.tools.iter().map(|(_, tool)| tool.record.gateway_id.as_deref()))
-            .chain(view.resources.iter().map(|(_, entry)| entry.record.gateway_id.as_deref()))
-            .chain(view.templates.iter().map(|(_, entry)| entry.record.gateway_id.as_deref()))
-            .chain(view.prompts.iter().map(|(_, entry)| entry.record.gateway_id.as_deref()));
-        for id in ids.flatten() {
+        for id in seen.upstream_ids() {
             if let Err(place) = upstream_ids.binary_search(&id) {
                 upstream_ids.insert(place, id);
             }
@@ -44,10 +40,10 @@ impl Offer {
         });
         let mut capabilities = Map::new();
         capabilities.insert("tools".to_owned(), json!({}));
-        if !view.resources.is_empty() || !view.templates.is_empty() {
+        if seen.has_resources() {
             capabilities.insert("resources".to_owned(), json!({}));
         }
-        if !view.prompts.is_empty() {
+        if seen.has_prompts() {
             capabilities.insert("prompts".to_owned(), json!({}));
         }
         if completions {

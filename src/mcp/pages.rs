@@ -9,6 +9,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc};
 use ahash::AHashMap;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use net::jsonrpc;
+use storage::record::Ownership;
 
 use crate::{
     catalog::{Item, PromptEntry, ResourceEntry, Shelf, ToolEntry, View},
@@ -47,6 +48,20 @@ pub struct PageRequest<'a> {
     pub cursor: Option<&'a str>,
     /// Entries of a page.
     pub count_max: usize,
+    /// Whether the caller sees what is owned like this.
+    pub sees: &'a dyn Fn(&Ownership) -> bool,
+    /// What tells the caller's page from those of others; `None` for who sees everything.
+    pub lens: Option<Lens>,
+}
+
+/// Which of the teams and users that own something in an offer the caller belongs to. Callers of the
+/// same lens see the same page; without any, it is the page of the public.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Lens {
+    /// The teams, in the order of their ids.
+    pub teams: Vec<Arc<str>>,
+    /// The user.
+    pub user: Option<Arc<str>>,
 }
 
 /// The pages that a shard has rendered.
@@ -63,11 +78,14 @@ struct Kept {
     size: usize,
 }
 
+/// List, era, who sees it, and cursor.
+type PageKey = (Kind, bool, Option<Lens>, Box<str>);
+
 #[derive(Default)]
 struct EndpointPages {
     version: u64,
     first: [[Option<Page>; 2]; KIND_COUNT],
-    further: AHashMap<(Kind, bool, Box<str>), Page>,
+    further: AHashMap<PageKey, Page>,
 }
 
 impl Pages {
@@ -114,23 +132,22 @@ impl Pages {
         let modern = request.era == Era::Modern;
         // "" is a valid cursor, and means the beginning.
         let cursor = request.cursor.filter(|cursor| !cursor.is_empty());
-        let found = match cursor {
+        let found = match further(request, cursor) {
             None => pages.first[request.kind as usize][usize::from(modern)].as_ref(),
-            Some(cursor) => pages.further.get(&(request.kind, modern, cursor.into())),
+            Some(key) => pages.further.get(&key),
         };
         if let Some(page) = found {
             return Ok(page.clone());
         }
         let page: Page = render(request, cursor, view)?.into();
-        self.keep(pages, request.kind, modern, cursor, page.clone());
+        self.keep(pages, request, cursor, page.clone());
         Ok(page)
     }
 
     fn keep(
         &self,
         pages: &mut EndpointPages,
-        kind: Kind,
-        modern: bool,
+        request: &PageRequest<'_>,
         cursor: Option<&str>,
         page: Page,
     ) {
@@ -140,10 +157,11 @@ impl Pages {
             return;
         }
         self.kept.set(Kept { count, size });
-        match cursor {
-            None => pages.first[kind as usize][usize::from(modern)] = Some(page),
-            Some(cursor) => {
-                pages.further.insert((kind, modern, cursor.into()), page);
+        let era = usize::from(request.era == Era::Modern);
+        match further(request, cursor) {
+            None => pages.first[request.kind as usize][era] = Some(page),
+            Some(key) => {
+                pages.further.insert(key, page);
             }
         }
     }
@@ -160,6 +178,15 @@ impl Pages {
     }
 }
 
+/// The key of a page that is not the first of those that everything is seen on.
+fn further(request: &PageRequest<'_>, cursor: Option<&str>) -> Option<PageKey> {
+    if cursor.is_none() && request.lens.is_none() {
+        return None;
+    }
+    let modern = request.era == Era::Modern;
+    Some((request.kind, modern, request.lens.clone(), cursor.unwrap_or_default().into()))
+}
+
 fn render(
     request: &PageRequest<'_>,
     cursor: Option<&str>,
@@ -167,25 +194,24 @@ fn render(
 ) -> Result<Vec<u8>, Failure> {
     let from = cursor.map(decode_cursor).transpose()?;
     let from = from.as_deref();
-    let count_max = request.count_max;
     let mut out = Vec::new();
     let last = match request.kind {
         Kind::Tools => {
             let write = |entry: &ToolEntry, out: &mut Vec<u8>, name: &str| {
                 entry.write(out, name, view.overrides.description(&entry.record.id));
             };
-            render_shelf(&mut out, "tools", &view.tools, from, count_max, write)
+            render_shelf(&mut out, "tools", &view.tools, from, request, write)
         }
         Kind::Prompts => {
-            render_shelf(&mut out, "prompts", &view.prompts, from, count_max, PromptEntry::write)
+            render_shelf(&mut out, "prompts", &view.prompts, from, request, PromptEntry::write)
         }
         Kind::Resources => {
             let write = |entry: &ResourceEntry, out: &mut Vec<u8>, _: &str| entry.write(out);
-            render_shelf(&mut out, "resources", &view.resources, from, count_max, write)
+            render_shelf(&mut out, "resources", &view.resources, from, request, write)
         }
         Kind::Templates => {
             let write = |entry: &ResourceEntry, out: &mut Vec<u8>, _: &str| entry.write(out);
-            render_shelf(&mut out, "resourceTemplates", &view.templates, from, count_max, write)
+            render_shelf(&mut out, "resourceTemplates", &view.templates, from, request, write)
         }
     };
     if let Some(last) = last {
@@ -207,15 +233,15 @@ fn render_shelf<T: Item>(
     key: &str,
     shelf: &Shelf<T>,
     from: Option<&str>,
-    count_max: usize,
+    request: &PageRequest<'_>,
     write: impl Fn(&T, &mut Vec<u8>, &str),
 ) -> Option<Arc<str>> {
     out.extend_from_slice(b"{\"");
     out.extend_from_slice(key.as_bytes());
     out.extend_from_slice(b"\":[");
     let mut last = None;
-    let mut entries = shelf.after(from);
-    for (name, entry) in entries.by_ref().take(count_max) {
+    let mut entries = shelf.seen_after(from, request.sees);
+    for (name, entry) in entries.by_ref().take(request.count_max) {
         if last.is_some() {
             out.push(b',');
         }

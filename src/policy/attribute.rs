@@ -1,5 +1,6 @@
 //! What expressions may name of a request: the fields, and who knows their values.
 
+use super::fuel::Fault;
 use super::value::Value;
 
 /// Declares the attributes, each with its path and what it is.
@@ -164,7 +165,11 @@ impl Attribute {
 /// Who knows the values of one request. Each is asked for when it is needed, and not before.
 pub trait Facts {
     /// The value of an attribute, if the request has it.
-    fn attribute(&self, attribute: Attribute) -> Option<Value<'_>>;
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] if it has one that cannot be told.
+    fn attribute(&self, attribute: Attribute) -> Result<Option<Value<'_>>, Fault>;
 
     /// The value of one of [`HEADERS`].
     fn header(&self, name: &str) -> Option<Value<'_>>;

@@ -43,7 +43,7 @@ impl<'a> Run<'a, '_> {
             Node::Words(words) => Ok(Value::Words(words)),
             Node::Attribute(attribute) => self.attribute(*attribute),
             Node::HasAttribute(attribute) => {
-                Ok(Value::Bool(self.facts.attribute(*attribute).is_some()))
+                Ok(Value::Bool(self.facts.attribute(*attribute)?.is_some()))
             }
             Node::Header(name) => {
                 let absent = || Fault::wrong(format!("the request has no header {name}"));
@@ -101,7 +101,7 @@ impl<'a> Run<'a, '_> {
 
     fn attribute(&self, attribute: Attribute) -> Found<'a> {
         let absent = || Fault::wrong(format!("the request has no {}", attribute.path()));
-        self.facts.attribute(attribute).ok_or_else(absent)
+        self.facts.attribute(attribute)?.ok_or_else(absent)
     }
 
     /// Both, or one of two: `word` decides, on whichever side it stands, whatever the other is.

@@ -7,6 +7,7 @@ use std::fmt;
 use serde_json::Value as Json;
 
 use super::attribute::{Attribute, Facts, HEADERS};
+use super::fuel::Fault;
 use super::moment;
 use super::value::Value;
 
@@ -72,15 +73,13 @@ fn check(root: &str, value: &Json) -> Result<(), SampleError> {
 }
 
 impl Facts for Sample {
-    fn attribute(&self, attribute: Attribute) -> Option<Value<'_>> {
+    fn attribute(&self, attribute: Attribute) -> Result<Option<Value<'_>>, Fault> {
         if attribute == Attribute::RequestTime {
-            return self.time.map(Value::Time);
+            return Ok(self.time.map(Value::Time));
         }
-        let mut found = &self.context;
-        for name in attribute.path().split('.') {
-            found = found.get(name)?;
-        }
-        (!found.is_null()).then(|| Value::of_json(found))
+        let mut names = attribute.path().split('.');
+        let found = names.try_fold(&self.context, |holder, name| holder.get(name));
+        Ok(found.filter(|found| !found.is_null()).map(Value::of_json))
     }
 
     fn header(&self, name: &str) -> Option<Value<'_>> {
@@ -114,10 +113,10 @@ impl<'a> Noted<'a> {
 }
 
 impl Facts for Noted<'_> {
-    fn attribute(&self, attribute: Attribute) -> Option<Value<'_>> {
-        let value = self.facts.attribute(attribute);
+    fn attribute(&self, attribute: Attribute) -> Result<Option<Value<'_>>, Fault> {
+        let value = self.facts.attribute(attribute)?;
         self.note(attribute.path().to_owned(), value.as_ref());
-        value
+        Ok(value)
     }
 
     fn header(&self, name: &str) -> Option<Value<'_>> {
@@ -144,10 +143,13 @@ mod tests {
             "arguments": {"n": 1},
         });
         let sample = sample(context).unwrap();
-        let json = |attribute| sample.attribute(attribute).map(|value| value.to_json());
+        let json = |attribute| sample.attribute(attribute).unwrap().map(|value| value.to_json());
         assert_eq!(json(Attribute::CallerEmail), Some("a@b.c".into()));
         assert_eq!(json(Attribute::CallerIp), None);
-        assert!(matches!(sample.attribute(Attribute::RequestTime), Some(Value::Time(1_000_000))));
+        assert!(matches!(
+            sample.attribute(Attribute::RequestTime),
+            Ok(Some(Value::Time(1_000_000)))
+        ));
         assert_eq!(sample.header("user-agent").map(|value| value.to_json()), Some("x".into()));
         assert_eq!(json(Attribute::Arguments), Some(serde_json::json!({"n": 1})));
     }
@@ -172,8 +174,8 @@ mod tests {
     fn notes_what_it_was_asked_for() {
         let sample = sample(serde_json::json!({"tool": {"name": "echo"}})).unwrap();
         let noted = Noted::new(&sample);
-        noted.attribute(Attribute::ToolName);
-        noted.attribute(Attribute::ToolGateway);
+        noted.attribute(Attribute::ToolName).unwrap();
+        noted.attribute(Attribute::ToolGateway).unwrap();
         let seen = serde_json::json!(noted.into_seen());
         assert_eq!(seen, serde_json::json!({"tool.gateway": null, "tool.name": "echo"}));
     }

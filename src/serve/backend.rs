@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     rc::Rc,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -18,6 +19,7 @@ use storage::{
 
 use crate::{
     admin::{self, About, DatabaseAbout, RedisAbout, Rules},
+    auth::Caller,
     catalog::{AgentEntry, Catalog, Upstream, inventory::Inventory},
     failure::Failure,
     gateway::{self, Parts},
@@ -41,6 +43,8 @@ const IMPORTS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Backend<'a> {
     /// The shard that the request came to.
     pub shard: &'a Rc<Shard>,
+    /// The address that the request came from.
+    pub client_ip: Option<IpAddr>,
     /// What the process knows of itself.
     pub facts: &'a Facts,
 }
@@ -170,13 +174,15 @@ impl admin::Backend for Backend<'_> {
         self.shard.upstreams.check_filter(program).await
     }
 
-    async fn rpc(&self, method: &str, params: Value) -> Result<Value, Failure> {
+    async fn rpc(&self, caller: &Caller, method: &str, params: Value) -> Result<Value, Failure> {
         let shard = self.shard;
         let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let body = message.to_string();
         let catalog = shard.catalog();
         let parts = parts(shard, &catalog);
         let request = gateway::Request {
+            caller,
+            client_ip: self.client_ip,
             server_id: "",
             transport: Transport::Rpc,
             headers: &NoHeaders,
@@ -239,6 +245,8 @@ pub fn parts<'a>(shard: &'a Shard, catalog: &'a Catalog) -> Parts<'a, Upstreams>
         prompts: &shard.prompts,
         relay: &shard.upstreams,
         meters: &shard.meters,
+        policies: shard.policies(),
+        throttle: &shard.throttle,
         options: &shard.options,
     }
 }

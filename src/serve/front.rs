@@ -23,6 +23,7 @@ use crate::{
         legacy,
     },
     state::Shard,
+    throttle::{Stand, Tier},
 };
 
 /// What every answer of the REST API carries: browsers must not guess another type.
@@ -129,7 +130,10 @@ impl Front {
             check_rpc(request)?;
         }
         let is_preflight = request.head.method() == Method::Options;
-        let caller = match is_preflight || self.is_open(&route) {
+        let is_open = is_preflight || rest_path.is_some_and(admin::is_open);
+        // Whoever shows a token to a server that needs none is who they say.
+        let is_unnamed = request.header("authorization").is_none() && self.needs_no_token(&route);
+        let caller = match is_open || is_unnamed {
             true => Rc::new(Caller::nobody()),
             false => self.identify(request, &route)?,
         };
@@ -151,7 +155,12 @@ impl Front {
         // A clock before 1970 is broken: then no token is good, rather than every one.
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(u64::MAX, |since| since.as_secs());
-        let identified = self.shard.verifier.identify(authorization, cookie, now);
+        let identified = self.shard.verifier.identify(
+            authorization,
+            cookie,
+            self.shard.catalog_now().people(),
+            now,
+        );
         let caller = identified.map_err(|error| Failure::Unauthorized {
             detail: error.detail(),
             challenge: error.challenge(),
@@ -167,16 +176,11 @@ impl Front {
         Ok(caller)
     }
 
-    /// Whether a route is open to callers without a token.
-    fn is_open(&self, route: &Route<'_>) -> bool {
-        match route {
-            Route::Rest(path) => admin::is_open(path),
-            Route::Mcp { server_id } if !server_id.is_empty() => {
-                let catalog = self.shard.catalog();
-                catalog.server(server_id).is_some_and(|server| !server.record.auth_required)
-            }
-            _ => false,
-        }
+    /// Whether a route leads to a virtual server that is open to callers without a token.
+    fn needs_no_token(&self, route: &Route<'_>) -> bool {
+        let Route::Mcp { server_id } = route else { return false };
+        let catalog = self.shard.catalog_now();
+        catalog.server(server_id).is_some_and(|server| !server.record.auth_required)
     }
 
     async fn answer_rpc(
@@ -193,7 +197,20 @@ impl Front {
         let parts = parts(shard, &catalog);
         let headers = Headers(request);
         let accepts = Accepts::parse(request.header("accept"));
-        let rpc = gateway::Request { server_id, transport, headers: &headers, accepts, body };
+        if let Err(failure) = self.limit(request, Tier::Medium, caller).await {
+            log_failure(&failure);
+            return reply::write_failure(responder, None, &failure, true);
+        }
+        let client_ip = Some(request.peer.ip());
+        let rpc = gateway::Request {
+            caller,
+            client_ip,
+            server_id,
+            transport,
+            headers: &headers,
+            accepts,
+            body,
+        };
         let on_era = |era| {
             if era == Era::Modern {
                 responder.cancel_on_disconnect();
@@ -202,7 +219,7 @@ impl Front {
         let answered = gateway::answer(&parts, &rpc, &on_era).await;
         let mut outcome = answered.outcome;
         if transport == Transport::Rpc && outcome.as_ref().is_err_and(is_unknown_method) {
-            let backend = Backend { shard, facts: &self.facts };
+            let backend = Backend { shard, client_ip, facts: &self.facts };
             outcome = legacy::answer(&backend, caller, body).await.unwrap_or(outcome);
         }
         match outcome {
@@ -222,6 +239,14 @@ impl Front {
         body: &[u8],
         responder: &mut Responder,
     ) {
+        let stand = match Tier::of_path(path) {
+            Some(tier) => self.limit(request, tier, caller).await,
+            None => Ok(None),
+        };
+        let stand = match stand {
+            Ok(stand) => stand,
+            Err(failure) => return write_rest_failure(responder, &failure),
+        };
         let client_ip = request.peer.ip().to_string();
         let text = |name| request.header(name).and_then(|value| std::str::from_utf8(value).ok());
         let rest = RestRequest {
@@ -235,7 +260,8 @@ impl Front {
             client_ip: Some(&client_ip),
             user_agent: text("user-agent"),
         };
-        let backend = Backend { shard: &self.shard, facts: &self.facts };
+        let client_ip = Some(request.peer.ip());
+        let backend = Backend { shard: &self.shard, client_ip, facts: &self.facts };
         let answer = admin::handle(&backend, rest).await;
         if let (Method::Options, Some(allow)) = (request.head.method(), answer.allow) {
             write_options(responder, allow);
@@ -251,8 +277,26 @@ impl Front {
         if let Some(version) = answer.etag {
             responder.header("etag", format!("\"{version}\"").as_bytes());
         }
+        for (name, value) in stand.iter().flat_map(Stand::fields) {
+            responder.header(name, value.as_bytes());
+        }
         responder.lines(answer.headers);
         responder.finish(&[&answer.body]);
+    }
+
+    /// Counts a request, if there is a limit on its kind.
+    async fn limit(
+        &self,
+        request: &Request<'_>,
+        tier: Tier,
+        caller: &Caller,
+    ) -> Result<Option<Stand>, Failure> {
+        let throttle = &self.shard.throttle;
+        let Some(limit) = throttle.tier(tier) else { return Ok(None) };
+        // Whoever logs in has not said who they are.
+        let is_known = tier != Tier::Critical && *caller != Caller::nobody();
+        let known = is_known.then_some(caller.email.as_str());
+        Box::pin(throttle.request(limit, known, request.peer.ip())).await.map(Some)
     }
 }
 

@@ -2,11 +2,13 @@
 
 mod number;
 mod place;
+mod rate;
 mod text;
 mod word;
 
 pub use number::{Count, Fraction, Minutes, Port, Seconds, Shards, Size, Threshold};
 pub use place::{Address, Hosts, OneOrigin, OriginList, UriList};
+pub use rate::{PerMinute, RateText, SCOPE};
 pub use text::{DatabaseUrl, FilePath, Hidden, Level, RedisUrl, RootPath, Text};
 pub use word::{ALGORITHM, AutoFlag, CACHE_TYPE, Flag, LOG_FORMAT, RING_DRIVER, SEPARATOR};
 

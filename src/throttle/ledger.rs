@@ -1,7 +1,6 @@
 //! What a process counts by itself: keys to when their next request is due.
 
 use std::collections::HashMap;
-use std::hash::BuildHasher;
 use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::digest;
@@ -86,8 +85,10 @@ mod tests {
         let ledger = Ledger::default();
         let quota = Quota::new(2, Duration::from_secs(60), 2);
         let allowed = |key: &str| ledger.spend(key, quota, 0).is_allowed;
-        assert_eq!([allowed("a"), allowed("a"), allowed("a"), allowed("b")],
-            [true, true, false, true]);
+        assert_eq!(
+            [allowed("a"), allowed("a"), allowed("a"), allowed("b")],
+            [true, true, false, true]
+        );
     }
 
     #[test]

@@ -18,16 +18,16 @@ pub struct Stand {
 }
 
 impl Stand {
-    /// The lines of the head that tell it.
-    pub fn headers(&self) -> String {
+    /// The fields of the head that tell it.
+    pub fn fields(&self) -> [(&'static str, String); 2] {
         let Limit { name, rate } = self.limit;
         let quota = rate.count.saturating_add(rate.burst);
         let window = seconds(rate.period).max(1);
         let (remaining, reset) = (self.spent.remaining, seconds(self.spent.reset_after));
-        format!(
-            "ratelimit-policy: \"{name}\";q={quota};w={window}\r\n\
-             ratelimit: \"{name}\";r={remaining};t={reset}\r\n"
-        )
+        [
+            ("ratelimit-policy", format!("\"{name}\";q={quota};w={window}")),
+            ("ratelimit", format!("\"{name}\";r={remaining};t={reset}")),
+        ]
     }
 
     /// The answer to a request that was too much.
@@ -35,9 +35,11 @@ impl Stand {
         let Limit { name, rate } = self.limit;
         let retry_after_s = seconds(self.spent.retry_after).max(1);
         Failure::Limited(Box::new(Limited {
-            text: format!("Rate limit exceeded: {rate} for each {name}; retry in {retry_after_s} s"),
+            text: format!(
+                "Rate limit exceeded: {rate} for each {name}; retry in {retry_after_s} s"
+            ),
             retry_after_s,
-            headers: self.headers(),
+            fields: self.fields(),
         }))
     }
 }
@@ -57,10 +59,9 @@ mod tests {
         let rate = Rate { count: 100, period: Duration::from_secs(60), burst: 20 };
         let limit = Limit { name: "caller", rate };
         let (_, spent) = limit.quota().spend(None, 0);
-        assert_eq!(
-            Stand { limit, spent }.headers(),
-            "ratelimit-policy: \"caller\";q=120;w=60\r\nratelimit: \"caller\";r=119;t=1\r\n"
-        );
+        let [policy, stand] = Stand { limit, spent }.fields();
+        assert_eq!(policy, ("ratelimit-policy", "\"caller\";q=120;w=60".to_owned()));
+        assert_eq!(stand, ("ratelimit", "\"caller\";r=119;t=1".to_owned()));
     }
 
     #[test]

@@ -49,8 +49,8 @@ pub struct Limits([Option<Limit>; 4]);
 impl Limits {
     /// As the settings have it.
     pub fn new(limits: &RateLimits) -> Limits {
-        let limit = |name, count: Option<usize>, burst: usize| {
-            let count = u32::try_from(count.filter(|_| limits.enabled)?).ok()?;
+        let limit = |name, count: Option<u32>, burst: usize| {
+            let count = count.filter(|_| limits.enabled)?;
             let burst = u32::try_from(burst).unwrap_or(u32::MAX);
             Limit::of(name, Some(Rate { count, period: Duration::from_secs(60), burst }))
         };
@@ -79,7 +79,7 @@ struct UsageLimits {
 /// The limits that the record of a token names. Text that is no such object names none.
 pub fn of_token(usage_limits: &str) -> impl Iterator<Item = Limit> {
     let read: Option<UsageLimits> = serde_json::from_str(usage_limits).ok();
-    let limit = |name, count: Option<u32>, hours| {
+    let limit = |name, count: Option<u32>, hours: u64| {
         let count = count.filter(|count| *count > 0)?;
         let rate = Rate { count, period: Duration::from_secs(3600 * hours), burst: 0 };
         Some(Limit { name, rate })

@@ -30,8 +30,8 @@ const ROOMS: [&[&str]; 9] = [
     &["state"],
     &["upstream"],
     &["route"],
-    &["auth", "mcp", "observe", "openapi", "reply", "settings"],
-    &["catalog", "failure", "own", "schema", "yaml", "limits"],
+    &["auth", "mcp", "observe", "openapi", "policy", "reply", "settings", "throttle"],
+    &["catalog", "failure", "own", "permission", "schema", "yaml", "limits"],
 ];
 
 /// Foreign crates that only one crate of ours may name. `benches` compares runtimes and may.

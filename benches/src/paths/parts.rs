@@ -5,6 +5,8 @@ use std::sync::Arc;
 use net::http1::{HeadLimits, RequestHead};
 use net::jsonrpc::{self, EnvelopeLimits, Message};
 use ringway::auth;
+use ringway::auth::settle::{Standing, settle};
+use ringway::catalog::Seen;
 use ringway::route;
 use ringway::schema::Cache;
 use storage::record::Tool;
@@ -50,19 +52,23 @@ pub fn token_again() -> Work {
     let world = World::new(0, Upstreams::Modern);
     let bearer = format!("Bearer {}", world.token());
     Box::new(move || {
-        let caller = world.verifier().identify(Some(bearer.as_bytes()), None, NOW);
+        let people = world.catalog().people();
+        let caller = world.verifier().identify(Some(bearer.as_bytes()), None, people, NOW);
         caller.expect("the token is good").email.len()
     })
 }
 
-/// Checks the signature and the claims of a token.
+/// Checks the signature and the claims of a token, and works out what its bearer may.
 pub fn token_first() -> Work {
     let world = World::new(0, Upstreams::Modern);
     let token = world.token();
     let rules = auth::Rules::load(world.settings()).expect("the key is given");
+    let standing = Standing::new(&world.settings().auth);
     Box::new(move || {
-        let caller = rules.verify(token.as_bytes(), NOW);
-        caller.expect("the token is good").email.len()
+        let claimed = rules.verify(token.as_bytes(), NOW).expect("the token is good");
+        let people = world.catalog().people();
+        let settled = settle(&claimed, people, &standing, NOW as i64 * 1_000_000);
+        settled.expect("nobody revoked it").0.email.len()
     })
 }
 
@@ -80,7 +86,7 @@ fn routing(tool_count: usize) -> Work {
     let world = World::new(tool_count, Upstreams::Modern);
     Box::new(move || {
         let catalog = world.catalog();
-        let found = route::tool(catalog, &catalog.everything, TOOL);
+        let found = route::tool(catalog, Seen::all(&catalog.everything), TOOL);
         let (tool, upstream) = found.expect("the tool is there");
         tool.record.original_name.len() + upstream.record.name.len()
     })

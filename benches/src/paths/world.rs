@@ -137,12 +137,24 @@ impl World {
             Some(Route::Rpc) => (Transport::Rpc, ""),
             other => unreachable!("{other:?} is not measured"),
         };
-        let caller = self.verifier.identify(request.header("authorization"), None, NOW);
-        caller.expect("the token is good");
+        let caller = self.verifier.identify(
+            request.header("authorization"),
+            None,
+            self.catalog.people(),
+            NOW,
+        );
+        let caller = caller.expect("the token is good");
         let mut responder = Responder::new(&self.head, true, Rc::default());
         let accepts = Accepts::parse(request.header("accept"));
         let headers = Headers(&request);
-        let rpc = gateway::Request { server_id, transport, headers: &headers, accepts, body };
+        let rpc = gateway::Request {
+            caller: &caller,
+            server_id,
+            transport,
+            headers: &headers,
+            accepts,
+            body,
+        };
         let parts = Parts {
             catalog: &self.catalog,
             pages: &self.pages,

@@ -9,6 +9,7 @@ use super::super::answer::Shape;
 use super::super::routes::Route;
 use super::answers;
 use super::parameters::Parameter;
+use crate::permission::Permission;
 use crate::route;
 
 pub use rows::OPERATIONS;
@@ -187,7 +188,7 @@ impl Operation {
     }
 
     /// The permission that is needed.
-    pub fn permission(&self) -> Option<&'static str> {
+    pub fn permission(&self) -> Option<Permission> {
         self.route()?.permission()
     }
 

@@ -12,6 +12,7 @@ use storage::seal::Sealer;
 use storage::{Applied, Change, Current, Mutation};
 
 use super::super::{About, Backend, Rules};
+use crate::auth::Caller;
 use crate::catalog::inventory::Inventory;
 use crate::catalog::{AgentEntry, Catalog, Upstream};
 use crate::failure::Failure;
@@ -107,8 +108,8 @@ impl<B: Backend> Backend for Rehearsal<'_, B> {
         self.backend.check_filter(program).await
     }
 
-    async fn rpc(&self, method: &str, params: Value) -> Result<Value, Failure> {
-        self.backend.rpc(method, params).await
+    async fn rpc(&self, caller: &Caller, method: &str, params: Value) -> Result<Value, Failure> {
+        self.backend.rpc(caller, method, params).await
     }
 
     fn set_log_level(&self, _level: &str) -> Result<(), Failure> {

@@ -19,7 +19,7 @@ use storage::{Applied, Location, Mutation, Store, StoreOptions};
 use crate::admin::{
     About, Backend, DatabaseAbout, RedisAbout, RestAnswer, RestRequest, Rules, Security, handle,
 };
-use crate::auth::Caller;
+use crate::auth::{Caller, access::Rights};
 use crate::catalog::inventory::{Inventory, Listed};
 use crate::catalog::{AgentEntry, Catalog, Upstream};
 use crate::failure::{Failure, UpstreamKind};
@@ -283,7 +283,7 @@ impl Backend for Gateway {
         is_sound.then_some(()).ok_or_else(|| "jsonpath_filter is no program of jq".to_owned())
     }
 
-    async fn rpc(&self, method: &str, params: Value) -> Result<Value, Failure> {
+    async fn rpc(&self, _: &Caller, method: &str, params: Value) -> Result<Value, Failure> {
         self.rpcs.borrow_mut().push((method.to_owned(), params));
         Ok(json!({"contents": [{"uri": "test://asked", "text": "told"}], "messages": []}))
     }
@@ -359,7 +359,8 @@ impl<'a> Request<'a> {
     }
 
     pub fn by_user(self) -> Request<'a> {
-        self.by(&Caller { email: "user@example.com".to_owned(), ..Caller::nobody() })
+        let rights = Rights { sees_own: true, ..Rights::guest() };
+        self.by(&Caller { email: "user@example.com".to_owned(), rights, ..Caller::nobody() })
     }
 
     pub fn by_nobody(self) -> Request<'a> {

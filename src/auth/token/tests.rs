@@ -67,7 +67,9 @@ const GOOD: &str = r#"{"sub":"a@b","iss":"mcpgateway","aud":"mcpgateway-api"}"#;
 
 #[test]
 fn takes_the_minimal_token_of_the_command_line() {
-    let caller = verify(r#"{"username":"a@b","sub":"a@b","iat":1,"jti":"7"}"#).unwrap();
+    let claims = r#"{"username":"a@b","sub":"a@b","iat":1,"jti":"7"}"#;
+    let caller = verify(claims).unwrap();
+    assert!(caller.claims.as_deref().unwrap().contains(r#""username":"a@b""#));
     let expected = Caller {
         email: "a@b".into(),
         is_admin: false,
@@ -75,6 +77,11 @@ fn takes_the_minimal_token_of_the_command_line() {
         scopes: None,
         token_id: Some("7".into()),
         expires_at: None,
+        issued_at: Some(1),
+        is_session: false,
+        is_api_token: false,
+        claims: caller.claims.clone(),
+        rights: crate::auth::access::Rights::none(),
     };
     assert_eq!(caller, expected);
 }

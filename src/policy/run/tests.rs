@@ -1,6 +1,6 @@
 use serde_json::{Value as Json, json};
 
-use super::super::{Attribute, Facts, Fuel, Program, Sample, Value};
+use super::super::{Attribute, Facts, Fault, Fuel, Program, Sample, Value};
 use crate::limits::POLICY_STEP_COUNT_MAX;
 
 fn context() -> Json {
@@ -193,8 +193,8 @@ fn ends_what_costs_too_much() {
 struct Large(Json);
 
 impl Facts for Large {
-    fn attribute(&self, attribute: Attribute) -> Option<Value<'_>> {
-        (attribute == Attribute::Arguments).then(|| Value::of_json(&self.0))
+    fn attribute(&self, attribute: Attribute) -> Result<Option<Value<'_>>, Fault> {
+        Ok((attribute == Attribute::Arguments).then(|| Value::of_json(&self.0)))
     }
 
     fn header(&self, _: &str) -> Option<Value<'_>> {

@@ -5,8 +5,8 @@ use std::{fmt::Debug, time::Duration};
 use futures_util::{FutureExt, future::join_all};
 use shards::Driver;
 use storage::shared::{
-    INDEX_COUNT_MAX, KEY_SIZE_MAX, LIST_COUNT_MAX, MemoryBounds, Quota, Shared, SharedOptions, State,
-    StateError, VALUE_SIZE_MAX,
+    INDEX_COUNT_MAX, KEY_SIZE_MAX, LIST_COUNT_MAX, MemoryBounds, Quota, Shared, SharedOptions,
+    State, StateError, VALUE_SIZE_MAX,
 };
 
 use crate::{
@@ -144,7 +144,10 @@ fn a_quota_is_one_for_all_nodes_and_comes_back_with_time() {
         let quick = Quota::new(1, SHORT, 1);
         assert!(pair.one.state.spend("quick", quick).await.unwrap().is_allowed);
         let two = &pair.two.state;
-        eventually("the quota comes back", async || two.spend("quick", quick).await.unwrap().is_allowed).await;
+        eventually("the quota comes back", async || {
+            two.spend("quick", quick).await.unwrap().is_allowed
+        })
+        .await;
     });
 }
 
