@@ -8,6 +8,7 @@ mod agent_form;
 mod agents;
 mod answer;
 mod apidoc;
+mod changes;
 mod credentials;
 mod discovery;
 mod export;
@@ -64,6 +65,7 @@ use crate::settings::Settings;
 use crate::upstream::a2a;
 
 pub use apidoc::document as openapi_document;
+pub use changes::Watched;
 pub use probes::{About, DatabaseAbout, RedisAbout, Security};
 use routes::Route;
 
@@ -124,6 +126,8 @@ pub struct RestAnswer {
     /// beside the record (metrics, whether an upstream answers) changes without it, so it is for
     /// `If-Match` and not for a cache.
     pub etag: Option<i64>,
+    /// The body is a stream of what changes from now on.
+    pub watched: Option<Watched>,
 }
 
 /// What the settings decide about the REST API.
@@ -371,6 +375,7 @@ async fn act<B: Backend>(
         Route::ResourceState(id) => resources::set_state(&ask?, id).await,
         Route::ResourceInfo(id) => resources::info(&ask?, id),
         Route::ResourceTemplates => resources::templates(&ask?),
+        Route::SubscribeResources => Ok(changes::stream(&ask?, Watched::Resources)),
         Route::TestResource(uri) => resources::test(&ask?, uri).await,
         Route::Prompts => prompts::list(&ask?),
         Route::CreatePrompt => prompts::create(&ask?).await,
@@ -385,6 +390,7 @@ async fn act<B: Backend>(
         Route::UpdateRoot(uri) => roots::update(&ask?, uri).await,
         Route::DeleteRoot(uri) => roots::delete(&ask?, uri).await,
         Route::ExportRoot => roots::export(&ask?),
+        Route::RootChanges => Ok(changes::stream(&ask?, Watched::Roots)),
         Route::Initialize => protocol::initialize(&ask?).await,
         Route::Ping => protocol::ping(&ask?),
         Route::Notify => protocol::notify(&ask?),

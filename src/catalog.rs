@@ -16,6 +16,7 @@ use storage::{
 mod agent;
 pub mod author;
 mod collection;
+mod difference;
 mod entry;
 pub mod inventory;
 pub mod naming;
@@ -30,6 +31,7 @@ mod view;
 
 pub use agent::{AgentEntry, tool_of};
 pub use collection::{Age, Collection, Kept, Record};
+pub use difference::Difference;
 pub use entry::{PromptEntry, ResourceEntry, ToolEntry};
 use overrides::Overrides;
 pub use people::People;

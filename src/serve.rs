@@ -30,6 +30,7 @@ use crate::{
 };
 
 mod backend;
+mod changes;
 mod front;
 mod legacy;
 mod neighbourhood;

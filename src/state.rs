@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, Ref, RefCell},
     rc::Rc,
     sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use shards::{
@@ -14,7 +15,7 @@ use shards::{
 use storage::shared::Shared;
 
 use crate::{
-    auth::{Gate as OriginGate, Rules, Verifier},
+    auth::{AuthError, Caller, Gate as OriginGate, Rules, Verifier},
     catalog::Catalog,
     limits,
     mcp::Pages,
@@ -78,6 +79,8 @@ pub struct Shard {
     pub request_count: Cell<usize>,
     /// Connections that are open.
     pub connection_count: Cell<usize>,
+    /// Streams of changes that are open.
+    pub stream_count: Cell<usize>,
     catalog: RefCell<Arc<Catalog>>,
     policies: RefCell<Rc<Book>>,
     database_trouble: RefCell<Option<Arc<str>>>,
@@ -166,6 +169,7 @@ impl Shard {
             draining: Rc::default(),
             request_count: Cell::new(0),
             connection_count: Cell::new(0),
+            stream_count: Cell::new(0),
             catalog: RefCell::new(catalog),
             database_trouble: RefCell::default(),
         }
@@ -186,6 +190,23 @@ impl Shard {
     /// The newest catalog, for as long as nothing is waited for.
     pub fn catalog_now(&self) -> Ref<'_, Arc<Catalog>> {
         self.catalog.borrow()
+    }
+
+    /// Says who sent a request with these values of `Authorization` and `Cookie`, and what they may
+    /// now.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError`]: answer 401.
+    pub fn identify(
+        &self,
+        authorization: Option<&[u8]>,
+        cookie: Option<&[u8]>,
+    ) -> Result<Rc<Caller>, AuthError> {
+        // A clock before 1970 is broken: then no token is good, rather than every one.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(u64::MAX, |since| since.as_secs());
+        self.verifier.identify(authorization, cookie, self.catalog.borrow().people(), now)
     }
 
     /// What was wrong with the database when it was last asked; `None` if it answered.

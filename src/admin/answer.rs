@@ -35,7 +35,15 @@ impl RestAnswer {
     /// An answer whose body is JSON.
     pub fn of(status: u16, body: Vec<u8>) -> RestAnswer {
         let headers = HEADERS;
-        RestAnswer { status, body, headers, allow: None, retry_after: false, etag: None }
+        RestAnswer {
+            status,
+            body,
+            headers,
+            allow: None,
+            retry_after: false,
+            etag: None,
+            watched: None,
+        }
     }
 }
 

@@ -168,6 +168,7 @@ fn answer_content(operation: &Operation, status: u16, schemas: &mut Schemas) -> 
         Answer::List(schema) => content(list(schemas.answer(schema))),
         Answer::Page(name, schema) => content(page_of(name, schemas.answer(schema))),
         Answer::Html => json!({ "text/html": { "schema": { "type": "string" } } }),
+        Answer::Events => json!({ "text/event-stream": { "schema": { "type": "string" } } }),
         Answer::Rpc => {
             let mut content = content(schemas.answer(operations::of::<answers::RpcAnswer>));
             content["text/event-stream"] = json!({ "schema": { "type": "string" } });

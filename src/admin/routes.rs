@@ -43,6 +43,7 @@ pub enum Route<'a> {
     ResourceInfo(&'a str),
     ResourceTemplates,
     TestResource(&'a str),
+    SubscribeResources,
     Prompts,
     CreatePrompt,
     Prompt(&'a str),
@@ -56,6 +57,7 @@ pub enum Route<'a> {
     UpdateRoot(&'a str),
     DeleteRoot(&'a str),
     ExportRoot,
+    RootChanges,
     Initialize,
     Ping,
     Notify,
@@ -153,7 +155,8 @@ impl<'a> Route<'a> {
             | Route::Resource(_)
             | Route::ResourceInfo(_)
             | Route::ResourceTemplates
-            | Route::TestResource(_) => Permission::ResourcesRead,
+            | Route::TestResource(_)
+            | Route::SubscribeResources => Permission::ResourcesRead,
             Route::CreateResource => Permission::ResourcesCreate,
             Route::UpdateResource(_) | Route::ResourceState(_) => Permission::ResourcesUpdate,
             Route::DeleteResource(_) => Permission::ResourcesDelete,
@@ -167,6 +170,7 @@ impl<'a> Route<'a> {
             | Route::UpdateRoot(_)
             | Route::DeleteRoot(_)
             | Route::ExportRoot
+            | Route::RootChanges
             | Route::SetLogLevel => Permission::AdminSystemConfig,
             Route::Initialize | Route::Ping | Route::Notify | Route::Complete | Route::Sample => {
                 return None;
@@ -289,10 +293,12 @@ impl<'a> Place<'a> {
             ("resources", Some("templates")) if parts.next() == Some("list") => {
                 Place::Collection(Route::ResourceTemplates, None)
             }
+            ("resources", Some("subscribe")) => Place::Action(Route::SubscribeResources),
             ("resources", id) => Place::resource(id, parts.next())?,
             ("prompts", id) => Place::prompt(id, parts.next())?,
             ("roots", None) => Place::Collection(Route::Roots, Some(Route::CreateRoot)),
             ("roots", Some("export")) => Place::Probe(Route::ExportRoot),
+            ("roots", Some("changes")) => Place::Probe(Route::RootChanges),
             ("initialize", None) | ("protocol", Some("initialize")) => {
                 Place::Action(Route::Initialize)
             }
@@ -509,6 +515,8 @@ mod tests {
             (Method::Get, "/roots", Route::Roots),
             (Method::Post, "/roots", Route::CreateRoot),
             (Method::Get, "/roots/export", Route::ExportRoot),
+            (Method::Get, "/roots/changes", Route::RootChanges),
+            (Method::Post, "/resources/subscribe", Route::SubscribeResources),
             (Method::Get, "/roots/file:///a", Route::Root("file:///a")),
             (Method::Put, "/roots/file:///a", Route::UpdateRoot("file:///a")),
             (Method::Delete, "/roots/file:///a", Route::DeleteRoot("file:///a")),

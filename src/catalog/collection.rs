@@ -123,6 +123,11 @@ impl<T: Kept> Collection<T> {
         self.by_id.values()
     }
 
+    /// Every record by its id.
+    pub(super) fn records(&self) -> &OrdMap<Id, Arc<T>> {
+        &self.by_id
+    }
+
     /// Entries newest first, behind a place if one is given; the record there need not exist.
     /// Whoever takes fifty of them pays for fifty.
     pub fn newest(&self, after: Option<&Age>) -> impl Iterator<Item = &Arc<T>> {

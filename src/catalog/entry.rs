@@ -29,6 +29,7 @@ pub struct ToolEntry {
 }
 
 /// A resource, or a template of resources, of the catalog.
+#[derive(PartialEq)]
 pub struct ResourceEntry {
     /// The stored record.
     pub record: Arc<Resource>,

@@ -1,9 +1,6 @@
 //! What a shard does with HTTP requests: admission on the head, then the gateway or the REST API.
 
-use std::{
-    rc::Rc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::rc::Rc;
 
 use net::http1::{
     Method,
@@ -20,6 +17,7 @@ use crate::{
     route::{self, Route},
     serve::{
         backend::{Backend, Facts, parts},
+        changes::Changes,
         legacy,
     },
     state::Shard,
@@ -152,18 +150,8 @@ impl Front {
         let authorization = request.header("authorization");
         let takes_cookies = matches!(route, Route::Rest(_));
         let cookie = request.header("cookie").filter(|_| takes_cookies);
-        // A clock before 1970 is broken: then no token is good, rather than every one.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(u64::MAX, |since| since.as_secs());
-        let identified = self.shard.verifier.identify(
-            authorization,
-            cookie,
-            self.shard.catalog_now().people(),
-            now,
-        );
-        let caller = identified.map_err(|error| Failure::Unauthorized {
-            detail: error.detail(),
-            challenge: error.challenge(),
+        let caller = self.shard.identify(authorization, cookie).map_err(|error| {
+            Failure::Unauthorized { detail: error.detail(), challenge: error.challenge() }
         })?;
         let server_id = match route {
             Route::Mcp { server_id } if !server_id.is_empty() => Some(*server_id),
@@ -267,6 +255,10 @@ impl Front {
             write_options(responder, allow);
             return;
         }
+        if let Some(watched) = answer.watched {
+            self.answer_changes(request, watched, answer.headers, responder);
+            return;
+        }
         responder.begin(answer.status);
         if let Some(allow) = answer.allow {
             responder.header("allow", allow.as_bytes());
@@ -297,6 +289,34 @@ impl Front {
         let is_known = tier != Tier::Critical && *caller != Caller::nobody();
         let known = is_known.then_some(caller.email.as_str());
         Box::pin(throttle.request(limit, known, request.peer.ip())).await.map(Some)
+    }
+}
+
+impl Front {
+    /// Opens a stream, which lives as long as the token of whoever asked.
+    fn answer_changes(
+        &self,
+        request: &Request<'_>,
+        watched: admin::Watched,
+        headers: &'static str,
+        responder: &mut Responder,
+    ) {
+        let keep = |name| request.header(name).map(<[u8]>::to_vec);
+        let (authorization, cookie) = (keep("authorization"), keep("cookie"));
+        let shard = self.shard.clone();
+        let identify = move || {
+            let (authorization, cookie) = (authorization.as_deref(), cookie.as_deref());
+            shard.identify(authorization, cookie).ok()
+        };
+        match Changes::open(&self.shard, watched, Box::new(identify)) {
+            Ok(stream) => {
+                responder.cancel_on_disconnect();
+                responder.begin(200);
+                responder.lines(headers);
+                responder.finish_stream(Box::new(stream));
+            }
+            Err(failure) => write_rest_failure(responder, &failure),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::harness::gateway::Gateway;
 use crate::harness::mcp::Client;
+use crate::harness::wire::Wire;
 
 #[track_caller]
 fn made(gateway: &Gateway, path: &str, body: &Value) -> Value {
@@ -245,4 +246,96 @@ fn rpc_knows_what_older_clients_call() {
     assert_eq!(called["result"]["structuredContent"]["text"], "by name", "{called}");
     let unknown = gateway.rpc("no-such-method", json!({}));
     assert_eq!(unknown["error"]["code"], -32601);
+}
+
+/// A stream of events as its client reads it.
+struct Stream {
+    wire: Wire,
+    text: String,
+}
+
+impl Stream {
+    #[track_caller]
+    fn open(gateway: &Gateway, method: &str, path: &str, token: &str) -> Stream {
+        let mut wire = gateway.wire();
+        wire.send(format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
+             content-length: 0\r\n\r\n"
+        ));
+        let head = wire.head().expect("an answer begins");
+        assert_eq!(head.status, 200, "{head:?}");
+        assert_eq!(head.header("content-type"), Some("text/event-stream"));
+        let mut stream = Stream { wire, text: String::new() };
+        stream.read_until(": open\n\n");
+        stream.text.clear();
+        stream
+    }
+
+    #[track_caller]
+    fn read_until(&mut self, text: &str) {
+        while !self.text.contains(text) {
+            let chunk = self.wire.chunk().unwrap_or_else(|| panic!("it ended: {}", self.text));
+            self.text.push_str(&String::from_utf8(chunk).expect("events are text"));
+        }
+    }
+
+    fn read_to_end(&mut self) {
+        while self.wire.chunk().is_some() {}
+    }
+}
+
+#[test]
+fn streams_tell_of_roots_and_of_resources_that_their_reader_may_see() {
+    let gateway = Gateway::start();
+    let user = gateway.token_with(&["-u", "user@example.com"]);
+    let mut roots = Stream::open(&gateway, "GET", "/roots/changes", gateway.token());
+    let mut all = Stream::open(&gateway, "POST", "/v1/resources/subscribe", gateway.token());
+    let mut public = Stream::open(&gateway, "POST", "/resources/subscribe", &user);
+    made(&gateway, "/roots", &json!({"uri": "file:///srv", "name": "srv"}));
+    roots.read_until("\n\n");
+    let event = roots.text.split_once("data: ").expect("an event has data").1;
+    let expected = json!({"type": "root_added", "data": {"uri": "file:///srv", "name": "srv"}});
+    assert_eq!(serde_json::from_str::<Value>(event).expect("data is JSON"), expected);
+    let body = |name: &str, visibility: &str| {
+        json!({"resource": {"uri": format!("note://{name}"), "name": name, "content": "x"},
+               "visibility": visibility})
+    };
+    made(&gateway, "/resources", &body("hidden", "private"));
+    let open = made(&gateway, "/resources", &body("open", "public"));
+    all.read_until("note://hidden");
+    all.read_until("note://open");
+    public.read_until("note://open");
+    assert!(!public.text.contains("note://hidden"), "{}", public.text);
+    let path = format!("/resources/{}", id_of(&open));
+    gateway.ask("PUT", &path, Some(&json!({"description": "told"}))).expect(200);
+    public.read_until("resource_updated");
+    gateway.ask("DELETE", &path, None).expect(200);
+    public.read_until("resource_deleted");
+    gateway.ask("DELETE", "/roots/file:///srv", None).expect(200);
+    roots.read_until("root_removed");
+}
+
+#[test]
+fn streams_are_bounded_in_number_show_that_they_live_and_end_with_the_gateway() {
+    let gateway = Gateway::setup()
+        .set("STREAMS_MAX", 1)
+        .set("SHARDS", 1)
+        .set("SSE_KEEPALIVE_INTERVAL", "0.5")
+        .start();
+    let mut stream = Stream::open(&gateway, "GET", "/roots/changes", gateway.token());
+    stream.read_until(": keepalive");
+    let refused = gateway.get("/roots/changes").expect(503);
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    assert!(refused.text().contains("STREAMS_MAX"), "{}", refused.text());
+    let reader = std::thread::spawn(move || stream.read_to_end());
+    gateway.stop();
+    reader.join().expect("the stream ended as it should");
+}
+
+#[test]
+fn a_stream_of_roots_is_for_administrators() {
+    let gateway = Gateway::start();
+    let user = gateway.token_with(&["-u", "user@example.com"]);
+    gateway.ask_as(Some(&user), "GET", "/roots/changes", None).expect(403);
+    gateway.ask("POST", "/roots/changes", Some(&json!({}))).expect(405);
 }

@@ -33,6 +33,8 @@ pub enum Answer {
     Page(&'static str, Type),
     /// A page for people.
     Html,
+    /// Events without an end.
+    Events,
     /// A JSON-RPC answer, by itself or in a stream of events.
     Rpc,
 }

@@ -302,6 +302,9 @@ fn tell_of_our_own(story: &mut Story) {
     }
     story.send("renderPrompt", "", &json!({"who": "you"}));
     story.send("renderPrompt", "", &json!([]));
+    for id in ["rootChanges", "subscribeResources"] {
+        story.send(id, "", &Value::Null);
+    }
     story.send("exportRoot", "", &Value::Null);
     story.send("exportRoot", "?uri=file:///srv", &Value::Null);
     for id in ["updateResource", "updatePrompt", "updateRoot"] {

@@ -166,6 +166,7 @@ pub const OPERATIONS: &[Operation] = &[
         Answer::One(of::<answers::ResourceContent>),
     )
     .asks_upstreams(),
+    post("/resources/subscribe", "Resources", "Tells of resources that change", Answer::Events),
     put("/resources/{resource_id}", "Resources", "Changes a resource", Answer::One(RESOURCE_READ))
         .body(of::<requests::ResourceChange>),
     delete(
@@ -243,6 +244,7 @@ pub const OPERATIONS: &[Operation] = &[
     get("/roots/export", "Roots", "Exports a root", Answer::One(of::<answers::ExportedRoot>))
         .query(&[URI])
         .otherwise(&[(404, of::<answers::Failed>)]),
+    get("/roots/changes", "Roots", "Tells of roots that become otherwise", Answer::Events),
     post(
         "/protocol/initialize",
         "Protocol",
