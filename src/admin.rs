@@ -20,6 +20,7 @@ mod listing;
 mod metrics;
 mod offers;
 mod openapi;
+mod policies;
 mod portable;
 mod probes;
 mod prompt_form;
@@ -391,6 +392,12 @@ async fn act<B: Backend>(
         Route::DeleteRoot(uri) => roots::delete(&ask?, uri).await,
         Route::ExportRoot => roots::export(&ask?),
         Route::RootChanges => Ok(changes::stream(&ask?, Watched::Roots)),
+        Route::Policies => policies::list(&ask?),
+        Route::CreatePolicy => policies::create(&ask?).await,
+        Route::Policy(id) => policies::get(&ask?, id),
+        Route::UpdatePolicy(id) => policies::update(&ask?, id).await,
+        Route::DeletePolicy(id) => policies::delete(&ask?, id).await,
+        Route::TestPolicies => policies::test(&ask?),
         Route::Initialize => protocol::initialize(&ask?).await,
         Route::Ping => protocol::ping(&ask?),
         Route::Notify => protocol::notify(&ask?),

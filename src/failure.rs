@@ -196,7 +196,7 @@ impl Failure {
 
     /// Returns true if the answer should carry `Retry-After`.
     pub fn retry_after(&self) -> bool {
-        self.status() == 503
+        matches!(self.status(), 429 | 503)
             || matches!(self, Failure::Upstream(failure) if failure.kind == UpstreamKind::Full)
     }
 }

@@ -12,8 +12,10 @@ mod moment;
 mod node;
 mod run;
 mod sample;
+mod trial;
 mod value;
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,6 +27,7 @@ pub use fuel::{Fault, Fuel};
 pub use json::read as read_json;
 pub use moment::{read as read_time, write as write_time};
 pub use sample::{Noted, Sample, SampleError};
+pub use trial::{Said, Trial, tried};
 pub use value::Value;
 
 use crate::limits::POLICY_STEP_COUNT_MAX;
@@ -212,8 +215,9 @@ impl Rule {
     }
 
     /// Its place in a [`Book`].
-    fn place(&self) -> (bool, i64, &str) {
-        (self.record.effect == PolicyEffect::Allow, self.record.priority, &self.record.name)
+    fn place(&self) -> (bool, Reverse<i64>, &str) {
+        let Policy { effect, priority, name, .. } = &*self.record;
+        (*effect == PolicyEffect::Allow, Reverse(*priority), name)
     }
 
     /// Whether it is asked: it is about the action, the virtual server and the kind of thing.

@@ -131,6 +131,7 @@ pub fn write_failure_headers(responder: &mut Responder, failure: &Failure) {
             for (name, value) in &limited.fields {
                 responder.header(name, value.as_bytes());
             }
+            return;
         }
         _ => {}
     }

@@ -58,6 +58,12 @@ pub enum Route<'a> {
     DeleteRoot(&'a str),
     ExportRoot,
     RootChanges,
+    Policies,
+    CreatePolicy,
+    Policy(&'a str),
+    UpdatePolicy(&'a str),
+    DeletePolicy(&'a str),
+    TestPolicies,
     Initialize,
     Ping,
     Notify,
@@ -171,6 +177,12 @@ impl<'a> Route<'a> {
             | Route::DeleteRoot(_)
             | Route::ExportRoot
             | Route::RootChanges
+            | Route::Policies
+            | Route::CreatePolicy
+            | Route::Policy(_)
+            | Route::UpdatePolicy(_)
+            | Route::DeletePolicy(_)
+            | Route::TestPolicies
             | Route::SetLogLevel => Permission::AdminSystemConfig,
             Route::Initialize | Route::Ping | Route::Notify | Route::Complete | Route::Sample => {
                 return None;
@@ -296,6 +308,13 @@ impl<'a> Place<'a> {
             ("resources", Some("subscribe")) => Place::Action(Route::SubscribeResources),
             ("resources", id) => Place::resource(id, parts.next())?,
             ("prompts", id) => Place::prompt(id, parts.next())?,
+            ("policies", Some("test")) => Place::Action(Route::TestPolicies),
+            ("policies", None) => Place::Collection(Route::Policies, Some(Route::CreatePolicy)),
+            ("policies", Some(id)) => Place::Record {
+                get: Route::Policy(id),
+                put: Some(Route::UpdatePolicy(id)),
+                delete: Some(Route::DeletePolicy(id)),
+            },
             ("roots", None) => Place::Collection(Route::Roots, Some(Route::CreateRoot)),
             ("roots", Some("export")) => Place::Probe(Route::ExportRoot),
             ("roots", Some("changes")) => Place::Probe(Route::RootChanges),
@@ -520,6 +539,12 @@ mod tests {
             (Method::Get, "/roots/file:///a", Route::Root("file:///a")),
             (Method::Put, "/roots/file:///a", Route::UpdateRoot("file:///a")),
             (Method::Delete, "/roots/file:///a", Route::DeleteRoot("file:///a")),
+            (Method::Get, "/policies", Route::Policies),
+            (Method::Post, "/policies", Route::CreatePolicy),
+            (Method::Get, "/policies/x", Route::Policy("x")),
+            (Method::Put, "/policies/x", Route::UpdatePolicy("x")),
+            (Method::Delete, "/policies/x", Route::DeletePolicy("x")),
+            (Method::Post, "/policies/test", Route::TestPolicies),
             (Method::Post, "/initialize", Route::Initialize),
             (Method::Post, "/protocol/initialize", Route::Initialize),
             (Method::Post, "/protocol/ping", Route::Ping),

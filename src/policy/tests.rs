@@ -116,8 +116,8 @@ fn lists_are_filtered_only_by_policies_that_name_them() {
 
 #[test]
 fn the_first_by_priority_gives_the_message() {
-    let first = Policy { priority: 1, message: Some("no".to_owned()), ..deny("z", "true") };
-    let second = Policy { priority: 2, ..deny("a", "true") };
+    let first = Policy { priority: 2, message: Some("no".to_owned()), ..deny("z", "true") };
+    let second = Policy { priority: 1, ..deny("a", "true") };
     let facts = Sample::new(json!({})).unwrap();
     let question = Question { action: Action::ReadResource, server_id: "" };
     let denial = book(vec![second, first]).judge(question, &facts).unwrap_err();

@@ -17,11 +17,13 @@ use ringway::gateway::{self, Parts};
 use ringway::mcp::{HeaderSource, Pages, Transport};
 use ringway::observe::meters::Meters;
 use ringway::own::Prompts;
+use ringway::policy::Book;
 use ringway::reply::{self, Accepts};
 use ringway::route::{self, Route};
 use ringway::schema::Cache;
 use ringway::settings::{self, Settings};
 use ringway::state::Options;
+use ringway::throttle::{Counts, Throttle};
 use ringway::upstream::{self, Outcome, Outgoing, Relay};
 use shards::buffer;
 use storage::record::{Era, Gateway, Tool};
@@ -55,6 +57,8 @@ pub struct World {
     schemas: Cache,
     meters: Rc<Meters>,
     prompts: Prompts,
+    policies: Rc<Book>,
+    throttle: Throttle,
     options: Options,
     relay: Canned,
     head: RequestHead,
@@ -76,6 +80,8 @@ impl World {
             schemas: Cache::new(settings.catalog.schema_count_max),
             meters: Rc::new(Meters::new(settings.metrics.entity_count_max, || ())),
             prompts: Prompts::new(settings.catalog.prompt_count_max),
+            policies: Rc::default(),
+            throttle: Throttle::new(&settings.rate_limits, Counts::new(&settings), None),
             options: Options::of(&settings),
             relay: Canned::new(upstreams),
             head: RequestHead::default(),
@@ -149,6 +155,7 @@ impl World {
         let headers = Headers(&request);
         let rpc = gateway::Request {
             caller: &caller,
+            client_ip: Some(HOST.ip()),
             server_id,
             transport,
             headers: &headers,
@@ -162,6 +169,8 @@ impl World {
             prompts: &self.prompts,
             relay: &self.relay,
             meters: &self.meters,
+            policies: self.policies.clone(),
+            throttle: &self.throttle,
             options: &self.options,
         };
         let answered = at_once(gateway::answer(&parts, &rpc, &|_| ()));

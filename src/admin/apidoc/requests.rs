@@ -4,6 +4,7 @@
 
 #![expect(dead_code, reason = "only their schemas are used")]
 
+mod policies;
 mod tools;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
+pub use policies::{NewPolicy, PolicyChange, PolicyTest};
 pub use tools::{GenerateSchemas, ImportOpenapi, NewTool, NewTools, QueryCredentials, ToolChange};
 
 /// Whose a record is.
