@@ -15,7 +15,7 @@ use crate::{
     },
     catalog::{Catalog, Circles, PromptEntry, Seen, ToolEntry, Upstream, View, param_headers},
     failure::{Failure, ProtocolError, UpstreamKind},
-    mcp::{self, Era, HeaderSource, Kind, Lens, PageRequest, Pages, Transport, code},
+    mcp::{self, Era, HeaderSource, Kind, Lens, PageRequest, Pages, Shows, Transport, code},
     observe::meters::{Execution, Meters},
     own,
     permission::{Permission, PermissionSet},
@@ -214,6 +214,8 @@ impl<R: Relay> Call<'_, R> {
         let (caller, permission) = (self.request.caller, permission_of(kind));
         permit(caller, permission, Object::Nothing)?;
         let cursor = text_param(self.message, Param::Cursor)?;
+        let is_filtered = kind == Kind::Tools && self.parts.policies.filters_lists();
+        let shows = |entry: &ToolEntry, name: &str| self.lists(entry, name);
         let request = PageRequest {
             endpoint,
             kind,
@@ -222,6 +224,7 @@ impl<R: Relay> Call<'_, R> {
             count_max: self.parts.options.page_count_max,
             sees: &|owned| caller.may(permission, owned),
             lens: lens(caller, permission, &self.seen.view.circles),
+            shows: is_filtered.then_some(&shows as Shows<'_>),
         };
         self.parts.pages.get(&request, self.seen.view).map(Reply::Page)
     }

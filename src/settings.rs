@@ -29,7 +29,7 @@ pub use rows::{
     Upstreams, rows,
 };
 pub use table::Row;
-pub use values::{LogFormat, MASK, Rate, Scope, Secret, ShardCount, Switch, TlsFiles};
+pub use values::{LogFormat, MASK, Rate, Scope, Secret, ShardCount, Switch, TlsFiles, is_mask};
 
 /// Variables of ContextForge that mean nothing to a gateway of this build, and why.
 pub const IGNORED: &[(&str, &str)] = &[

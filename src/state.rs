@@ -12,7 +12,7 @@ use shards::{
     mailbox::{self, SendError, oneshot},
 };
 
-use storage::shared::Shared;
+use storage::{record::Entity, shared::Shared};
 
 use crate::{
     auth::{AuthError, Caller, Gate as OriginGate, Rules, Verifier},
@@ -236,8 +236,12 @@ impl Shard {
 }
 
 fn meters(settings: &Settings, recorder: RecorderHandle) -> Meters {
-    match settings.metrics.recorded {
-        true => Meters::new(settings.metrics.entity_count_max, move || recorder.crowded()),
-        false => Meters::off(),
+    if !settings.metrics.recorded {
+        return Meters::off();
+    }
+    let meters = Meters::new(settings.metrics.entity_count_max, move || recorder.crowded());
+    match settings.metrics.agents_recorded {
+        true => meters,
+        false => meters.without(Entity::Agent),
     }
 }

@@ -12,7 +12,7 @@ use storage::record::AuthType;
 
 use super::fields::Fields;
 use crate::catalog::Upstream;
-use crate::settings::MASK;
+use crate::settings::{MASK, is_mask};
 
 /// The most headers that prove us to one upstream: the contract's bound.
 const HEADER_COUNT_MAX: usize = 100;
@@ -184,7 +184,7 @@ fn headers(fields: &mut Fields, stored: &Stored<'_>) -> Option<Auth> {
             continue;
         };
         match text("value").map(str::to_owned) {
-            Some(value) if value == MASK => match stored.header(key) {
+            Some(value) if is_mask(&value) => match stored.header(key) {
                 Some(value) => add(fields, &mut headers, &place, key, value),
                 None => fields.hidden_error(&format!("{place}.value"), MASKED),
             },
@@ -201,7 +201,7 @@ pub const MASKED: &str = "This is the mask of a secret, and none is stored that 
 /// A secret that was sent; the stored one if the mask was, or nothing.
 fn unmasked(fields: &mut Fields, name: &str, stored: Option<String>) -> Option<String> {
     match fields.secret(name).filter(|text| !text.is_empty()) {
-        Some(text) if text != MASK => return Some(text),
+        Some(text) if !is_mask(&text) => return Some(text),
         Some(_) if stored.is_none() => fields.hidden_error(name, MASKED),
         None if stored.is_none() => fields.missing(name),
         _ => {}
@@ -261,7 +261,7 @@ pub fn read_environment(
             }
         };
         let former = stored.and_then(|stored| stored.environment.get(&name));
-        match (text == MASK, former) {
+        match (is_mask(&text), former) {
             (true, Some(former)) => environment.insert(name, former.clone()),
             (true, None) => {
                 fields.hidden_error("env", format!("{name}: {MASKED}"));

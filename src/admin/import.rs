@@ -255,7 +255,10 @@ impl<'a, 'b, B: Backend> Import<'a, 'b, B> {
             return Err(format!("it has no {}", kind.key()));
         }
         if entity.get("integration_type").is_some_and(|kind| kind == "MCP" || kind == "A2A") {
-            self.status.warn(format!("Skipped tool {name}: it comes with its upstream or agent"));
+            self.status.warn(format!(
+                "Skipped tool {name}: it comes with its upstream or agent, which must be in the \
+                 export or be registered again"
+            ));
             return Ok(Done::Skipped);
         }
         if let Some(lacking) = lacking(kind, entity) {

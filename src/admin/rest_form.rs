@@ -12,7 +12,7 @@ use super::credentials::{self, Auth, Stored, Ways};
 use super::fields::Fields;
 use crate::catalog::ToolEntry;
 use crate::catalog::rest_tool::RestTool;
-use crate::settings::MASK;
+use crate::settings::{MASK, is_mask};
 
 /// The most headers of one tool.
 const HEADER_COUNT_MAX: usize = 100;
@@ -173,7 +173,7 @@ fn headers(
         let same = |other: &String| other.eq_ignore_ascii_case(&name);
         match value.as_str() {
             None => fields.hidden_error(&place, "Input should be a valid string"),
-            Some(MASK) => match stored.iter().find(|(other, _)| same(other)) {
+            Some(text) if is_mask(text) => match stored.iter().find(|(other, _)| same(other)) {
                 Some((_, value)) => drop(headers.insert(name, value.clone())),
                 None => fields.hidden_error(&place, credentials::MASKED),
             },

@@ -64,7 +64,9 @@ impl<'a, R: Relay> CallFacts<'a, R> {
     }
 
     fn tool(&self, attribute: Attribute) -> Option<Value<'_>> {
-        let Thing::Tool(entry, name) = self.thing else { return None };
+        let (Thing::Tool(entry, name) | Thing::Listed(entry, name)) = self.thing else {
+            return None;
+        };
         let record = &*entry.record;
         match attribute {
             Attribute::ToolId => Some(Value::text(&record.id)),
@@ -141,7 +143,7 @@ impl<'a, R: Relay> CallFacts<'a, R> {
 
     /// The arguments. One that stands twice is refused: whoever runs the call might take the other.
     fn arguments(&self) -> Fact<'_> {
-        if matches!(self.thing, Thing::Resource(..)) {
+        if matches!(self.thing, Thing::Resource(..) | Thing::Listed(..)) {
             return Ok(None);
         }
         let raw = || self.call.message.param(Param::Arguments).filter(|raw| *raw != "null");

@@ -6,7 +6,7 @@ use super::{Call, facts::CallFacts};
 use crate::{
     catalog::{PromptEntry, ResourceEntry, ToolEntry},
     failure::Failure,
-    policy::{Action, Facts, Question},
+    policy::{Action, Denial, Question},
     reply::{Messages, Reply},
     throttle::{Turn, Use},
     upstream::Relay,
@@ -17,6 +17,8 @@ use crate::{
 pub(super) enum Thing<'a> {
     /// A tool is called.
     Tool(&'a ToolEntry, &'a str),
+    /// A tool is listed.
+    Listed(&'a ToolEntry, &'a str),
     /// A resource is read: nothing is known of one that is listed nowhere.
     Resource(Option<&'a ResourceEntry>, &'a str),
     /// A prompt is got.
@@ -27,6 +29,7 @@ impl Thing<'_> {
     fn action(self) -> Action {
         match self {
             Thing::Tool(..) => Action::CallTool,
+            Thing::Listed(..) => Action::ListTool,
             Thing::Resource(..) => Action::ReadResource,
             Thing::Prompt(..) => Action::GetPrompt,
         }
@@ -49,18 +52,22 @@ impl<R: Relay> Call<'_, R> {
         .await
     }
 
-    /// Asks the policies.
+    /// Whether policies show a tool in a list.
+    pub(super) fn lists(&self, entry: &ToolEntry, name: &str) -> bool {
+        self.ask_policies(Thing::Listed(entry, name)).is_ok()
+    }
+
+    fn ask_policies(&self, thing: Thing<'_>) -> Result<(), Denial> {
+        let question = Question { action: thing.action(), server_id: self.server_id };
+        self.parts.policies.judge(question, &CallFacts::new(self, thing))
+    }
+
+    /// Refuses what policies deny.
     fn judge(&self, thing: Thing<'_>) -> Result<(), Failure> {
         if self.parts.policies.is_empty() {
             return Ok(());
         }
-        let facts = CallFacts::new(self, thing);
-        self.ask_policies(thing.action(), &facts)
-    }
-
-    fn ask_policies(&self, action: Action, facts: &dyn Facts) -> Result<(), Failure> {
-        let question = Question { action, server_id: self.server_id };
-        self.parts.policies.judge(question, facts).map_err(|denial| {
+        self.ask_policies(thing).map_err(|denial| {
             let (caller, reason) = (&self.request.caller.email, &denial.reason);
             tracing::info!(caller, policy = denial.policy, reason, "a policy denied");
             Failure::Forbidden(denial.to_string())

@@ -8,6 +8,7 @@ use crate::{
     catalog::ToolEntry,
     failure::Failure,
     mcp::{self, Era, code},
+    observe::meters::Execution,
     permission::Permission,
     reply::Reply,
     upstream::{Relay, a2a::AgentCall, rest::RestCall},
@@ -26,7 +27,7 @@ impl<R: Relay> Call<'_, R> {
             return self.refuse_arguments(name, &violations);
         }
         if let Some(agent_id) = entry.record.agent_id.as_deref() {
-            return self.agent(agent_id, name, arguments.unwrap_or("{}")).await;
+            return self.agent(entry, agent_id, name, arguments.unwrap_or("{}")).await;
         }
         let tool = match entry.rest.as_deref() {
             Some(Ok(tool)) => tool,
@@ -54,12 +55,24 @@ impl<R: Relay> Call<'_, R> {
         }
     }
 
-    /// Calls the agent that a tool stands for.
-    async fn agent(&self, id: &str, name: &str, arguments: &str) -> Result<Reply, Failure> {
+    /// Calls the agent that a tool stands for, which counts for both.
+    async fn agent(
+        &self,
+        entry: &ToolEntry,
+        id: &str,
+        name: &str,
+        arguments: &str,
+    ) -> Result<Reply, Failure> {
         let agent = self.parts.catalog.agent(id);
         let agent = agent.ok_or_else(|| unknown(None, || format!("Unknown tool: {name}")))?;
         let call = AgentCall { agent, arguments, within: self.parts.options.tool_within };
-        Ok(self.own_result(self.parts.relay.call_agent(&call).await?, false))
+        let of_tool = self.begin(Entity::Tool, &entry.record.id);
+        let of_agent = Execution::begin(Entity::Agent, id, "");
+        let answered = self.parts.relay.call_agent(&call).await;
+        let is_success = answered.as_ref().is_ok_and(|result| !mcp::is_error(result));
+        self.parts.meters.end(&of_tool, is_success);
+        self.parts.meters.end(&of_agent, is_success);
+        Ok(self.own_result(answered?, false))
     }
 
     /// How a result breaks what the tool's output schema promises: clients refuse such a result

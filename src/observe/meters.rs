@@ -17,6 +17,7 @@ use storage::{
 /// Counts what is used on a shard.
 pub struct Meters {
     is_on: bool,
+    left_out: Option<Entity>,
     /// How many entities are counted at most; executions of others are lost then, and counted.
     entity_count_max: usize,
     /// Called once when half of the places are taken, so that they are emptied before all are.
@@ -105,6 +106,7 @@ impl Meters {
     pub fn new(entity_count_max: usize, on_crowded: impl Fn() + 'static) -> Meters {
         Meters {
             is_on: true,
+            left_out: None,
             entity_count_max,
             on_crowded: Box::new(on_crowded),
             maps: RefCell::default(),
@@ -119,6 +121,12 @@ impl Meters {
         Meters { is_on: false, ..Meters::new(0, || ()) }
     }
 
+    /// The same meters, which leave one kind of entity out.
+    pub fn without(mut self, entity: Entity) -> Meters {
+        self.left_out = Some(entity);
+        self
+    }
+
     /// Counts an execution that ends now: for what was used, and for the virtual server that it was
     /// used through.
     pub fn end(&self, execution: &Execution<'_>, is_success: bool) {
@@ -130,7 +138,8 @@ impl Meters {
         let took_us = i64::try_from(took.as_micros()).unwrap_or(i64::MAX);
         let at = self.anchor.get().time_of(end);
         let used = [(execution.entity, execution.id), (Entity::Server, execution.server_id)];
-        for (entity, id) in used.into_iter().filter(|(_, id)| !id.is_empty()) {
+        let is_counted = |entity, id: &str| !id.is_empty() && self.left_out != Some(entity);
+        for (entity, id) in used.into_iter().filter(|(entity, id)| is_counted(*entity, id)) {
             self.record(entity, id, took_us, is_success, at);
         }
     }

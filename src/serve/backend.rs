@@ -24,7 +24,7 @@ use crate::{
     failure::Failure,
     gateway::{self, Parts},
     mcp::{HeaderSource, Transport},
-    observe::log,
+    observe::{log, meters::Execution},
     reply::{self, Accepts},
     state::Shard,
     upstream::{Upstreams, a2a},
@@ -107,7 +107,10 @@ impl admin::Backend for Backend<'_> {
         request: &a2a::Request,
     ) -> Result<Box<RawValue>, Failure> {
         let within = self.shard.options.tool_within;
-        self.shard.upstreams.invoke(agent, request, within).await
+        let execution = Execution::begin(Entity::Agent, &agent.record.id, "");
+        let answered = self.shard.upstreams.invoke(agent, request, within).await;
+        self.shard.meters.end(&execution, answered.is_ok());
+        answered
     }
 
     async fn fetch(&self, url: &str) -> Result<Vec<u8>, Failure> {

@@ -367,6 +367,8 @@ table! {
     Metrics "Metrics" {
         /// Whether executions are counted.
         recorded: bool, "DB_METRICS_RECORDING_ENABLED", [], "true", Flag;
+        /// Whether executions of A2A agents are counted besides those of their tools.
+        agents_recorded: bool, "MCPGATEWAY_A2A_METRICS_ENABLED", [], "true", Flag;
         /// How often counts are written to the database. Asking for metrics writes those of this
         /// process at once, so what is told lags behind by what other processes hold back.
         flush_interval: Duration, "METRICS_BUFFER_FLUSH_INTERVAL", [], "5",

@@ -118,6 +118,11 @@ impl fmt::Display for Secret {
 /// What stands where a secret would: the contract's `MASKED_AUTH_VALUE`.
 pub const MASK: &str = "*****";
 
+/// Whether a text is what is shown in the place of a secret: ours, or that of ContextForge's tools.
+pub fn is_mask(text: &str) -> bool {
+    matches!(text, MASK | "********")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -89,6 +89,33 @@ fn finds_the_dialect_that_an_agent_understands() {
 }
 
 #[test]
+fn calls_count_for_the_agent_and_for_its_tool_and_a_setting_leaves_agents_out() {
+    let agent = Agent::start("one");
+    for (is_on, of_agent) in [("true", 3), ("false", 0)] {
+        let gateway = Gateway::setup().set("MCPGATEWAY_A2A_METRICS_ENABLED", is_on).start();
+        let made = agent.register(&gateway, "Repeater", "1.0");
+        let client = Client::legacy(&gateway, "/mcp");
+        call(&client, "hi");
+        call(&client, "fail");
+        gateway.post("/a2a/Repeater/invoke", &json!({"parameters": {"query": "hi"}})).expect(200);
+        let path = format!("/a2a/{}", made["id"].as_str().expect("an id"));
+        let metrics = gateway.get(&path).expect(200).json()["metrics"].clone();
+        assert_eq!(metrics["totalExecutions"], of_agent, "{metrics}");
+        let tools = gateway.get("/tools?include_metrics=true").expect(200).json();
+        let of_tool = &tools[0]["metrics"];
+        assert_eq!(
+            (&of_tool["totalExecutions"], &of_tool["failedExecutions"]),
+            (&json!(2), &json!(1))
+        );
+        let all = gateway.get("/metrics").expect(200).json();
+        assert_eq!(all["a2aAgents"]["totalInteractions"], of_agent, "{all}");
+        gateway.post("/metrics/reset?entity=a2a_agent", &json!({})).expect(200);
+        let metrics = gateway.get(&path).expect(200).json()["metrics"].clone();
+        assert_eq!(metrics["totalExecutions"], 0, "{metrics}");
+    }
+}
+
+#[test]
 fn an_agent_that_is_away_is_told_as_a_result_and_as_a_status() {
     let gateway = Gateway::start();
     let agent = Agent::start("one");

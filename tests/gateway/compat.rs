@@ -9,6 +9,7 @@ pub mod echo;
 mod recording;
 mod script;
 mod shape;
+mod transfer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

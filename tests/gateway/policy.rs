@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::harness::eventually;
 use crate::harness::faulty::Faulty;
 use crate::harness::gateway::{Gateway, Setup};
-use crate::harness::mcp::Client;
+use crate::harness::mcp::{Client, names};
 /// How long a change may take to be seen by another process.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -220,4 +220,26 @@ fn what_policies_would_decide_can_be_asked_by_rest_and_on_the_command_line() {
     assert!(alone.0 == Some(0) && alone.1.starts_with("allow: "), "{alone:?}");
     let wrong = run(&["caller.", "--context", "{}"]);
     assert_eq!(wrong.0, Some(1), "{wrong:?}");
+}
+
+#[test]
+fn a_policy_that_names_it_decides_what_lists_show() {
+    let gateway = Gateway::start();
+    let upstream = Faulty::legacy();
+    gateway.add(&upstream.registration("up"));
+    let all = gateway.tool_names();
+    let mut policy = deny("hidden", "tool.original_name == 'echo' && !caller.is_admin");
+    policy["actions"] = json!(["tools.read"]);
+    make(&gateway, policy);
+    assert_eq!(gateway.tool_names(), all);
+    let user = gateway.token_with(&["--username", "user@example.com"]);
+    let names = || {
+        let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}});
+        let answer = gateway.ask_as(Some(&user), "POST", "/rpc", Some(&list)).expect(200).json();
+        names(&answer["result"], "tools")
+    };
+    let seen = names();
+    assert!(!seen.contains(&"up-echo".to_owned()) && seen.len() == all.len() - 1, "{seen:?}");
+    // It is about lists alone.
+    assert_eq!(refused(&gateway, &user, "up-echo", &json!({})), None);
 }

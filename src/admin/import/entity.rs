@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use storage::seal::Sealer;
 
 use super::super::portable::Kind;
+use crate::settings::is_mask;
 
 /// What an export says of an entity and no form takes, or takes under another name.
 const TAKEN_OUT: [&str; 9] = [
@@ -65,6 +66,11 @@ pub fn body(kind: Kind, entity: &Map<String, Value>, keys: &Keys<'_>) -> Result<
         let way = way.as_str().unwrap_or_default();
         warnings.push(format!("its credentials ({way}) are not in the export; enter them again"));
     }
+    let masked = unmasked_headers(&mut fields);
+    if !masked.is_empty() {
+        let names = masked.join(", ");
+        warnings.push(format!("its headers {names} are masked in the export; enter them again"));
+    }
     if let Some(sealed) = sealed("env_sealed") {
         let environment = keys.open(sealed).ok_or_else(|| UNOPENED.to_owned())?;
         fields.insert("env".to_owned(), json!(environment));
@@ -88,6 +94,19 @@ pub fn body(kind: Kind, entity: &Map<String, Value>, keys: &Keys<'_>) -> Result<
     }
     fields.retain(|_, value| !value.is_null());
     Ok(Body { fields, warnings })
+}
+
+/// Takes out the headers of a tool of which an export has but the mask, and names them.
+fn unmasked_headers(fields: &mut Map<String, Value>) -> Vec<String> {
+    let Some(Value::Object(headers)) = fields.get_mut("headers") else { return Vec::new() };
+    let stands_for = |value: &Value| value.as_str().is_some_and(is_mask);
+    let masked: Vec<String> = headers
+        .iter()
+        .filter(|(_, value)| stands_for(value))
+        .map(|(name, _)| name.clone())
+        .collect();
+    headers.retain(|name, _| !masked.contains(name));
+    masked
 }
 
 const UNOPENED: &str = "its credentials cannot be opened: they are sealed under another \

@@ -1,5 +1,6 @@
 //! Exports and imports.
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::harness::{Gateway, Request, failure};
@@ -264,4 +265,173 @@ fn exports_are_filtered_by_kind_tag_and_choice() {
     let path = "/export/selective?include_dependencies=false";
     let (_, chosen) = gateway.send(Request::post(path, &order));
     assert_eq!(chosen["entities"].as_object().unwrap().len(), 1);
+}
+
+/// What one random registry is made of: requests that make entities. Some may be refused (a name that
+/// is taken, say); what was made is what counts.
+fn registry() -> impl Strategy<Value = Vec<(&'static str, Value)>> {
+    let entity = prop_oneof![tool(), resource(), prompt(), upstream(), agent(), root(), server()];
+    prop::collection::vec(entity, 0..14)
+}
+
+/// A name with every character that names may have, now and then an odd one.
+fn name() -> impl Strategy<Value = String> {
+    "[A-Za-z][A-Za-z0-9_. -]{0,10}[A-Za-z0-9]".prop_map(|name| name.replace("  ", " "))
+}
+
+/// A text for people, with whatever people write.
+fn prose() -> impl Strategy<Value = String> {
+    "[ -~é名🦀\n\t\"\\\\]{0,24}".prop_map(|text| text.replace('<', "("))
+}
+
+fn common() -> impl Strategy<Value = (String, String, Vec<String>, &'static str)> {
+    let tags = prop::collection::vec("[a-z][a-z0-9]{1,6}", 0..3);
+    (name(), prose(), tags, prop_oneof![Just("public"), Just("private")])
+}
+
+/// How an upstream, an agent or a tool is proved to.
+fn credentials() -> impl Strategy<Value = Value> {
+    let secret = "[!-~]{1,12}".prop_filter("it is not a mask", |text| !text.contains('*'));
+    (0..4_u8, secret).prop_map(|(way, secret)| match way {
+        0 => json!({}),
+        1 => json!({"auth_type": "bearer", "auth_token": secret}),
+        2 => json!({"auth_type": "basic", "auth_username": "me", "auth_password": secret}),
+        _ => json!({"auth_type": "authheaders",
+                    "auth_headers": [{"key": "X-One", "value": secret}, {"key": "X-Two", "value": "2"}]}),
+    })
+}
+
+fn with(mut fields: Value, more: &Value) -> Value {
+    let more = more.as_object().cloned().unwrap_or_default();
+    fields.as_object_mut().unwrap().extend(more);
+    fields
+}
+
+fn tool() -> impl Strategy<Value = (&'static str, Value)> {
+    let verb = prop_oneof![Just("GET"), Just("POST"), Just("PUT"), Just("PATCH"), Just("DELETE")];
+    (common(), verb, credentials(), prop::option::of(1..60_000_u32), any::<bool>()).prop_map(
+        |((name, description, tags, visibility), verb, auth, timeout, deprecated)| {
+            let name = name.replace(' ', "_");
+            let tool = json!({"name": name, "integration_type": "REST", "request_type": verb,
+                "url": "http://api.example/items/{id}", "description": description, "tags": tags,
+                "timeout_ms": timeout, "deprecated": deprecated, "headers": {"X-Plain": "1"},
+                "input_schema": {"type": "object", "properties": {"id": {"type": "string"}}}});
+            ("/tools", json!({"tool": with(tool, &auth), "visibility": visibility}))
+        },
+    )
+}
+
+fn resource() -> impl Strategy<Value = (&'static str, Value)> {
+    let content = prop_oneof![
+        prose().prop_map(|text| json!({"content": format!("x{text}")})),
+        Just(json!({"blob": "AAEC/w==", "mime_type": "image/png"})),
+    ];
+    (common(), content).prop_map(|((name, description, tags, visibility), content)| {
+        let uri = format!("note://{}", name.replace(' ', "_"));
+        let resource = json!({"uri": uri, "name": name, "description": description, "tags": tags});
+        let resource = with(resource, &content);
+        ("/resources", json!({"resource": resource, "visibility": visibility}))
+    })
+}
+
+fn prompt() -> impl Strategy<Value = (&'static str, Value)> {
+    (common(), prose(), any::<bool>()).prop_map(
+        |((name, description, tags, visibility), text, required)| {
+            let template = format!("{} {{{{ who }}}}", text.replace(['{', '}', '%', '#'], ""));
+            let prompt = json!({"name": name, "description": description, "tags": tags,
+            "template": template, "arguments": [{"name": "who", "required": required}]});
+            ("/prompts", json!({"prompt": prompt, "visibility": visibility}))
+        },
+    )
+}
+
+fn upstream() -> impl Strategy<Value = (&'static str, Value)> {
+    (common(), credentials()).prop_map(|((name, description, tags, visibility), auth)| {
+        let url =
+            format!("http://{}.example/mcp", name.to_lowercase().replace([' ', '.', '_'], "-"));
+        let upstream = json!({"name": name, "url": url, "description": description, "tags": tags,
+            "visibility": visibility, "transport": "STREAMABLEHTTP"});
+        ("/gateways", with(upstream, &auth))
+    })
+}
+
+fn agent() -> impl Strategy<Value = (&'static str, Value)> {
+    (common(), credentials()).prop_map(|((name, description, tags, visibility), auth)| {
+        let agent = json!({"name": name, "endpoint_url": "http://a.example/",
+            "description": description, "tags": tags, "config": {"x": [1, null, "é"]}});
+        ("/a2a", json!({"agent": with(agent, &auth), "visibility": visibility}))
+    })
+}
+
+fn root() -> impl Strategy<Value = (&'static str, Value)> {
+    ("[a-z]{1,8}", prop::option::of(name())).prop_map(|(place, name)| {
+        ("/roots", json!({"uri": format!("file:///srv/{place}"), "name": name}))
+    })
+}
+
+/// A server that chooses some of what was made before it: which, is settled when it is made.
+fn server() -> impl Strategy<Value = (&'static str, Value)> {
+    (common(), any::<u64>(), prop::option::of("[a-z]{1,4}_")).prop_map(
+        |((name, description, tags, visibility), choice, prefix)| {
+            let server = json!({"name": name, "description": description, "tags": tags,
+                "tool_prefix": prefix, "choice": choice});
+            ("/servers", json!({"server": server, "visibility": visibility}))
+        },
+    )
+}
+
+/// Makes the entities that can be made.
+fn make(gateway: &Gateway, orders: Vec<(&'static str, Value)>) {
+    let mut made: Vec<(&str, String)> = Vec::new();
+    for (path, mut body) in orders {
+        if path == "/servers" {
+            let choice = body["server"]["choice"].as_u64().unwrap();
+            let of = |kind: &str| {
+                let chosen = made
+                    .iter()
+                    .enumerate()
+                    .filter(|(place, (made, _))| *made == kind && choice >> (place % 64) & 1 == 1);
+                chosen.map(|(_, (_, id))| id.clone()).collect::<Vec<_>>()
+            };
+            body["server"] = with(
+                body["server"].take(),
+                &json!({"associated_tools": of("/tools"), "associated_resources": of("/resources"),
+                    "associated_prompts": of("/prompts"), "associated_gateways": of("/gateways"),
+                    "associated_a2a_agents": of("/a2a")}),
+            );
+        }
+        let (status, answer) = gateway.send(Request::post(path, &body.to_string()));
+        assert!(matches!(status, 200 | 201 | 409 | 422), "{path} {body}: {answer}");
+        if let (200 | 201, Some(id)) = (status, answer["id"].as_str()) {
+            made.push((path, id.to_owned()));
+        }
+    }
+}
+
+/// The lists of an export, in an order of their own: it is that of the records' ids.
+fn sorted(mut export: Value) -> Value {
+    for list in export["entities"].as_object_mut().unwrap().values_mut() {
+        list.as_array_mut().unwrap().sort_by_key(Value::to_string);
+    }
+    export["metadata"]["dependencies"].take();
+    export
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whatever is registered, an export of it imports into an empty gateway without a word, and what
+    /// that exports is the same, secrets included.
+    #[test]
+    fn any_registry_comes_through_export_and_import_as_it_was(orders in registry()) {
+        let source = Gateway::new();
+        make(&source, orders);
+        let first = export(&source, "?include_inactive=true");
+        let target = Gateway::new();
+        let done = import(&target, json!({"import_data": first}));
+        prop_assert_eq!((&done["errors"], &done["warnings"]), (&json!([]), &json!([])));
+        let second = export(&target, "?include_inactive=true");
+        prop_assert_eq!(sorted(lasting(second)), sorted(lasting(first)));
+        prop_assert_eq!(secrets(&target), secrets(&source));
+    }
 }

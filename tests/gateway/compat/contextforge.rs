@@ -14,7 +14,7 @@ use crate::harness::wire::{Wire, request};
 const START_MAX: Duration = Duration::from_secs(180);
 
 /// It refuses to start with secrets that look weak.
-const SECRET: &str = "kS8v2mQ9xT4nW7pL3rZ6yB1dF5hJ0cA8gE2uN4iO7sV9wX";
+pub const SECRET: &str = "kS8v2mQ9xT4nW7pL3rZ6yB1dF5hJ0cA8gE2uN4iO7sV9wX";
 
 /// A running ContextForge with an empty database; killed when dropped.
 pub struct ContextForge {
