@@ -47,8 +47,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 pub use net::http1::Method;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Ownership, now};
 use storage::seal::Sealer;
@@ -63,6 +63,7 @@ use crate::failure::{Failure, ProtocolError};
 use crate::mcp::code;
 use crate::permission::Permission;
 use crate::settings::Settings;
+use crate::throttle::Turn;
 use crate::upstream::a2a;
 
 pub use apidoc::document as openapi_document;
@@ -205,6 +206,15 @@ pub trait Backend {
     /// Asks an upstream, which need not be stored, what it is and what it offers, by the transport
     /// and the era that its record names.
     fn discover(&self, upstream: &Upstream) -> impl Future<Output = Result<Inventory, Failure>>;
+
+    /// Asks policies and rates about a call of the tool that an agent is offered as; what it gives is
+    /// kept until the call has ended.
+    fn admit_call(
+        &self,
+        caller: &Caller,
+        agent: &AgentEntry,
+        arguments: &Map<String, Value>,
+    ) -> impl Future<Output = Result<Option<Turn>, Failure>>;
 
     /// Sends a request to an agent and gives what it answers, byte for byte.
     fn invoke(

@@ -32,6 +32,7 @@ mod guard;
 mod own_tool;
 mod stream;
 
+pub use guard::admit_call;
 use guard::{Thing, hold};
 
 /// What the path takes of its shard.

@@ -8,7 +8,7 @@ mod translate;
 mod verdict;
 
 pub use era::{
-    Era, HeaderSource, Transport, check_names, check_param_headers, find as find_era,
+    Era, HeaderSource, NoHeaders, Transport, check_names, check_param_headers, find as find_era,
     reads_argument_errors,
 };
 pub use handshake::{Offer, discover, initialize};

@@ -2,12 +2,20 @@
 //!
 //! Nothing here is reached, and nothing of it is worked out, unless there is a policy or a limit.
 
-use super::{Call, facts::CallFacts};
+use std::net::IpAddr;
+
+use net::jsonrpc::Message;
+use serde_json::{Map, Value, json};
+use storage::record::Ownership;
+
+use super::{Call, Parts, Request, facts::CallFacts};
 use crate::{
-    catalog::{PromptEntry, ResourceEntry, ToolEntry},
+    auth::Caller,
+    catalog::{AgentEntry, Entry, PromptEntry, ResourceEntry, Seen, ToolEntry},
     failure::Failure,
+    mcp::{Era, NoHeaders, Transport},
     policy::{Action, Denial, Question},
-    reply::{Messages, Reply},
+    reply::{Accepts, Messages, Reply},
     throttle::{Turn, Use},
     upstream::Relay,
 };
@@ -99,6 +107,44 @@ impl<R: Relay> Call<'_, R> {
             None => Ok(None),
         }
     }
+}
+
+/// Asks the same about a call of the tool that an agent is offered as, made by REST.
+///
+/// # Errors
+///
+/// [`Failure::Forbidden`] if a policy denies it, [`Failure::Limited`] or [`Failure::Busy`] if it is
+/// too much.
+pub async fn admit_call<R: Relay>(
+    parts: &Parts<'_, R>,
+    (caller, client_ip): (&Caller, Option<IpAddr>),
+    agent: &AgentEntry,
+    arguments: &Map<String, Value>,
+) -> Result<Option<Turn>, Failure> {
+    let offered = parts.catalog.offers_of(&agent.record.id).find_map(|entry| match entry {
+        Entry::Tool(tool) => Some(tool),
+        _ => None,
+    });
+    let Some(entry) = offered else { return Ok(None) };
+    let params = json!({"name": entry.record.name, "arguments": arguments});
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+    let body = body.to_string();
+    let message = Message::parse(body.as_bytes(), &parts.options.envelope)
+        .map_err(|error| Failure::Malformed(error.to_string()))?;
+    let request = Request {
+        caller,
+        client_ip,
+        server_id: "",
+        transport: Transport::Rpc,
+        headers: &NoHeaders,
+        accepts: Accepts { json: true, events: false },
+        body: body.as_bytes(),
+    };
+    let sees = |owned: &Ownership| caller.sees(owned);
+    let seen = Seen { view: &parts.catalog.everything, sees: &sees };
+    let (message, era, server_id) = (&message, Era::Legacy, "");
+    let call = Call { parts, request: &request, message, era, server_id, seen, away: seen };
+    call.guard(Thing::Tool(&entry, &entry.record.name)).await
 }
 
 /// Keeps a turn until the reply has been sent, if it is sent bit by bit.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use shards::{Driver, blocking, time};
 use storage::{
     Applied, Mutation, StoreError, metrics::Metrics, record::Entity, seal::Sealer,
@@ -23,10 +23,11 @@ use crate::{
     catalog::{AgentEntry, Catalog, Upstream, inventory::Inventory},
     failure::Failure,
     gateway::{self, Parts},
-    mcp::{HeaderSource, Transport},
+    mcp::{NoHeaders, Transport},
     observe::{log, meters::Execution},
     reply::{self, Accepts},
     state::Shard,
+    throttle::Turn,
     upstream::{Upstreams, a2a},
 };
 
@@ -99,6 +100,17 @@ impl admin::Backend for Backend<'_> {
     async fn discover(&self, upstream: &Upstream) -> Result<Inventory, Failure> {
         let stored = self.shard.catalog().upstream(&upstream.record.id).is_some();
         self.shard.upstreams.discover(&Arc::new(upstream.clone()), stored).await
+    }
+
+    async fn admit_call(
+        &self,
+        caller: &Caller,
+        agent: &AgentEntry,
+        arguments: &Map<String, Value>,
+    ) -> Result<Option<Turn>, Failure> {
+        let catalog = self.shard.catalog();
+        let parts = parts(self.shard, &catalog);
+        gateway::admit_call(&parts, (caller, self.client_ip), agent, arguments).await
     }
 
     async fn invoke(
@@ -251,18 +263,5 @@ pub fn parts<'a>(shard: &'a Shard, catalog: &'a Catalog) -> Parts<'a, Upstreams>
         policies: shard.policies(),
         throttle: &shard.throttle,
         options: &shard.options,
-    }
-}
-
-/// The header fields of a request that has none.
-struct NoHeaders;
-
-impl HeaderSource for NoHeaders {
-    fn get(&self, _: &str) -> Option<&[u8]> {
-        None
-    }
-
-    fn count(&self, _: &str) -> usize {
-        0
     }
 }

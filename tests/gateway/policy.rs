@@ -236,10 +236,31 @@ fn a_policy_that_names_it_decides_what_lists_show() {
     let names = || {
         let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}});
         let answer = gateway.ask_as(Some(&user), "POST", "/rpc", Some(&list)).expect(200).json();
-        names(&answer["result"], "tools")
+        names(&answer["result"]["tools"], "name")
     };
     let seen = names();
     assert!(!seen.contains(&"up-echo".to_owned()) && seen.len() == all.len() - 1, "{seen:?}");
     // It is about lists alone.
     assert_eq!(refused(&gateway, &user, "up-echo", &json!({})), None);
+}
+
+#[test]
+fn an_agent_is_called_by_rest_only_if_its_tool_may_be_called() {
+    let gateway = Gateway::start();
+    let agent =
+        json!({"name": "helper", "endpoint_url": "http://127.0.0.1:9/", "visibility": "public"});
+    gateway.post("/a2a", &json!({"agent": agent})).expect(201);
+    let policy = deny("helpers", "tool.integration_type == 'A2A' && arguments.query == 'secrets'");
+    make(&gateway, policy);
+    let ask = |query: &str| {
+        let body = json!({"parameters": {"query": query}});
+        gateway.post("/a2a/helper/invoke", &body)
+    };
+    let denied = ask("secrets");
+    assert_eq!(denied.status, 403, "{}", denied.text());
+    assert!(denied.text().contains("Access denied: denied by policy helpers"));
+    assert_eq!(ask("weather").status, 503, "it is asked, and nobody answers there");
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "message/send",
+        "params": {"query": "secrets"}});
+    gateway.post("/a2a/helper/jsonrpc", &call).expect(403);
 }

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Era};
 use storage::seal::Sealer;
@@ -16,6 +16,7 @@ use crate::auth::Caller;
 use crate::catalog::inventory::Inventory;
 use crate::catalog::{AgentEntry, Catalog, Upstream};
 use crate::failure::Failure;
+use crate::throttle::Turn;
 use crate::upstream::a2a;
 
 /// A backend whose writes are seen by itself alone. No upstream is asked.
@@ -67,6 +68,15 @@ impl<B: Backend> Backend for Rehearsal<'_, B> {
             prompts: Vec::new(),
             skipped: Vec::new(),
         })
+    }
+
+    async fn admit_call(
+        &self,
+        caller: &Caller,
+        agent: &AgentEntry,
+        arguments: &Map<String, Value>,
+    ) -> Result<Option<Turn>, Failure> {
+        self.backend.admit_call(caller, agent, arguments).await
     }
 
     async fn invoke(
