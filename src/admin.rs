@@ -407,6 +407,7 @@ async fn act<B: Backend>(
         Route::Policy(id) => policies::get(&ask?, id),
         Route::UpdatePolicy(id) => policies::update(&ask?, id).await,
         Route::DeletePolicy(id) => policies::delete(&ask?, id).await,
+        Route::PolicyState(id) => policies::set_state(&ask?, id).await,
         Route::TestPolicies => policies::test(&ask?),
         Route::Initialize => protocol::initialize(&ask?).await,
         Route::Ping => protocol::ping(&ask?),

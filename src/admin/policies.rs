@@ -10,6 +10,7 @@ use storage::Mutation;
 use storage::record::{Entity, Identity, Policy, new_id, now};
 
 use super::fields::Fields;
+use super::listing::is_activation;
 use super::show::Time;
 use super::{Ask, Backend, RestAnswer, answer};
 use crate::catalog::Catalog;
@@ -103,6 +104,7 @@ pub async fn create<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure>
     };
     read_into(ask, &catalog, &mut policy)?;
     policy.version = 1;
+    policy.updated_at = policy.created_at;
     let id = policy.id.clone();
     ask.apply(vec![Mutation::PutIdentity(Identity::Policy(Arc::new(policy)))]).await?;
     let policy = find(&ask.backend.catalog(), &id)?;
@@ -116,10 +118,30 @@ pub async fn update<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer
     let expected = ask.expected(Entity::Policy, &stored.id, stored.version)?;
     let mut policy = Policy::clone(&stored);
     read_into(ask, &catalog, &mut policy)?;
-    policy.version += 1;
+    change(ask, expected, policy).await
+}
+
+/// `POST /policies/{id}/state?activate=`.
+pub async fn set_state<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
+    let activate = is_activation(ask.request.query)?;
+    let stored = find(&ask.backend.catalog(), id)?;
+    let expected = ask.expected(Entity::Policy, &stored.id, stored.version)?;
+    if stored.enabled == activate {
+        return Ok(shown(200, &stored));
+    }
+    change(ask, expected, Policy { enabled: activate, ..Policy::clone(&stored) }).await
+}
+
+async fn change<B: Backend>(
+    ask: &Ask<'_, B>,
+    expected: Mutation,
+    policy: Policy,
+) -> Result<RestAnswer, Failure> {
+    let policy = Policy { version: policy.version + 1, updated_at: now(), ..policy };
+    let id = policy.id.clone();
     let put = Mutation::PutIdentity(Identity::Policy(Arc::new(policy)));
     ask.apply(vec![expected, put]).await?;
-    get(ask, &stored.id)
+    get(ask, &id)
 }
 
 /// `DELETE /policies/{id}`.
@@ -167,7 +189,6 @@ fn read_into<B: Backend>(
     read_text(&mut fields, "message", &mut policy.message);
     policy.enabled = fields.flag("enabled").unwrap_or(policy.enabled);
     policy.priority = fields.whole("priority").unwrap_or(policy.priority);
-    policy.updated_at = now();
     fields.finish()
 }
 

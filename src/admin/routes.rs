@@ -63,6 +63,7 @@ pub enum Route<'a> {
     Policy(&'a str),
     UpdatePolicy(&'a str),
     DeletePolicy(&'a str),
+    PolicyState(&'a str),
     TestPolicies,
     Initialize,
     Ping,
@@ -182,6 +183,7 @@ impl<'a> Route<'a> {
             | Route::Policy(_)
             | Route::UpdatePolicy(_)
             | Route::DeletePolicy(_)
+            | Route::PolicyState(_)
             | Route::TestPolicies
             | Route::SetLogLevel => Permission::AdminSystemConfig,
             Route::Initialize | Route::Ping | Route::Notify | Route::Complete | Route::Sample => {
@@ -308,13 +310,7 @@ impl<'a> Place<'a> {
             ("resources", Some("subscribe")) => Place::Action(Route::SubscribeResources),
             ("resources", id) => Place::resource(id, parts.next())?,
             ("prompts", id) => Place::prompt(id, parts.next())?,
-            ("policies", Some("test")) => Place::Action(Route::TestPolicies),
-            ("policies", None) => Place::Collection(Route::Policies, Some(Route::CreatePolicy)),
-            ("policies", Some(id)) => Place::Record {
-                get: Route::Policy(id),
-                put: Some(Route::UpdatePolicy(id)),
-                delete: Some(Route::DeletePolicy(id)),
-            },
+            ("policies", id) => Place::policy(id, parts.next())?,
             ("roots", None) => Place::Collection(Route::Roots, Some(Route::CreateRoot)),
             ("roots", Some("export")) => Place::Probe(Route::ExportRoot),
             ("roots", Some("changes")) => Place::Probe(Route::RootChanges),
@@ -413,6 +409,20 @@ impl<'a> Place<'a> {
             (Some(id), Some("tools")) => Place::Collection(Route::ServerTools(id), None),
             (Some(id), Some("resources")) => Place::Collection(Route::ServerResources(id), None),
             (Some(id), Some("prompts")) => Place::Collection(Route::ServerPrompts(id), None),
+            _ => return None,
+        })
+    }
+
+    fn policy(id: Option<&'a str>, part: Option<&str>) -> Option<Place<'a>> {
+        Some(match (id, part) {
+            (None, _) => Place::Collection(Route::Policies, Some(Route::CreatePolicy)),
+            (Some("test"), None) => Place::Action(Route::TestPolicies),
+            (Some(id), None) => Place::Record {
+                get: Route::Policy(id),
+                put: Some(Route::UpdatePolicy(id)),
+                delete: Some(Route::DeletePolicy(id)),
+            },
+            (Some(id), Some("state" | "toggle")) => Place::Action(Route::PolicyState(id)),
             _ => return None,
         })
     }
@@ -544,6 +554,8 @@ mod tests {
             (Method::Get, "/policies/x", Route::Policy("x")),
             (Method::Put, "/policies/x", Route::UpdatePolicy("x")),
             (Method::Delete, "/policies/x", Route::DeletePolicy("x")),
+            (Method::Post, "/policies/x/state", Route::PolicyState("x")),
+            (Method::Post, "/policies/x/toggle", Route::PolicyState("x")),
             (Method::Post, "/policies/test", Route::TestPolicies),
             (Method::Post, "/initialize", Route::Initialize),
             (Method::Post, "/protocol/initialize", Route::Initialize),

@@ -220,3 +220,18 @@ const WORDS: [&str; 36] = [
     "size(",
     "r'''",
 ];
+
+#[test]
+fn the_page_in_docs_names_all_that_there_is_and_its_examples_compile() {
+    let page = include_str!("../../docs/POLICIES.md");
+    for attribute in Attribute::ALL {
+        assert!(page.contains(&format!("`{}`", attribute.path())), "{}", attribute.path());
+    }
+    assert!(HEADERS.iter().all(|name| page.contains(&format!("`{name}`"))));
+    let examples: Vec<&str> = page.split("```cel\n").skip(1).collect();
+    assert!(examples.len() > 3);
+    for example in examples {
+        let text = example.split("```").next().unwrap();
+        Program::compile(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+}

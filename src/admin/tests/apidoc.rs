@@ -354,6 +354,8 @@ fn tell_of_policies(story: &mut Story) {
     story.send("policy", "", &Value::Null);
     story.send("updatePolicy", "", &json!({"effect": "perhaps"}));
     story.send("updatePolicy", "", &json!({"priority": 5}));
+    story.send("policyState", "?activate=perhaps", &Value::Null);
+    story.send("policyState", "?activate=false", &Value::Null);
     story.send("testPolicies", "", &json!({"expression": "what?", "effect": "allow"}));
     let tried = json!({
         "policy_id": "p", "action": "tools.execute", "server_id": "none", "user": "x@y.z",

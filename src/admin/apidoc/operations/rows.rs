@@ -251,6 +251,14 @@ pub const OPERATIONS: &[Operation] = &[
         Answer::One(of::<answers::Done>),
     ),
     post(
+        "/policies/{policy_id}/state",
+        "Policies",
+        "Switches a policy on or off",
+        Answer::One(POLICY_READ),
+    )
+    .query(&[ACTIVATE])
+    .versioned(),
+    post(
         "/policies/test",
         "Policies",
         "Says what policies would decide, and why",
