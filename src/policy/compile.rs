@@ -61,6 +61,9 @@ impl Program {
         let parsed = parsed.unwrap_or_else(|_| wrong("it cannot be read"))?;
         let mut compiler = Compiler::default();
         let root = compiler.node(&parsed)?;
+        if never_true(&root) {
+            return wrong("it is neither true nor false, whatever the request is");
+        }
         compiler.attributes.sort_unstable();
         compiler.attributes.dedup();
         Ok(Program { root, attributes: compiler.attributes })
@@ -75,6 +78,15 @@ impl Program {
     pub fn is_about(&self, subject: Subject) -> bool {
         let named = || self.attributes.iter().filter_map(|attribute| attribute.subject());
         named().next().is_none() || named().any(|other| other == subject)
+    }
+}
+
+/// Whether a value that is written down is neither true nor false.
+fn never_true(root: &Node) -> bool {
+    match root {
+        Node::Constant(value) => !matches!(value, Value::Bool(_)),
+        Node::Words(_) | Node::List(_) | Node::Map(_) => true,
+        _ => false,
     }
 }
 

@@ -95,7 +95,7 @@ impl<'a> Run<'a, '_> {
     fn flag(&mut self, node: &'a Node) -> Result<bool, Fault> {
         match self.value(node)? {
             Value::Bool(flag) => Ok(flag),
-            other => Err(Fault::wrong(format!("a {} is neither true nor false", other.kind()))),
+            other => Err(Fault::wrong(format!("{} is neither true nor false", other.a_kind()))),
         }
     }
 
@@ -123,7 +123,7 @@ impl<'a> Run<'a, '_> {
         let found = holder.under(key, self.fuel)?;
         found.ok_or_else(|| match holder.kind() {
             "map" => Fault::wrong(format!("there is no {}", key.to_json())),
-            other => Fault::wrong(format!("a {other} has no fields")),
+            _ => Fault::wrong(format!("{} has no fields", holder.a_kind())),
         })
     }
 
@@ -131,7 +131,7 @@ impl<'a> Run<'a, '_> {
         let holder = self.value(holder)?;
         match holder.kind() {
             "map" => Ok(Value::Bool(holder.under(name, self.fuel)?.is_some())),
-            other => Err(Fault::wrong(format!("a {other} has no fields"))),
+            _ => Err(Fault::wrong(format!("{} has no fields", holder.a_kind()))),
         }
     }
 
@@ -420,7 +420,7 @@ fn misfit(name: &str, value: &Value<'_>) -> Fault {
 }
 
 fn misfits(verb: &str, one: &Value<'_>, two: &Value<'_>) -> Fault {
-    Fault::wrong(format!("cannot {verb} a {} and a {}", one.kind(), two.kind()))
+    Fault::wrong(format!("cannot {verb} {} and {}", one.a_kind(), two.a_kind()))
 }
 
 #[cfg(test)]

@@ -136,6 +136,7 @@ fn says_what_is_wrong_with_an_expression() {
         ("tool.name.matches('(')", "the pattern \"(\": "),
         ("tool.name.matches('(a{500}){500}')", "the pattern "),
         ("frobnicate(1)", "there is no frobnicate of 1 values"),
+        ("'true'", "it is neither true nor false, whatever the request is"),
         ("b'a' == b'a'", "there are no bytes here"),
         ("x.y{z: 1}", "there are no messages here"),
     ] {

@@ -110,6 +110,22 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The same with its article, for sentences.
+    pub fn a_kind(&self) -> &'static str {
+        match self.kind() {
+            "null" => "null",
+            "bool" => "a bool",
+            "int" => "an int",
+            "uint" => "a uint",
+            "double" => "a double",
+            "string" => "a string",
+            "timestamp" => "a timestamp",
+            "duration" => "a duration",
+            "list" => "a list",
+            _ => "a map",
+        }
+    }
+
     /// How many things are in it, if it is a list or a map.
     pub fn count(&self) -> Option<usize> {
         match self {

@@ -19,7 +19,7 @@ pub fn test<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     let action = fields.word("action", Action::of_word, "the word of an action");
     let server_id = fields.text("server_id").unwrap_or_default();
     let mut context = context_of(&mut fields, &catalog, &server_id);
-    let policies = policies(&mut fields, &catalog, action)?;
+    let policies = policies(&mut fields, &catalog, action);
     if let Some(given) = fields.object("context") {
         merge(&mut context, given);
     }
@@ -35,26 +35,25 @@ pub fn test<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
 }
 
 /// The policies that are tried: an expression, one that is stored, or all that are.
-fn policies(
-    fields: &mut Fields,
-    catalog: &Catalog,
-    action: Option<Action>,
-) -> Result<Vec<Arc<Policy>>, Failure> {
+fn policies(fields: &mut Fields, catalog: &Catalog, action: Option<Action>) -> Vec<Arc<Policy>> {
     let effect = fields.word("effect", |word| word.parse().ok(), EFFECTS);
     if let Some(expression) = fields.text("expression") {
         if let Err(error) = Program::compile(&expression) {
             fields.error("expression", format!("This is no expression of CEL: {error}"));
         }
         let action = action.unwrap_or(Action::CallTool);
-        return Ok(vec![policy::tried(expression, effect.unwrap_or_default(), action)]);
+        return vec![policy::tried(expression, effect.unwrap_or_default(), action)];
     }
-    match fields.text("policy_id") {
+    let Some(id) = fields.text("policy_id") else {
+        return catalog.people().policies().cloned().collect();
+    };
+    match find(catalog, &id) {
         // One that is switched off is tried as if it were on.
-        Some(id) => {
-            let stored = find(catalog, &id)?;
-            Ok(vec![Arc::new(Policy { enabled: true, ..Policy::clone(&stored) })])
+        Ok(stored) => vec![Arc::new(Policy { enabled: true, ..Policy::clone(&stored) })],
+        Err(failure) => {
+            fields.error("policy_id", failure.to_string());
+            Vec::new()
         }
-        None => Ok(catalog.people().policies().cloned().collect()),
     }
 }
 
