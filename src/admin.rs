@@ -23,6 +23,7 @@ mod metrics;
 mod offers;
 mod openapi;
 mod people;
+mod policies;
 mod portable;
 mod probes;
 mod prompt_form;
@@ -74,6 +75,7 @@ use crate::observe::audit::Trail;
 use crate::permission::Permission;
 use crate::safety;
 use crate::settings::Settings;
+use crate::throttle::Turn;
 use crate::upstream::a2a;
 use crate::web::{Client, Cookies, Csrf};
 
@@ -243,6 +245,15 @@ pub trait Backend {
     /// Asks an upstream, which need not be stored, what it is and what it offers, by the transport
     /// and the era that its record names.
     fn discover(&self, upstream: &Upstream) -> impl Future<Output = Result<Inventory, Failure>>;
+
+    /// Asks policies and rates about a call of the tool that an agent is offered as; what it gives is
+    /// kept until the call has ended.
+    fn admit_call(
+        &self,
+        caller: &Caller,
+        agent: &AgentEntry,
+        arguments: &Map<String, Value>,
+    ) -> impl Future<Output = Result<Option<Turn>, Failure>>;
 
     /// Sends a request to an agent and gives what it answers, byte for byte.
     fn invoke(
@@ -465,6 +476,13 @@ async fn perform<B: Backend>(
         Route::DeleteRoot(uri) => roots::delete(&ask?, uri).await,
         Route::ExportRoot => roots::export(&ask?),
         Route::RootChanges => Ok(changes::stream(&ask?, Watched::Roots)),
+        Route::Policies => policies::list(&ask?),
+        Route::CreatePolicy => policies::create(&ask?).await,
+        Route::Policy(id) => policies::get(&ask?, id),
+        Route::UpdatePolicy(id) => policies::update(&ask?, id).await,
+        Route::DeletePolicy(id) => policies::delete(&ask?, id).await,
+        Route::PolicyState(id) => policies::set_state(&ask?, id).await,
+        Route::TestPolicies => policies::test(&ask?),
         Route::Initialize => protocol::initialize(&ask?).await,
         Route::Ping => protocol::ping(&ask?),
         Route::Notify => protocol::notify(&ask?),

@@ -29,6 +29,7 @@ pub mod import;
 pub mod import_openapi;
 pub mod migrate;
 pub mod openapi;
+pub mod policy;
 mod print;
 pub mod readiness;
 pub mod redis_ready;
@@ -81,6 +82,8 @@ enum Command {
     Call(call::CallArgs),
     /// Say why somebody may do something, or may not.
     Why(why::WhyArgs),
+    /// Try policies.
+    Policy(policy::PolicyArgs),
     /// Print the OpenAPI document of the REST API.
     Openapi,
     /// Run the filters of REST tools for a gateway, which starts this by itself.
@@ -124,6 +127,7 @@ pub fn main() -> ExitCode {
         Some(Command::Settings(args)) => settings_page::run(&args, &mut stdout()).map_err(say),
         Some(Command::Openapi) => openapi::run(&mut stdout()).map_err(say),
         Some(Command::Apply(args)) => apply(&args),
+        Some(Command::Policy(args)) => policy(&args),
         Some(command) => with_settings(|settings| client(command, settings)),
     };
     outcome.err().unwrap_or(ExitCode::SUCCESS)
@@ -153,6 +157,7 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         | Command::FilterWorker
         | Command::Settings(_)
         | Command::Openapi
+        | Command::Policy(_)
         | Command::Apply(_) => {
             unreachable!("these were done already")
         }
@@ -181,6 +186,16 @@ fn apply(args: &apply::ApplyArgs) -> Result<(), ExitCode> {
         apply::Outcome::Equal => Ok(()),
         apply::Outcome::Differs => Err(ExitCode::from(2)),
     }
+}
+
+/// What policies deny has an exit code of its own.
+fn policy(args: &policy::PolicyArgs) -> Result<(), ExitCode> {
+    let mut is_allowed = true;
+    with_settings(|settings| -> Result<(), client::ClientError> {
+        is_allowed = policy::run(args, settings, &mut stdout())?;
+        Ok(())
+    })?;
+    if is_allowed { Ok(()) } else { Err(ExitCode::from(2)) }
 }
 
 fn serve(listen: &ListenArgs) -> Result<(), ExitCode> {

@@ -15,22 +15,29 @@ use crate::{
     },
     catalog::{Catalog, Circles, PromptEntry, Seen, ToolEntry, Upstream, View, param_headers},
     failure::{Failure, ProtocolError, UpstreamKind},
-    mcp::{self, Era, HeaderSource, Kind, Lens, PageRequest, Pages, Transport, code},
+    mcp::{self, Era, HeaderSource, Kind, Lens, PageRequest, Pages, Shows, Transport, code},
     observe::{
         audit::Trail,
         meters::{Execution, Meters},
     },
     own,
     permission::{Permission, PermissionSet},
+    policy::Book,
     reply::{Accepts, Relayed, Reply},
     route, schema,
     state::Options,
+    throttle::Throttle,
     upstream::{Answer, Edit, Outcome, Outgoing, Relay},
 };
 
 mod audit;
+mod facts;
+mod guard;
 mod own_tool;
 mod stream;
+
+pub use guard::admit_call;
+use guard::{Thing, hold};
 
 /// What the path takes of its shard.
 pub struct Parts<'a, R> {
@@ -48,6 +55,10 @@ pub struct Parts<'a, R> {
     pub meters: &'a Rc<Meters>,
     /// What is noted for the audit trail.
     pub trail: &'a Rc<Trail>,
+    /// The policies.
+    pub policies: Rc<Book>,
+    /// The rates.
+    pub throttle: &'a Throttle,
     /// What the operator chose.
     pub options: &'a Options,
 }
@@ -214,6 +225,8 @@ impl<R: Relay> Call<'_, R> {
         let (caller, permission) = (self.request.caller, permission_of(kind));
         permit(caller, permission, Object::Nothing)?;
         let cursor = text_param(self.message, Param::Cursor)?;
+        let is_filtered = kind == Kind::Tools && self.parts.policies.filters_lists();
+        let shows = |entry: &ToolEntry, name: &str| self.lists(entry, name);
         let request = PageRequest {
             endpoint,
             kind,
@@ -222,6 +235,7 @@ impl<R: Relay> Call<'_, R> {
             count_max: self.parts.options.page_count_max,
             sees: &|owned| caller.may(permission, owned),
             lens: lens(caller, permission, &self.seen.view.circles),
+            shows: is_filtered.then_some(&shows as Shows<'_>),
         };
         self.parts.pages.get(&request, self.seen.view).map(Reply::Page)
     }
@@ -268,6 +282,7 @@ impl<R: Relay> Call<'_, R> {
             return Err(unknown(absent, || format!("Unknown tool: {name}")));
         };
         self.permit(Permission::ToolsExecute, &entry.record.ownership)?;
+        let turn = self.guard(Thing::Tool(entry, &name)).await?;
         let arguments = self.message.param(Param::Arguments);
         if self.checks_headers() {
             mcp::check_param_headers(self.request.headers, entry, arguments)?;
@@ -280,7 +295,8 @@ impl<R: Relay> Call<'_, R> {
         outgoing.within = self.parts.options.tool_within;
         outgoing.param_headers = param_headers::encode_all(&entry.param_headers, arguments);
         let execution = self.begin(Entity::Tool, &entry.record.id);
-        self.relay(upstream, &outgoing, false, Some(execution)).await
+        let reply = self.relay(upstream, &outgoing, false, Some(execution)).await?;
+        Ok(hold(reply, turn))
     }
 
     /// Checks arguments by the tool's schema, unless that is switched off.
@@ -317,21 +333,23 @@ impl<R: Relay> Call<'_, R> {
         let name = self.name(Param::Name, "name")?;
         let Some((entry, upstream)) = route::prompt(self.parts.catalog, self.seen, &name) else {
             if let Some(entry) = route::own_prompt(self.seen, &name) {
-                return self.own_prompt(entry);
+                return self.own_prompt(entry, &name).await;
             }
             let absent = route::prompt(self.parts.catalog, self.away, &name);
             let absent = absent.map(|(_, upstream)| upstream);
             return Err(unknown(absent, || format!("Unknown prompt: {name}")));
         };
         self.permit(Permission::PromptsRead, &entry.record.ownership)?;
+        self.guard(Thing::Prompt(entry, &name)).await?;
         let outgoing = self.outgoing(Param::Name, &name, &entry.record.original_name);
         let execution = self.begin(Entity::Prompt, &entry.record.id);
         self.relay(upstream, &outgoing, false, Some(execution)).await
     }
 
     /// Renders a prompt that no upstream has.
-    fn own_prompt(&self, entry: &PromptEntry) -> Result<Reply, Failure> {
+    async fn own_prompt(&self, entry: &PromptEntry, name: &str) -> Result<Reply, Failure> {
         self.permit(Permission::PromptsRead, &entry.record.ownership)?;
+        self.guard(Thing::Prompt(entry, name)).await?;
         let execution = self.begin(Entity::Prompt, &entry.record.id);
         let rendered = prompt_arguments(self.message.param(Param::Arguments)).and_then(|given| {
             let rendered = self.parts.prompts.get(&entry.record, given);
@@ -346,6 +364,7 @@ impl<R: Relay> Call<'_, R> {
         let catalog = self.parts.catalog;
         if let Some(entry) = route::own_resource(self.seen, &uri) {
             self.permit(Permission::ResourcesRead, &entry.record.ownership)?;
+            self.guard(Thing::Resource(Some(entry), &uri)).await?;
             let execution = self.begin(Entity::Resource, &entry.record.id);
             let result = own::resource::read(&entry.record, &uri);
             self.parts.meters.end(&execution, true);
@@ -359,6 +378,7 @@ impl<R: Relay> Call<'_, R> {
         };
         let owned = entry.map_or(&upstream.record.ownership, |entry| &entry.record.ownership);
         self.permit(Permission::ResourcesRead, owned)?;
+        self.guard(Thing::Resource(entry.map(|entry| &**entry), &uri)).await?;
         let outgoing = self.outgoing(Param::Uri, &uri, &uri);
         let id = entry.map_or("", |entry| &entry.record.id);
         let execution = self.begin(Entity::Resource, id);

@@ -110,6 +110,35 @@ pub const YAML_NODE_COUNT_MAX: usize = 2_000_000;
 /// How deeply a YAML document may nest.
 pub const YAML_DEPTH_MAX: usize = 100;
 
+/// Bytes of the expression of a policy.
+pub const POLICY_TEXT_SIZE_MAX: usize = 4096;
+
+/// Parts of the expression of a policy, its macros expanded.
+pub const POLICY_NODE_COUNT_MAX: usize = 1000;
+
+/// How deeply the expression of a policy may nest. It is read and run by recursion, on the stack of
+/// a shard.
+pub const POLICY_DEPTH_MAX: usize = 40;
+
+/// Bytes of a compiled pattern in the expression of a policy.
+pub const POLICY_PATTERN_SIZE_MAX: usize = 256 * 1024;
+
+/// Steps that all policies together may take for one request: a few milliseconds at the worst. A
+/// typical policy takes ten.
+pub const POLICY_STEP_COUNT_MAX: usize = 50_000;
+
+/// Policies that there may be. Every one that is about an action is asked.
+pub const POLICY_COUNT_MAX: usize = 1000;
+
+/// Keys whose rates a process counts by itself: some ten megabytes.
+pub const RATE_KEY_COUNT_MAX: usize = 65_536;
+
+/// Bytes of what a key of a rate tells of somebody; what is longer is told by its hash.
+pub const RATE_KEY_SIZE_MAX: usize = 256;
+
+/// Calls that may wait for their turn at one tool.
+pub const TURN_WAIT_COUNT_MAX: usize = 1024;
+
 const _: () = {
     // A full page of the largest tools must fit what is kept at all, or it would be rendered anew
     // for every request.

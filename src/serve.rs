@@ -31,6 +31,7 @@ use crate::{
         neighbours::Moved,
         recorder::{self, Leftover, Leftovers, RecorderSeed},
     },
+    throttle::Counts,
     upstream,
 };
 
@@ -93,6 +94,7 @@ struct Parts {
     neighbourhood: Neighbourhood,
     catalog: Arc<Catalog>,
     mailboxes: Mailboxes,
+    counts: Counts,
     driver: Driver,
 }
 
@@ -156,6 +158,7 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
         neighbourhood,
         catalog: Arc::new(catalog),
         mailboxes: mailboxes.clone(),
+        counts: Counts::new(&settings),
         driver: choice.driver,
     };
     let common = common(&settings, parts)?;
@@ -329,6 +332,7 @@ async fn shard_main(index: usize, common: Common, own: Own) {
         parts.catalog,
         upstreams,
         shared,
+        parts.counts,
     ));
     let mut closing = Vec::new();
     let has_tasks = own.tasks.is_some();

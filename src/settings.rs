@@ -26,13 +26,13 @@ use raw::{Raw, Reading};
 pub use raw::{SettingError, Source};
 use relations::warn_of_unknown;
 pub use rows::{
-    Audit, Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, Proof, Rest, Storage,
-    Teams, Upstreams, Web, rows,
+    Audit, Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, Proof, RateLimits,
+    Rest, Storage, Teams, Upstreams, Web, rows,
 };
 pub use table::Row;
 pub use values::{
-    AuditArguments, AuditCalls, CertificateName, ForwardedBy, Framing, LogFormat, MASK, SameSite,
-    Secret, ShardCount, Switch, TlsFiles, is_mask,
+    AuditArguments, AuditCalls, CertificateName, ForwardedBy, Framing, LogFormat, MASK, Rate,
+    SameSite, Scope, Secret, ShardCount, Switch, TlsFiles, is_mask,
 };
 
 /// Variables of ContextForge that mean nothing to a gateway of this build, and why.
@@ -106,6 +106,8 @@ pub struct Settings {
     pub metrics: Metrics,
     /// The audit trail.
     pub audit: Audit,
+    /// How often callers may do things.
+    pub rate_limits: RateLimits,
     /// What is written about it all.
     pub log: Log,
     /// What was set: names and values, secrets masked.
@@ -189,6 +191,7 @@ impl Settings {
         let cache = Cache::read(reading);
         let metrics = Metrics::read(reading);
         let audit = Audit::read(reading);
+        let rate_limits = RateLimits::read(reading);
         let log = Log::read(reading);
         Some(Settings {
             shown: std::mem::take(&mut reading.shown),
@@ -207,6 +210,7 @@ impl Settings {
             cache: cache?,
             metrics: metrics?,
             audit: audit?,
+            rate_limits: rate_limits?,
             log: log?,
         })
     }

@@ -24,8 +24,11 @@ use crate::{
         audit::{Noted, Trail},
         meters::{Meters, Taken},
     },
-    own, schema,
+    own,
+    policy::Book,
+    schema,
     settings::Settings,
+    throttle::{Counts, Throttle},
     upstream::{
         Upstreams,
         stdio::{Post, StdioMail},
@@ -70,6 +73,8 @@ pub struct Shard {
     pub registry: Registry,
     /// What is shared with other nodes for a while.
     pub shared: Shared,
+    /// The rates.
+    pub throttle: Throttle,
     /// What this shard counts of entities that are used.
     pub meters: Rc<Meters>,
     /// The way to what was counted.
@@ -87,6 +92,7 @@ pub struct Shard {
     /// Streams of changes that are open.
     pub stream_count: Cell<usize>,
     catalog: RefCell<Arc<Catalog>>,
+    policies: RefCell<Rc<Book>>,
     database_trouble: RefCell<Option<Arc<str>>>,
 }
 
@@ -159,10 +165,12 @@ impl Shard {
         catalog: Arc<Catalog>,
         upstreams: Upstreams,
         shared: Shared,
+        counts: Counts,
     ) -> Shard {
         let meters = meters(&settings, recorder.clone());
         let crowded = auditor.clone();
         let trail = Trail::new(&settings.audit, move || crowded.crowded());
+        let throttle = Throttle::new(&settings.rate_limits, counts, Some(shared.state.clone()));
         Shard {
             index,
             options: Options::of(&settings),
@@ -172,6 +180,8 @@ impl Shard {
             settings,
             origins,
             pages: Pages::default(),
+            throttle,
+            policies: RefCell::new(Rc::new(Book::new(catalog.people().policies()))),
             upstreams,
             registry,
             meters: Rc::new(meters),
@@ -249,8 +259,16 @@ impl Shard {
         self.database_trouble.replace(trouble);
     }
 
+    /// The policies of the newest catalog, compiled.
+    pub fn policies(&self) -> Rc<Book> {
+        self.policies.borrow().clone()
+    }
+
     /// Puts a newer catalog in the place of the former.
     pub fn put_catalog(&self, catalog: Arc<Catalog>) {
+        if !self.policies.borrow().is_of(catalog.people().policies()) {
+            self.policies.replace(Rc::new(Book::new(catalog.people().policies())));
+        }
         self.pages.retain(|id| catalog.server(id).is_some());
         let former = self.catalog.replace(catalog.clone());
         self.upstreams.retain(&former, &catalog);

@@ -61,6 +61,13 @@ pub enum Route<'a> {
     DeleteRoot(&'a str),
     ExportRoot,
     RootChanges,
+    Policies,
+    CreatePolicy,
+    Policy(&'a str),
+    UpdatePolicy(&'a str),
+    DeletePolicy(&'a str),
+    PolicyState(&'a str),
+    TestPolicies,
     Initialize,
     Ping,
     Notify,
@@ -247,6 +254,13 @@ impl<'a> Route<'a> {
             | Route::DeleteRoot(_)
             | Route::ExportRoot
             | Route::RootChanges
+            | Route::Policies
+            | Route::CreatePolicy
+            | Route::Policy(_)
+            | Route::UpdatePolicy(_)
+            | Route::DeletePolicy(_)
+            | Route::PolicyState(_)
+            | Route::TestPolicies
             | Route::SetLogLevel => Permission::AdminSystemConfig,
             Route::Initialize | Route::Ping | Route::Notify | Route::Complete | Route::Sample => {
                 return None;
@@ -436,6 +450,7 @@ impl<'a> Place<'a> {
             ("resources", Some("subscribe")) => Place::Action(Route::SubscribeResources),
             ("resources", id) => Place::resource(id, parts.next())?,
             ("prompts", id) => Place::prompt(id, parts.next())?,
+            ("policies", id) => Place::policy(id, parts.next())?,
             ("roots", None) => Place::Collection(Route::Roots, Some(Route::CreateRoot)),
             ("roots", Some("export")) => Place::Probe(Route::ExportRoot),
             ("roots", Some("changes")) => Place::Probe(Route::RootChanges),
@@ -588,6 +603,20 @@ impl<'a> Place<'a> {
         })
     }
 
+    fn policy(id: Option<&'a str>, part: Option<&str>) -> Option<Place<'a>> {
+        Some(match (id, part) {
+            (None, _) => Place::Collection(Route::Policies, Some(Route::CreatePolicy)),
+            (Some("test"), None) => Place::Action(Route::TestPolicies),
+            (Some(id), None) => Place::Record {
+                get: Route::Policy(id),
+                put: Some(Route::UpdatePolicy(id)),
+                delete: Some(Route::DeletePolicy(id)),
+            },
+            (Some(id), Some("state" | "toggle")) => Place::Action(Route::PolicyState(id)),
+            _ => return None,
+        })
+    }
+
     fn agent(id: Option<&'a str>, part: Option<&str>) -> Option<Place<'a>> {
         Some(match (id, part) {
             (None, _) => Place::Collection(Route::Agents, Some(Route::CreateAgent)),
@@ -715,6 +744,14 @@ mod tests {
             (Method::Get, "/roots/file:///a", Route::Root("file:///a")),
             (Method::Put, "/roots/file:///a", Route::UpdateRoot("file:///a")),
             (Method::Delete, "/roots/file:///a", Route::DeleteRoot("file:///a")),
+            (Method::Get, "/policies", Route::Policies),
+            (Method::Post, "/policies", Route::CreatePolicy),
+            (Method::Get, "/policies/x", Route::Policy("x")),
+            (Method::Put, "/policies/x", Route::UpdatePolicy("x")),
+            (Method::Delete, "/policies/x", Route::DeletePolicy("x")),
+            (Method::Post, "/policies/x/state", Route::PolicyState("x")),
+            (Method::Post, "/policies/x/toggle", Route::PolicyState("x")),
+            (Method::Post, "/policies/test", Route::TestPolicies),
             (Method::Post, "/initialize", Route::Initialize),
             (Method::Post, "/protocol/initialize", Route::Initialize),
             (Method::Post, "/protocol/ping", Route::Ping),

@@ -32,6 +32,8 @@ pub struct Caller {
     pub is_api_token: bool,
     /// Whether they must choose another password before anything else.
     pub must_change_password: bool,
+    /// The claims of the token as they were signed, in JSON; `None` for who came without one.
+    pub claims: Option<Arc<str>>,
     /// What they may.
     pub rights: Rights,
 }
@@ -81,6 +83,7 @@ impl Caller {
             is_session: false,
             is_api_token: false,
             must_change_password: false,
+            claims: None,
             rights: if is_admin { Rights::unrestricted() } else { Rights::guest() },
         }
     }
@@ -103,6 +106,14 @@ impl Caller {
     pub fn check_place(&self, from: impl FnOnce() -> IpAddr, now: u64) -> Result<(), Outside> {
         let bounds = self.scopes.as_ref().and_then(|scopes| scopes.restrictions.as_ref());
         bounds.map_or(Ok(()), |bounds| bounds.check(from(), now))
+    }
+
+    /// The one team that the token acts for, if it is one.
+    pub fn sole_team(&self) -> Option<&str> {
+        match &self.teams {
+            Teams::Listed(ids) => ids.first().filter(|_| ids.len() == 1).map(String::as_str),
+            Teams::Absent | Teams::Null => None,
+        }
     }
 
     /// Whether the token opens the virtual server `server_id`; `None` asks for what belongs to no

@@ -162,6 +162,7 @@ impl Claims {
             expires_at,
             issued_at: self.iat.map(|iat| iat.floor() as i64),
             must_change_password: false,
+            claims: None,
             rights: Rights::none(),
         };
         Ok((caller, span))

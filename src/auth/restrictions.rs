@@ -110,7 +110,7 @@ impl Restrictions {
         for day in days {
             let name = day.as_str().unwrap_or_default().to_ascii_lowercase();
             let is_it = |known: &&str| name.len() >= 3 && known.starts_with(&name);
-            let place = DAYS.iter().position(|known| is_it(&known));
+            let place = DAYS.iter().position(is_it);
             named[place.ok_or_else(|| DAYS_FORM.to_owned())?] = true;
         }
         for (day, is_named) in self.days.iter_mut().zip(named) {

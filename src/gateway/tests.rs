@@ -9,7 +9,8 @@ use storage::{
 };
 
 use super::*;
-use crate::settings::{Audit, AuditCalls};
+use crate::settings::{self, Audit, AuditCalls};
+use crate::throttle::Counts;
 use crate::upstream::{Reply as UpstreamReply, a2a::AgentCall, rest::RestCall};
 
 /// Upstreams that answer what they are told to, and remember what they were sent.
@@ -127,11 +128,14 @@ struct World {
     relay: Canned,
     meters: Rc<Meters>,
     trail: Rc<Trail>,
+    policies: Rc<Book>,
+    throttle: Throttle,
     options: Options,
 }
 
 impl World {
     fn answering(result: &'static str) -> World {
+        let settings = settings::parse("", [], &[]).expect("the defaults are good").settings;
         let mut catalog = Catalog::default();
         let changes = records().into_iter().zip(1..);
         let changes = changes.map(|(current, sequence)| Change { sequence, current }).collect();
@@ -144,6 +148,8 @@ impl World {
             relay: Canned { result, sent: RefCell::default() },
             meters: Rc::new(Meters::new(100, || ())),
             trail: Rc::new(Trail::off()),
+            policies: Rc::default(),
+            throttle: Throttle::new(&settings.rate_limits, Counts::new(&settings), None),
             options: Options {
                 app_name: "Ringway".to_owned(),
                 envelope: EnvelopeLimits::default(),
@@ -166,6 +172,8 @@ impl World {
             relay: &self.relay,
             meters: &self.meters,
             trail: &self.trail,
+            policies: self.policies.clone(),
+            throttle: &self.throttle,
             options: &self.options,
         };
         let answered = answer(&parts, request, &|_| ()).now_or_never();

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     rc::Rc,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -31,6 +32,7 @@ use crate::{
     reply::{self, Accepts},
     serve::door::Door,
     state::Shard,
+    throttle::Turn,
     upstream::{Upstreams, a2a},
     web::{Cookies, Csrf},
 };
@@ -48,6 +50,8 @@ const IMPORTS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Backend<'a> {
     /// The shard that the request came to.
     pub shard: &'a Rc<Shard>,
+    /// The address that the request came from.
+    pub client_ip: Option<IpAddr>,
     /// What the process knows of itself.
     pub facts: &'a Facts,
 }
@@ -114,6 +118,17 @@ impl admin::Backend for Backend<'_> {
     async fn discover(&self, upstream: &Upstream) -> Result<Inventory, Failure> {
         let stored = self.shard.catalog().upstream(&upstream.record.id).is_some();
         self.shard.upstreams.discover(&Arc::new(upstream.clone()), stored).await
+    }
+
+    async fn admit_call(
+        &self,
+        caller: &Caller,
+        agent: &AgentEntry,
+        arguments: &Map<String, Value>,
+    ) -> Result<Option<Turn>, Failure> {
+        let catalog = self.shard.catalog();
+        let parts = parts(self.shard, &catalog);
+        gateway::admit_call(&parts, (caller, self.client_ip), agent, arguments).await
     }
 
     async fn invoke(
@@ -292,6 +307,8 @@ pub fn parts<'a>(shard: &'a Shard, catalog: &'a Catalog) -> Parts<'a, Upstreams>
         relay: &shard.upstreams,
         meters: &shard.meters,
         trail: &shard.trail,
+        policies: shard.policies(),
+        throttle: &shard.throttle,
         options: &shard.options,
     }
 }

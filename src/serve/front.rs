@@ -24,6 +24,7 @@ use crate::{
         legacy,
     },
     state::Shard,
+    throttle::{Stand, Tier},
     web::Client,
 };
 
@@ -218,6 +219,10 @@ impl Front {
         let parts = parts(shard, &catalog);
         let headers = Headers(request);
         let accepts = Accepts::parse(request.header("accept"));
+        if let Err(failure) = self.limit(request, Tier::Medium, caller).await {
+            log_failure(&failure);
+            return reply::write_failure(responder, None, &failure, true);
+        }
         let rpc = gateway::Request {
             caller,
             client_ip: Some(self.client(request).ip),
@@ -235,7 +240,8 @@ impl Front {
         let answered = gateway::answer(&parts, &rpc, &on_era).await;
         let mut outcome = answered.outcome;
         if transport == Transport::Rpc && outcome.as_ref().is_err_and(is_unknown_method) {
-            let backend = Backend { shard, facts: &self.facts };
+            let backend =
+                Backend { shard, client_ip: Some(self.client(request).ip), facts: &self.facts };
             outcome = legacy::answer(&backend, caller, body).await.unwrap_or(outcome);
         }
         match outcome {
@@ -255,6 +261,14 @@ impl Front {
         body: &[u8],
         responder: &mut Responder,
     ) {
+        let stand = match Tier::of_path(path) {
+            Some(tier) => self.limit(request, tier, caller).await,
+            None => Ok(None),
+        };
+        let stand = match stand {
+            Ok(stand) => stand,
+            Err(failure) => return write_rest_failure(responder, &failure),
+        };
         let client = self.client(request);
         let text = |name| request.header(name).and_then(|value| std::str::from_utf8(value).ok());
         let rest = RestRequest {
@@ -269,7 +283,8 @@ impl Front {
             user_agent: text("user-agent"),
             request_id: text("x-correlation-id").or_else(|| text("x-request-id")),
         };
-        let backend = Backend { shard: &self.shard, facts: &self.facts };
+        let client_ip = Some(client.ip);
+        let backend = Backend { shard: &self.shard, client_ip, facts: &self.facts };
         let answer = admin::handle(&backend, rest).await;
         if let (Method::Options, Some(allow)) = (request.head.method(), answer.allow) {
             write_options(responder, allow);
@@ -292,11 +307,29 @@ impl Front {
         if let Some(version) = answer.etag {
             responder.header("etag", format!("\"{version}\"").as_bytes());
         }
+        for (name, value) in stand.iter().flat_map(Stand::fields) {
+            responder.header(name, value.as_bytes());
+        }
         for cookie in &answer.cookies {
             responder.header("set-cookie", cookie.as_bytes());
         }
         responder.lines(answer.headers);
         responder.finish(&[&answer.body]);
+    }
+
+    /// Counts a request, if there is a limit on its kind.
+    async fn limit(
+        &self,
+        request: &Request<'_>,
+        tier: Tier,
+        caller: &Caller,
+    ) -> Result<Option<Stand>, Failure> {
+        let throttle = &self.shard.throttle;
+        let Some(limit) = throttle.tier(tier) else { return Ok(None) };
+        // Whoever logs in has not said who they are.
+        let is_known = tier != Tier::Critical && *caller != Caller::nobody();
+        let known = is_known.then_some(caller.email.as_str());
+        Box::pin(throttle.request(limit, known, self.client(request).ip)).await.map(Some)
     }
 }
 

@@ -2,11 +2,13 @@
 
 mod number;
 mod place;
+mod rate;
 mod text;
 mod word;
 
 pub use number::{Count, Fraction, Minutes, Port, Seconds, Shards, Size, Threshold};
 pub use place::{Address, Hosts, Networks, OneOrigin, OriginList, UriList};
+pub use rate::{PerMinute, RateText, SCOPE};
 pub use text::{DatabaseUrl, FieldName, FilePath, Hidden, Level, RedisUrl, RootPath, Text};
 pub use word::{
     ALGORITHM, AUDIT_ARGUMENTS, AUDIT_CALLS, AutoFlag, CACHE_TYPE, CERTIFICATE_NAME, FORWARDED_BY,

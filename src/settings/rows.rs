@@ -11,14 +11,14 @@ use jsonwebtoken::Algorithm;
 use super::authority::{Allowed, HostRule, Origin};
 use super::check::{
     self, Address, AutoFlag, Count, DatabaseUrl, FieldName, FilePath, Flag, Fraction, Hidden,
-    Hosts, Level, Minutes, Networks, OneOrigin, Optional, OriginList, Port, RedisUrl, RootPath,
-    Seconds, Shards, Size, Text, Threshold, UriList,
+    Hosts, Level, Minutes, Networks, OneOrigin, Optional, OriginList, PerMinute, Port, RateText,
+    RedisUrl, RootPath, Seconds, Shards, Size, Text, Threshold, UriList,
 };
 use super::network::Network;
 use super::table::table;
 use super::values::{
-    AuditArguments, AuditCalls, CertificateName, ForwardedBy, Framing, LogFormat, SameSite, Secret,
-    ShardCount, Switch,
+    AuditArguments, AuditCalls, CertificateName, ForwardedBy, Framing, LogFormat, Rate, SameSite,
+    Scope, Secret, ShardCount, Switch,
 };
 
 /// The longest span that a time limit may have: a day.
@@ -356,10 +356,6 @@ table! {
 
     /// How the services of REST tools are called, beside what holds for all upstreams.
     Rest "REST tools" {
-        /// The most calls of a shard to one REST tool at the same time, unless the tool says
-        /// otherwise; more wait as for a connection. Unset: only the connections are bounded.
-        call_count_max: Option<usize>, "TOOL_CONCURRENT_LIMIT", [], "",
-            Optional(Count { min: 1, max: 65_536 });
         /// How often a request is sent at most, if it failed in a way that may pass (no connection,
         /// or status 408, 429, 502, 503 or 504). One that must not be executed twice is only sent
         /// again if the service cannot have received it.
@@ -550,6 +546,48 @@ table! {
             Count { min: 10, max: 1_000_000 };
         /// How many days entries are kept; 0 for ever.
         retention_days: usize, "AUDIT_RETENTION_DAYS", [], "90", Count { min: 0, max: 36_500 };
+    }
+
+    /// How often callers may do things. ContextForge's tiers by their names, of which only those
+    /// that guard passwords and tokens are on from the start; and rates of uses: calls of tools,
+    /// reads of resources, prompts that are got.
+    RateLimits "Rate limits" {
+        /// Whether requests and uses are counted at all.
+        enabled: bool, "RATE_LIMITING_ENABLED", [], "true", Flag;
+        /// Where they are counted. `shared`: over all gateways that share Redis, exactly; while it
+        /// is away, and without it, as `process`: over the shards of each.
+        scope: Scope, "RATE_LIMIT_SCOPE", [], "shared", check::SCOPE;
+        /// Requests in a minute to log in, to register or to reset a password, from one address.
+        critical_count: Option<u32>, "RATE_LIMIT_CRITICAL_RPM", [], "10", PerMinute;
+        /// How many more of them may come at once.
+        critical_burst: usize, "RATE_LIMIT_CRITICAL_BURST", [], "0", Count { min: 0, max: 1_000_000 };
+        /// Requests in a minute about tokens, OAuth and roles, of one caller.
+        high_count: Option<u32>, "RATE_LIMIT_HIGH_RPM", [], "30", PerMinute;
+        /// How many more of them may come at once.
+        high_burst: usize, "RATE_LIMIT_HIGH_BURST", [], "0", Count { min: 0, max: 1_000_000 };
+        /// Requests in a minute of MCP, and about tools, prompts, resources, virtual servers,
+        /// upstreams and agents, of one caller.
+        medium_count: Option<u32>, "RATE_LIMIT_MEDIUM_RPM", [], "0", PerMinute;
+        /// How many more of them may come at once.
+        medium_burst: usize, "RATE_LIMIT_MEDIUM_BURST", [], "20", Count { min: 0, max: 1_000_000 };
+        /// Any other requests in a minute, of one caller; probes are never counted.
+        low_count: Option<u32>, "RATE_LIMIT_LOW_RPM", [], "0", PerMinute;
+        /// How many more of them may come at once.
+        low_burst: usize, "RATE_LIMIT_LOW_BURST", [], "100", Count { min: 0, max: 1_000_000 };
+        /// How often each caller may use something.
+        by_caller: Option<Rate>, "RATE_LIMIT_PER_CALLER", [], "", Optional(RateText);
+        /// How often all tokens together that act for one team alone may use something.
+        by_team: Option<Rate>, "RATE_LIMIT_PER_TEAM", [], "", Optional(RateText);
+        /// How often something may be used by each token that has an id.
+        by_token: Option<Rate>, "RATE_LIMIT_PER_TOKEN", [], "", Optional(RateText);
+        /// How often each tool may be called, by all callers together.
+        by_tool: Option<Rate>, "RATE_LIMIT_PER_TOOL", [], "", Optional(RateText);
+        /// How often something may be used through each virtual server, by all callers together.
+        by_server: Option<Rate>, "RATE_LIMIT_PER_SERVER", [], "", Optional(RateText);
+        /// The most calls of this process to one tool at the same time; more wait as for a
+        /// connection (`UPSTREAM_POOL_TIMEOUT`), and are answered 503 then. Unset: any number.
+        call_count_max: Option<usize>, "TOOL_CONCURRENT_LIMIT", [], "",
+            Optional(Count { min: 1, max: 65_536 });
     }
 
     /// What is written about it all, to the standard error.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 /// How many shards to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +106,38 @@ pub enum AuditArguments {
     Hash,
     /// Nothing.
     Drop,
+}
+
+/// How often something may happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// So many times.
+    pub count: u32,
+    /// In such a span: a second, a minute, an hour or a day.
+    pub period: Duration,
+    /// How many more may come at once.
+    pub burst: u32,
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.period.as_secs() {
+            1 => "second",
+            60 => "minute",
+            3600 => "hour",
+            _ => "day",
+        };
+        write!(out, "{} per {unit}", self.count)
+    }
+}
+
+/// Where rates are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Over all nodes, in shared state.
+    Shared,
+    /// In each process.
+    Process,
 }
 
 /// The two files that TLS needs.

@@ -18,11 +18,13 @@ use ringway::mcp::{HeaderSource, Pages, Transport};
 use ringway::observe::audit::Trail;
 use ringway::observe::meters::Meters;
 use ringway::own::Prompts;
+use ringway::policy::Book;
 use ringway::reply::{self, Accepts};
 use ringway::route::{self, Route};
 use ringway::schema::Cache;
 use ringway::settings::{self, Settings};
 use ringway::state::Options;
+use ringway::throttle::{Counts, Throttle};
 use ringway::upstream::{self, Outcome, Outgoing, Relay};
 use shards::buffer;
 use storage::record::{Era, Gateway, Tool};
@@ -57,6 +59,8 @@ pub struct World {
     meters: Rc<Meters>,
     trail: Rc<Trail>,
     prompts: Prompts,
+    policies: Rc<Book>,
+    throttle: Throttle,
     options: Options,
     relay: Canned,
     head: RequestHead,
@@ -79,6 +83,8 @@ impl World {
             trail: Rc::new(Trail::new(&settings.audit, || ())),
             meters: Rc::new(Meters::new(settings.metrics.entity_count_max, || ())),
             prompts: Prompts::new(settings.catalog.prompt_count_max),
+            policies: Rc::default(),
+            throttle: Throttle::new(&settings.rate_limits, Counts::new(&settings), None),
             options: Options::of(&settings),
             relay: Canned::new(upstreams),
             head: RequestHead::default(),
@@ -143,6 +149,7 @@ impl World {
         let caller = self.verifier.identify(
             request.header("authorization"),
             None,
+            || HOST.ip(),
             self.catalog.people(),
             NOW,
         );
@@ -167,6 +174,8 @@ impl World {
             relay: &self.relay,
             meters: &self.meters,
             trail: &self.trail,
+            policies: self.policies.clone(),
+            throttle: &self.throttle,
             options: &self.options,
         };
         let answered = at_once(gateway::answer(&parts, &rpc, &|_| ()));

@@ -71,7 +71,7 @@ pub struct Operation {
 }
 
 /// The groups of operations, in the order they are shown in.
-pub const TAGS: [(&str, &str); 20] = [
+pub const TAGS: [(&str, &str); 21] = [
     ("MCP", "The Model Context Protocol over Streamable HTTP, and plain JSON-RPC"),
     ("Gateways", "Upstream MCP servers, registered here"),
     ("Tools", "What can be called"),
@@ -79,6 +79,7 @@ pub const TAGS: [(&str, &str); 20] = [
     ("Resources", "What can be read"),
     ("Prompts", "What can be rendered"),
     ("Roots", "Where clients may be told to work"),
+    ("Policies", "What is allowed or denied besides by roles"),
     ("Protocol", "Methods of MCP, by REST"),
     ("Agents", "A2A agents"),
     ("Users", "Who logs in, and how"),

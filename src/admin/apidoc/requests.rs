@@ -5,6 +5,7 @@
 #![expect(dead_code, reason = "only their schemas are used")]
 
 mod identity;
+mod policies;
 mod tools;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ pub use identity::{
     Assignment, Joining, MemberChange, NewInvitation, NewMember, NewRole, NewTeam,
     PermissionQuestion, RoleChange, TeamChange,
 };
+pub use policies::{NewPolicy, PolicyChange, PolicyTest};
 pub use tools::{GenerateSchemas, ImportOpenapi, NewTool, NewTools, QueryCredentials, ToolChange};
 
 /// Whose a record is.

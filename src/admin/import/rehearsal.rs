@@ -19,6 +19,7 @@ use crate::catalog::inventory::Inventory;
 use crate::catalog::{AgentEntry, Catalog, Upstream};
 use crate::failure::Failure;
 use crate::observe::audit::Trail;
+use crate::throttle::Turn;
 use crate::upstream::a2a;
 use crate::web::{Cookies, Csrf};
 
@@ -81,6 +82,15 @@ impl<B: Backend> Backend for Rehearsal<'_, B> {
             prompts: Vec::new(),
             skipped: Vec::new(),
         })
+    }
+
+    async fn admit_call(
+        &self,
+        caller: &Caller,
+        agent: &AgentEntry,
+        arguments: &Map<String, Value>,
+    ) -> Result<Option<Turn>, Failure> {
+        self.backend.admit_call(caller, agent, arguments).await
     }
 
     async fn invoke(

@@ -285,6 +285,7 @@ fn told_story() -> Story {
     }
     story.send("importTools", "", &json!([{}, {"name": "third", "url": "http://x.example/y"}]));
     tell_of_our_own(&mut story);
+    tell_of_policies(&mut story);
     tell_of_agents_and_exports(&mut story);
     story.send("refreshGateway", "", &Value::Null);
     tell_of_documents(&mut story);
@@ -349,6 +350,44 @@ fn tell_of_our_own(story: &mut Story) {
     for id in ["deleteResource", "deletePrompt", "deleteRoot"] {
         story.send(id, "", &Value::Null);
     }
+}
+
+fn tell_of_policies(story: &mut Story) {
+    let bare = json!({"name": "p", "effect": "deny", "expression": "caller.email == 'x@y.z'"});
+    let mut full = bare.clone();
+    for (name, value) in [
+        ("name", json!("q")),
+        ("description", json!("why")),
+        ("message", json!("no")),
+        ("actions", json!(["tools.execute"])),
+        ("enforcement", json!("dry_run")),
+        ("enabled", json!(false)),
+        ("priority", json!(-3)),
+        ("server_id", Value::Null),
+    ] {
+        full[name] = value;
+    }
+    for body in [json!({}), bare, full] {
+        let (status, answer) = story.send("createPolicy", "", &body);
+        if status == 201 {
+            story.ids.insert("policy_id", answer["id"].as_str().unwrap().to_owned());
+        }
+    }
+    story.send("policies", "", &Value::Null);
+    story.send("policy", "", &Value::Null);
+    story.send("updatePolicy", "", &json!({"effect": "perhaps"}));
+    story.send("updatePolicy", "", &json!({"priority": 5}));
+    story.send("policyState", "?activate=perhaps", &Value::Null);
+    story.send("policyState", "?activate=false", &Value::Null);
+    story.send("testPolicies", "", &json!({"expression": "what?", "effect": "allow"}));
+    let tried = json!({
+        "policy_id": "p", "action": "tools.execute", "server_id": "none", "user": "x@y.z",
+        "tool": "t", "resource": "r", "prompt": "p", "arguments": {"a": 1},
+        "context": {"caller": {"ip": "10.0.0.1"}},
+    });
+    story.send("testPolicies", "", &tried);
+    story.send("testPolicies", "", &json!({}));
+    story.send("deletePolicy", "", &Value::Null);
 }
 
 fn tell_of_agents_and_exports(story: &mut Story) {
@@ -619,7 +658,7 @@ fn field(document: &Value, operation: &Operation, name: &str) -> Value {
 fn a_field_that_holds_what_it_must_not_is_named() {
     let mut story = told_story();
     let mut unnamed = Vec::new();
-    let forms = ["Gateway", "Server", "Tool", "Resource", "Prompt", "Root"];
+    let forms = ["Gateway", "Server", "Tool", "Resource", "Prompt", "Root", "Policy"];
     let forms = forms.map(|name| format!("create{name}"));
     for id in forms.iter().map(String::as_str).chain(["generateSchemas"]) {
         let operation = operations::all().find(|operation| operation.id() == id).unwrap();

@@ -277,6 +277,15 @@ impl Backend for Gateway {
         Ok(applied)
     }
 
+    async fn admit_call(
+        &self,
+        _: &Caller,
+        _: &AgentEntry,
+        _: &serde_json::Map<String, Value>,
+    ) -> Result<Option<crate::throttle::Turn>, Failure> {
+        Ok(None)
+    }
+
     async fn invoke(
         &self,
         agent: &Arc<AgentEntry>,

@@ -67,7 +67,9 @@ const GOOD: &str = r#"{"sub":"a@b","iss":"mcpgateway","aud":"mcpgateway-api"}"#;
 
 #[test]
 fn takes_the_minimal_token_of_the_command_line() {
-    let caller = verify(r#"{"username":"a@b","sub":"a@b","iat":1,"jti":"7"}"#).unwrap();
+    let claims = r#"{"username":"a@b","sub":"a@b","iat":1,"jti":"7"}"#;
+    let caller = verify(claims).unwrap();
+    assert!(caller.claims.as_deref().unwrap().contains(r#""username":"a@b""#));
     let expected = Caller {
         email: "a@b".into(),
         is_admin: false,
@@ -79,6 +81,7 @@ fn takes_the_minimal_token_of_the_command_line() {
         is_session: false,
         is_api_token: false,
         must_change_password: false,
+        claims: caller.claims.clone(),
         rights: crate::auth::access::Rights::none(),
     };
     assert_eq!(caller, expected);

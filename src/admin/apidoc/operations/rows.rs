@@ -8,8 +8,10 @@ use super::super::{answers, requests};
 use super::{Answer, Operation, Type, delete, get, of, post, put};
 use crate::admin::audit::{AuditPage, AuditTrailRead};
 use crate::admin::import::status::Status;
+use crate::admin::policies::PolicyRead;
 use crate::admin::show::{AgentRead, GatewayRead, PromptRead, ResourceRead, ServerRead, ToolRead};
 use crate::admin::tags::{TagRead, Tagged};
+use crate::policy::Trial;
 
 const GATEWAY_READ: Type = of::<GatewayRead<'static>>;
 const SERVER_READ: Type = of::<ServerRead<'static>>;
@@ -23,6 +25,7 @@ const IMPORT_STATUS: Type = of::<Status>;
 const AUDIT_PAGE: Type = of::<AuditPage<'static>>;
 const AUDIT_TRAIL_READ: Type = of::<AuditTrailRead<'static>>;
 const PROMPT_READ: Type = of::<PromptRead<'static>>;
+const POLICY_READ: Type = of::<PolicyRead<'static>>;
 
 /// Every operation.
 pub const OPERATIONS: &[Operation] = &[
@@ -237,6 +240,34 @@ pub const OPERATIONS: &[Operation] = &[
     )
     .query(&[ACTIVATE])
     .versioned(),
+    get("/policies", "Policies", "Lists policies", Answer::List(POLICY_READ)),
+    post("/policies", "Policies", "Makes a policy", Answer::One(POLICY_READ))
+        .status(201)
+        .body(of::<requests::NewPolicy>),
+    get("/policies/{policy_id}", "Policies", "Shows a policy", Answer::One(POLICY_READ)),
+    put("/policies/{policy_id}", "Policies", "Changes a policy", Answer::One(POLICY_READ))
+        .body(of::<requests::PolicyChange>),
+    delete(
+        "/policies/{policy_id}",
+        "Policies",
+        "Deletes a policy",
+        Answer::One(of::<answers::Done>),
+    ),
+    post(
+        "/policies/{policy_id}/state",
+        "Policies",
+        "Switches a policy on or off",
+        Answer::One(POLICY_READ),
+    )
+    .query(&[ACTIVATE])
+    .versioned(),
+    post(
+        "/policies/test",
+        "Policies",
+        "Says what policies would decide, and why",
+        Answer::One(of::<Trial>),
+    )
+    .body(of::<requests::PolicyTest>),
     get("/roots", "Roots", "Lists roots", Answer::List(of::<answers::Root>)),
     post("/roots", "Roots", "Makes a root", Answer::One(of::<answers::Root>))
         .body(of::<requests::NewRoot>),
