@@ -26,7 +26,7 @@ pub use raw::{SettingError, Source};
 use relations::warn_of_unknown;
 pub use rows::{
     Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, RateLimits, Rest, Storage,
-    Upstreams, rows,
+    Teams, Upstreams, rows,
 };
 pub use table::Row;
 pub use values::{LogFormat, MASK, Rate, Scope, Secret, ShardCount, Switch, TlsFiles, is_mask};
@@ -64,6 +64,8 @@ pub struct Settings {
     pub http: Http,
     /// Who may speak to us.
     pub auth: Auth,
+    /// Which teams there can be, and the roles that are there from the start.
+    pub teams: Teams,
     /// Which web pages and which names may reach us.
     pub origins: Origins,
     /// How upstreams are called.
@@ -153,6 +155,7 @@ impl Settings {
         let listen = Listen::read(reading);
         let http = Http::read(reading);
         let auth = Auth::read(reading);
+        let teams = Teams::read(reading);
         let origins = Origins::read(reading);
         let upstreams = Upstreams::read(reading);
         let rest = Rest::read(reading);
@@ -168,6 +171,7 @@ impl Settings {
             listen: listen?,
             http: http?,
             auth: auth?,
+            teams: teams?,
             origins: origins?,
             upstreams: upstreams?,
             rest: rest?,

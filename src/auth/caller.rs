@@ -30,6 +30,8 @@ pub struct Caller {
     pub is_api_token: bool,
     /// The claims of the token as they were signed, in JSON; `None` for who came without one.
     pub claims: Option<Arc<str>>,
+    /// Whether they must choose another password before anything else.
+    pub must_change_password: bool,
     /// What they may.
     pub rights: Rights,
 }
@@ -77,6 +79,7 @@ impl Caller {
             is_session: false,
             is_api_token: false,
             claims: None,
+            must_change_password: false,
             rights: if is_admin { Rights::unrestricted() } else { Rights::guest() },
         }
     }

@@ -159,6 +159,7 @@ impl Claims {
             expires_at,
             issued_at: self.iat.map(|iat| iat.floor() as i64),
             claims: None,
+            must_change_password: false,
             rights: Rights::none(),
         };
         Ok((caller, span))

@@ -33,5 +33,6 @@ mod servers;
 mod smuggling;
 mod stand_ins;
 mod stdio;
+mod teams;
 mod throttle;
 mod tools;

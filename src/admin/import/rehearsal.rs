@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -132,6 +133,14 @@ impl<B: Backend> Backend for Rehearsal<'_, B> {
 
     async fn imports(&self) -> Result<Vec<String>, Failure> {
         self.backend.imports().await
+    }
+
+    fn issue(&self, claims: &Map<String, Value>) -> Result<String, Failure> {
+        self.backend.issue(claims)
+    }
+
+    async fn rest_until(&self, then: Instant) {
+        self.backend.rest_until(then).await;
     }
 
     fn ready(&self) -> Result<(), String> {

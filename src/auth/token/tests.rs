@@ -81,6 +81,7 @@ fn takes_the_minimal_token_of_the_command_line() {
         is_session: false,
         is_api_token: false,
         claims: caller.claims.clone(),
+        must_change_password: false,
         rights: crate::auth::access::Rights::none(),
     };
     assert_eq!(caller, expected);
