@@ -141,6 +141,21 @@ fn requests_of_the_rest_api_are_limited_by_their_tier_and_told_how_they_stand() 
 }
 
 #[test]
+fn passwords_cannot_be_guessed_faster_than_the_limit_unless_it_is_lifted() {
+    let body = json!({"email": "nobody@example.com", "password": "a guess of somebody"});
+    let gateway = limited().start();
+    let guess = |gateway: &Gateway| gateway.ask_as(None, "POST", "/auth/login", Some(&body));
+    for _ in 0..10 {
+        assert_eq!(guess(&gateway).status, 401);
+    }
+    assert_refused(&guess(&gateway), "10 per minute for each critical");
+    let gateway = Gateway::setup().set("RATE_LIMIT_CRITICAL_RPM", 0).start();
+    for _ in 0..12 {
+        assert_eq!(guess(&gateway).status, 401);
+    }
+}
+
+#[test]
 fn only_so_many_calls_of_a_tool_run_at_once_and_the_next_waits_its_turn() {
     let gateway = limited().set("TOOL_CONCURRENT_LIMIT", 2).start();
     let upstream = Faulty::legacy();
