@@ -21,12 +21,14 @@ mod listing;
 mod metrics;
 mod offers;
 mod openapi;
+mod people;
 mod portable;
 mod probes;
 mod prompt_form;
 mod prompts;
 mod protocol;
 mod query;
+mod rbac;
 mod record_form;
 mod recording;
 mod reshape;
@@ -39,6 +41,8 @@ mod server_form;
 mod servers;
 mod show;
 mod tags;
+mod teams;
+mod tokens;
 mod tool_form;
 mod tools;
 mod writing;
@@ -46,10 +50,11 @@ mod writing;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 pub use net::http1::Method;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use storage::audit::{AuditFilter, StoredEntry};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Ownership, now};
@@ -58,6 +63,7 @@ use storage::{Applied, Mutation};
 
 use crate::auth::Caller;
 use crate::auth::access::{self, Object, Verdict};
+use crate::auth::settle::Standing;
 use crate::catalog::author::Author;
 use crate::catalog::inventory::Inventory;
 use crate::catalog::{AgentEntry, Catalog, Record, Upstream};
@@ -70,8 +76,11 @@ use crate::upstream::a2a;
 
 pub use apidoc::document as openapi_document;
 pub use changes::Watched;
+pub use people::{IdentityRules, birth};
 pub use probes::{About, AuditAbout, DatabaseAbout, RedisAbout, Security};
+use rbac::{explain, grants, permissions};
 use routes::Route;
+use teams::{TeamRules, invitations, joining, members};
 
 /// A request to the REST API.
 #[derive(Clone, Copy)]
@@ -166,8 +175,16 @@ pub struct Rules {
     pub source: String,
     /// Whether there are A2A agents here.
     pub a2a_enabled: bool,
+    /// What users and logins are.
+    pub identity: IdentityRules,
     /// What `GET /health/security` tells.
     pub security: Security,
+    /// Which teams there can be.
+    pub teams: TeamRules,
+    /// What holds of users whom no record describes in full.
+    pub standing: Standing,
+    /// The user who is an administrator without a record.
+    pub admin_email: String,
 }
 
 impl Rules {
@@ -188,7 +205,11 @@ impl Rules {
             stdio_allowed: settings.stdio_allowed(),
             source: format!("http://{}", settings.address()),
             a2a_enabled: catalog.a2a_enabled,
+            identity: IdentityRules::new(settings),
             security: Security::new(settings),
+            teams: TeamRules::new(settings),
+            standing: Standing::new(&settings.auth),
+            admin_email: settings.auth.admin_email.clone(),
         }
     }
 }
@@ -288,6 +309,16 @@ pub trait Backend {
     /// [`Failure::Internal`] if the log was never set up.
     fn set_log_level(&self, level: &str) -> Result<(), Failure>;
 
+    /// Signs a token with these claims.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Malformed`] that names the setting, if there is no key to sign with.
+    fn issue(&self, claims: &Map<String, Value>) -> Result<String, Failure>;
+
+    /// Waits until then; not at all if that is past.
+    fn rest_until(&self, then: Instant) -> impl Future<Output = ()>;
+
     /// Whether requests can be served, or why not.
     fn ready(&self) -> Result<(), String>;
 
@@ -320,7 +351,7 @@ pub fn methods(path: &str) -> Option<&'static str> {
 
 /// Whether the path is answered without asking who the caller is.
 pub fn is_open(path: &str) -> bool {
-    Route::parse(Method::Get, path).is_ok_and(|route| route.is_open())
+    routes::is_open(path)
 }
 
 /// Answers a request about one entity, for those who make many of them.
@@ -449,7 +480,62 @@ async fn perform<B: Backend>(
         Route::Audit => audit::list(&ask?).await,
         Route::AuditExport => audit::export(&ask?).await,
         Route::AuditTrails => audit::trails(&ask?).await,
+        Route::Teams => teams::list(&ask?),
+        Route::CreateTeam => teams::create(&ask?).await,
+        Route::DiscoverTeams => teams::discover(&ask?),
+        Route::Team(id) => teams::get(&ask?, id),
+        Route::UpdateTeam(id) => teams::update(&ask?, id).await,
+        Route::DeleteTeam(id) => teams::delete(&ask?, id).await,
+        Route::TeamMembers(id) => members::list(&ask?, id),
+        Route::AddTeamMember(id) => members::add(&ask?, id).await,
+        Route::UpdateTeamMember(id, email) => members::update(&ask?, id, email).await,
+        Route::RemoveTeamMember(id, email) => members::remove(&ask?, id, email).await,
+        Route::LeaveTeam(id) => members::leave(&ask?, id).await,
+        Route::TeamInvitations(id) => invitations::list(&ask?, id),
+        Route::InviteToTeam(id) => invitations::create(&ask?, id).await,
+        Route::AcceptInvitation(token) => invitations::accept(&ask?, token).await,
+        Route::CancelInvitation(id) => invitations::cancel(&ask?, id).await,
+        Route::JoinTeam(id) => joining::ask_in(&ask?, id).await,
+        Route::JoinRequests(id) => joining::list(&ask?, id),
+        Route::ApproveJoinRequest(id, request) => joining::approve(&ask?, id, request).await,
+        Route::RejectJoinRequest(id, request) => joining::reject(&ask?, id, request).await,
+        Route::Roles => rbac::list(&ask?),
+        Route::CreateRole => rbac::create(&ask?).await,
+        Route::Role(id) => rbac::get(&ask?, id),
+        Route::UpdateRole(id) => rbac::update(&ask?, id).await,
+        Route::DeleteRole(id) => rbac::delete(&ask?, id).await,
+        Route::UserRoles(email) => grants::list(&ask?, email),
+        Route::AssignRole(email) => grants::assign(&ask?, email).await,
+        Route::RevokeRole(email, role) => grants::revoke(&ask?, email, role).await,
+        Route::CheckPermission => permissions::check(&ask?),
+        Route::UserPermissions(email) => permissions::of_user(&ask?, email),
+        Route::AvailablePermissions => permissions::available(&ask?),
+        Route::MyRoles => grants::mine(&ask?),
+        Route::MyPermissions => permissions::mine(&ask?),
+        Route::ExplainAccess => explain::explain(&ask?),
         Route::Metrics => metrics::totals(&ask?).await,
+        Route::Login => people::login(backend, request).await,
+        Route::Register => people::register(backend, request).await,
+        Route::Me => people::me(&ask?),
+        Route::ChangePassword => people::change_password(&ask?).await,
+        Route::Logout => people::logout(&ask?).await,
+        Route::RefreshToken => people::refresh(&ask?),
+        Route::ValidateToken => Ok(people::validate(&ask?)),
+        Route::Users => people::list(&ask?),
+        Route::CreateUser => people::create(&ask?).await,
+        Route::User(email) => people::get(&ask?, email),
+        Route::UpdateUser(email) => people::update(&ask?, email).await,
+        Route::DeleteUser(email) => people::delete(&ask?, email).await,
+        Route::UnlockUser(email) => people::unlock(&ask?, email).await,
+        Route::Tokens => tokens::list(&ask?),
+        Route::CreateToken => tokens::create(&ask?, None).await,
+        Route::Token(id) => tokens::get(&ask?, id),
+        Route::UpdateToken(id) => tokens::update(&ask?, id).await,
+        Route::RevokeToken(id) => tokens::revoke(&ask?, id).await,
+        Route::AllTokens => tokens::list_all(&ask?),
+        Route::RevokeAnyToken(id) => tokens::revoke_any(&ask?, id).await,
+        Route::TeamTokens(id) => tokens::list_of_team(&ask?, id),
+        Route::CreateTeamToken(id) => tokens::create(&ask?, Some(id)).await,
         Route::ResetMetrics => metrics::reset(&ask?).await,
         Route::Export
         | Route::ExportSelective
@@ -529,6 +615,10 @@ fn permit(caller: &Caller, route: &Route<'_>) -> Result<(), Failure> {
         return Err(Failure::Forbidden(sentence.to_owned()));
     }
     let Some(permission) = route.permission() else { return Ok(()) };
+    if caller.must_change_password {
+        let text = "Password change required: POST /auth/email/change-password first";
+        return Err(Failure::Forbidden(text.to_owned()));
+    }
     match access::decide(caller, permission, Object::Nothing) {
         Verdict::Allow(_) => Ok(()),
         Verdict::Deny(reason) => Err(Failure::Forbidden(reason.to_string())),

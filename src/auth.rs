@@ -8,12 +8,15 @@ mod caller;
 mod claims;
 mod credentials;
 mod error;
+pub mod held;
 pub mod origin;
+pub mod password;
 pub mod roles;
 pub mod secret;
 pub mod settle;
 pub mod token;
 mod verifier;
+pub mod why;
 
 pub use caller::{Caller, Scopes, Teams};
 pub use error::{AuthError, Fault, KeyError};

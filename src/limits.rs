@@ -89,6 +89,18 @@ pub const OPERATION_COUNT_MAX: usize = 5000;
 /// and help no model.
 pub const OUTPUT_SCHEMA_SIZE_MAX: usize = 64 * 1024;
 
+/// Bytes of the file of roles that are made at start.
+pub const ROLES_FILE_SIZE_MAX: u64 = 1024 * 1024;
+
+/// Roles that there can be.
+pub const ROLE_COUNT_MAX: usize = 1000;
+
+/// Roles that one user can have been given.
+pub const GRANT_COUNT_MAX: usize = 1000;
+
+/// Requests to join one team that wait for an answer.
+pub const JOIN_REQUEST_COUNT_MAX: usize = 1000;
+
 /// Bytes of a YAML document.
 pub const YAML_SIZE_MAX: usize = 16 * 1024 * 1024;
 

@@ -134,10 +134,48 @@ impl Permission {
         USES.contains(self)
     }
 
+    /// The permissions that `word` may have been meant for: the most like it, or else those of its
+    /// kind.
+    pub fn near(word: &str) -> Vec<Permission> {
+        /// More edits than this make another word.
+        const EDIT_COUNT_MAX: usize = 3;
+        const COUNT_MAX: usize = 5;
+        let edits = |permission: &Permission| edit_count(word, permission.as_str());
+        let mut near: Vec<Permission> =
+            Permission::ALL.iter().copied().filter(|one| edits(one) <= EDIT_COUNT_MAX).collect();
+        near.sort_by_key(edits);
+        if near.is_empty() {
+            let kind = word.split(['.', ':']).next().unwrap_or(word);
+            let is_of_kind = |one: &Permission| edit_count(kind, one.kind()) <= 1;
+            near.extend(Permission::ALL.iter().copied().filter(is_of_kind));
+        }
+        near.truncate(COUNT_MAX);
+        near
+    }
+
     /// Whether only a role that counts everywhere gives it.
     pub fn is_global(self) -> bool {
         GLOBALS.contains(self)
     }
+}
+
+/// How many letters must be put in, taken out or changed to make one word of the other. A word that
+/// is longer than any of ours is far from all of them.
+fn edit_count(word: &str, other: &str) -> usize {
+    const LENGTH_MAX: usize = 64;
+    if word.len() > LENGTH_MAX {
+        return LENGTH_MAX;
+    }
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (index, letter) in word.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
+        for (place, byte) in other.bytes().enumerate() {
+            let changed = diagonal + usize::from(letter != byte);
+            diagonal = row[place + 1];
+            row[place + 1] = changed.min(diagonal + 1).min(row[place] + 1);
+        }
+    }
+    row[other.len()]
 }
 
 /// The permissions that change nothing.
@@ -287,6 +325,18 @@ mod tests {
         assert_eq!(held, [Permission::ToolsRead, Permission::A2aInvoke]);
         assert!(PermissionSet::of_words(["*"]).includes(set));
         assert!(!set.includes(PermissionSet::of_words(["tools.read", "tools.create"])));
+    }
+
+    #[test]
+    fn a_word_that_is_none_is_near_to_those_that_are_like_it() {
+        assert_eq!(Permission::near("tools.reed")[0], Permission::ToolsRead);
+        assert_eq!(Permission::near("prompt.read")[0], Permission::PromptsRead);
+        let of_kind = Permission::near("tools.fly_to_the_moon");
+        assert!(of_kind.len() == 5 && of_kind.iter().all(|one| one.kind() == "tools"));
+        assert!(Permission::near("nothing like it").is_empty());
+        assert!(Permission::near(&"x".repeat(10_000)).is_empty());
+        assert_eq!((edit_count("abc", "abc"), edit_count("abc", "ab")), (0, 1));
+        assert_eq!((edit_count("", "abc"), edit_count("kitten", "sitting")), (3, 3));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use shards::{
     Driver, Listener, TcpStream, cores, driver, mailbox, process, runtime, signal, task, tcp,
     tcp::BoundSocket, time, watch,
 };
-use storage::{Mutation, Store, record::Root, seal::Sealer};
+use storage::{Store, seal::Sealer};
 
 use crate::{
     admin::Rules,
@@ -35,10 +35,12 @@ mod changes;
 mod front;
 mod legacy;
 mod neighbourhood;
+mod seeds;
 
 use backend::Facts;
 use front::Front;
 use neighbourhood::Neighbourhood;
+use seeds::Seeds;
 
 /// Why the gateway did not start: a sentence that names the mend.
 #[derive(Debug)]
@@ -67,6 +69,7 @@ const LAST_WITHIN: Duration = Duration::from_secs(2);
 struct Common {
     settings: Arc<Settings>,
     rules: Option<Arc<auth::Rules>>,
+    issuer: Option<Arc<auth::Issuer>>,
     origins: Arc<auth::Gate>,
     acceptor: Option<Acceptor>,
     started_at: i64,
@@ -114,8 +117,8 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
     let cores = chosen_cores(&settings);
     let (store, sealer) = open_store(&settings, cores.len())?;
     let chosen = &settings.catalog;
-    let roots = chosen.default_roots.clone();
-    let loading = load(store.clone(), sealer.clone(), chosen.separator, roots);
+    let seeds = Seeds::gather(&settings).map_err(|error| fail(&error))?;
+    let loading = load(store.clone(), sealer.clone(), chosen.separator, seeds);
     let catalog = runtime::block_on(Driver::Epoll, loading)
         .map_err(|error| fail(&error))?
         .map_err(|error| fail(&error))?;
@@ -180,7 +183,7 @@ async fn load(
     store: Store,
     sealer: Arc<Sealer>,
     separator: &str,
-    default_roots: Vec<String>,
+    seeds: Seeds,
 ) -> Result<Catalog, storage::StoreError> {
     let mut snapshot = store.load().await?;
     let former = store.get_meta(SEPARATOR_KEY).await?;
@@ -194,31 +197,11 @@ async fn load(
         }
         store.put_meta(SEPARATOR_KEY, separator).await?;
     }
-    if seed_roots(&store, &snapshot, &default_roots).await? {
+    let seeded = seeds.plant(&store, &snapshot).await?;
+    if seeded {
         snapshot = store.load().await?;
     }
     Ok(Catalog::load(snapshot, &sealer))
-}
-
-/// Makes the roots of `DEFAULT_ROOTS` that are not there; says whether there were any.
-async fn seed_roots(
-    store: &Store,
-    snapshot: &storage::Snapshot,
-    uris: &[String],
-) -> Result<bool, storage::StoreError> {
-    let author = Author { at: storage::record::now(), ..Author::default() };
-    let is_missing = |uri: &&String| !snapshot.roots.iter().any(|root| root.uri == **uri);
-    let mut seeded = false;
-    for uri in uris.iter().filter(is_missing) {
-        let (id, audit) = (storage::record::new_id(), author.made("api"));
-        let root = Root { id, uri: uri.clone(), audit, ..Root::default() };
-        match store.apply(vec![Mutation::PutRoot(Box::new(root))]).await {
-            // Another process that starts was first.
-            Ok(_) | Err(storage::StoreError::Conflict { .. }) => seeded = true,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(seeded)
 }
 
 /// The core of every shard: more shards than cores share them in turn.
@@ -243,6 +226,8 @@ fn bind(address: SocketAddr, count: usize) -> Result<Vec<BoundSocket>, StartErro
 fn common(settings: &Arc<Settings>, parts: Parts) -> Result<Common, StartError> {
     let fail = |error: &dyn fmt::Display| StartError(error.to_string());
     let rules = auth::shared_rules(settings).map_err(|error| fail(&error))?;
+    // Whoever has the public key alone checks tokens and makes none.
+    let issuer = auth::Issuer::load(settings, settings.auth.algorithm, None).ok().map(Arc::new);
     let acceptor = settings
         .tls()
         .map(|files| Acceptor::from_files(files.certificate, files.key))
@@ -250,6 +235,7 @@ fn common(settings: &Arc<Settings>, parts: Parts) -> Result<Common, StartError> 
         .map_err(|error| fail(&error))?;
     Ok(Common {
         rules,
+        issuer,
         origins: Arc::new(auth::Gate::new(settings)),
         acceptor,
         started_at: storage::record::now(),
@@ -301,6 +287,7 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     let limits = Rc::new(connection_limits(&common.settings));
     let parts = common.parts;
     let facts = Rc::new(Facts {
+        issuer: common.issuer.clone(),
         rules: Rules::new(&common.settings),
         started_at: common.started_at,
         shard_count: parts.mailboxes.len(),

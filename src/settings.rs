@@ -25,7 +25,7 @@ use raw::{Raw, Reading};
 pub use raw::{SettingError, Source};
 use relations::warn_of_unknown;
 pub use rows::{
-    Audit, Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, Rest, Storage,
+    Audit, Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, Rest, Storage, Teams,
     Upstreams, rows,
 };
 pub use table::Row;
@@ -66,6 +66,8 @@ pub struct Settings {
     pub http: Http,
     /// Who may speak to us.
     pub auth: Auth,
+    /// Which teams there can be, and the roles that are there from the start.
+    pub teams: Teams,
     /// Which web pages and which names may reach us.
     pub origins: Origins,
     /// How upstreams are called.
@@ -155,6 +157,7 @@ impl Settings {
         let listen = Listen::read(reading);
         let http = Http::read(reading);
         let auth = Auth::read(reading);
+        let teams = Teams::read(reading);
         let origins = Origins::read(reading);
         let upstreams = Upstreams::read(reading);
         let rest = Rest::read(reading);
@@ -170,6 +173,7 @@ impl Settings {
             listen: listen?,
             http: http?,
             auth: auth?,
+            teams: teams?,
             origins: origins?,
             upstreams: upstreams?,
             rest: rest?,

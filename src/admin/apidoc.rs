@@ -17,7 +17,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use operations::{Answer, OPERATIONS, Operation, TAGS, Type};
+use operations::{Answer, Operation, TAGS, Type};
 
 pub use page::page;
 
@@ -41,7 +41,7 @@ pub fn document() -> &'static str {
 fn build() -> Value {
     let mut schemas = Schemas::new();
     let mut paths = Map::new();
-    for operation in OPERATIONS {
+    for operation in operations::all() {
         let methods = paths.entry(operation.path).or_insert_with(|| json!({}));
         methods[operation.method] = describe(operation, &mut schemas);
     }
@@ -153,7 +153,7 @@ fn response(operation: &Operation, status: u16, schemas: &mut Schemas) -> Value 
 }
 
 fn answer_content(operation: &Operation, status: u16, schemas: &mut Schemas) -> Option<Value> {
-    if status == 202 {
+    if status == 202 || status == 204 {
         return None;
     }
     let special = operation.otherwise.iter().find(|(other, _)| *other == status);
@@ -169,6 +169,7 @@ fn answer_content(operation: &Operation, status: u16, schemas: &mut Schemas) -> 
         Answer::Page(name, schema) => content(page_of(name, schemas.answer(schema))),
         Answer::Lines => json!({ "application/x-ndjson": { "schema": { "type": "string" } } }),
         Answer::Html => json!({ "text/html": { "schema": { "type": "string" } } }),
+        Answer::Nothing => return None,
         Answer::Events => json!({ "text/event-stream": { "schema": { "type": "string" } } }),
         Answer::Rpc => {
             let mut content = content(schemas.answer(operations::of::<answers::RpcAnswer>));

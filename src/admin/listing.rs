@@ -117,11 +117,50 @@ impl Page {
     }
 
     fn answer(&self, name: &str, items: &impl Serialize, next: Option<Age>) -> RestAnswer {
-        if self.is_wrapped {
-            let next = next.as_ref().map(encode);
-            return answer::ok(&Wrapped { name, items, next });
-        }
-        answer::ok(items)
+        bare_or_wrapped(name, items, self.is_wrapped.then(|| next.as_ref().map(encode)))
+    }
+}
+
+/// A part of a list that no [`Collection`] keeps.
+pub struct Part<T> {
+    /// What is on the page.
+    pub items: Vec<T>,
+    /// How many there are in all.
+    pub total: usize,
+    /// The cursor of the page behind it.
+    pub next: Option<String>,
+    /// Whether an object is asked for, with the cursor in it.
+    pub is_wrapped: bool,
+}
+
+/// Cuts out of `records` the page that a query asks for, newest first, where `age` gives their
+/// places. It looks at all of them: they are few.
+pub fn part<T>(
+    query: &mut Query,
+    rules: &Rules,
+    mut records: Vec<T>,
+    age: impl Fn(&T) -> Age,
+) -> Part<T> {
+    let page = Page::read(query, rules);
+    let skip = query.count("skip").unwrap_or(0);
+    let total = records.len();
+    records.sort_by_cached_key(&age);
+    let is_behind = |record: &T| page.after.as_ref().is_none_or(|after| age(record) > *after);
+    let mut rest = records.into_iter().filter(is_behind).skip(skip);
+    let items: Vec<T> = rest.by_ref().take(page.count).collect();
+    let next = items.last().filter(|_| rest.next().is_some()).map(|last| encode(&age(last)));
+    Part { items, total, next, is_wrapped: page.is_wrapped }
+}
+
+/// A list by itself, or under its name in an object with the cursor of the next page.
+pub fn bare_or_wrapped(
+    name: &str,
+    items: &impl Serialize,
+    next: Option<Option<String>>,
+) -> RestAnswer {
+    match next {
+        Some(next) => answer::ok(&Wrapped { name, items, next }),
+        None => answer::ok(items),
     }
 }
 

@@ -6,6 +6,11 @@ use std::collections::HashMap;
 use super::apidoc::seen;
 use crate::failure::{Failure, FieldError};
 
+/// An address of a user as a path has it, in lower case.
+pub fn address(part: &str) -> String {
+    percent_encoding::percent_decode_str(part).decode_utf8_lossy().to_lowercase()
+}
+
 /// The parameters of a query. Of several with one name the last counts; unknown ones are ignored.
 pub struct Query {
     values: HashMap<String, String>,

@@ -1,5 +1,7 @@
 //! From method and path to what is asked.
 
+mod identity;
+
 use net::http1::Method;
 
 use super::answer::Shape;
@@ -93,6 +95,61 @@ pub enum Route<'a> {
     AuditTrails,
     Metrics,
     ResetMetrics,
+    Login,
+    Register,
+    Me,
+    ChangePassword,
+    Logout,
+    RefreshToken,
+    ValidateToken,
+    Users,
+    CreateUser,
+    User(&'a str),
+    UpdateUser(&'a str),
+    DeleteUser(&'a str),
+    UnlockUser(&'a str),
+    Tokens,
+    CreateToken,
+    Token(&'a str),
+    UpdateToken(&'a str),
+    RevokeToken(&'a str),
+    AllTokens,
+    RevokeAnyToken(&'a str),
+    TeamTokens(&'a str),
+    CreateTeamToken(&'a str),
+    Teams,
+    CreateTeam,
+    DiscoverTeams,
+    Team(&'a str),
+    UpdateTeam(&'a str),
+    DeleteTeam(&'a str),
+    TeamMembers(&'a str),
+    AddTeamMember(&'a str),
+    UpdateTeamMember(&'a str, &'a str),
+    RemoveTeamMember(&'a str, &'a str),
+    LeaveTeam(&'a str),
+    TeamInvitations(&'a str),
+    InviteToTeam(&'a str),
+    AcceptInvitation(&'a str),
+    CancelInvitation(&'a str),
+    JoinTeam(&'a str),
+    JoinRequests(&'a str),
+    ApproveJoinRequest(&'a str, &'a str),
+    RejectJoinRequest(&'a str, &'a str),
+    Roles,
+    CreateRole,
+    Role(&'a str),
+    UpdateRole(&'a str),
+    DeleteRole(&'a str),
+    UserRoles(&'a str),
+    AssignRole(&'a str),
+    RevokeRole(&'a str, &'a str),
+    CheckPermission,
+    UserPermissions(&'a str),
+    AvailablePermissions,
+    MyRoles,
+    MyPermissions,
+    ExplainAccess,
 }
 
 /// A place in the tree of paths, whatever the method.
@@ -108,6 +165,11 @@ enum Place<'a> {
     /// A record that is rendered too.
     Prompt(&'a str),
     Action(Route<'a>),
+    /// What is not shown by itself, but goes, and may be changed.
+    Part {
+        put: Option<Route<'a>>,
+        delete: Route<'a>,
+    },
 }
 
 impl<'a> Route<'a> {
@@ -123,6 +185,8 @@ impl<'a> Route<'a> {
             Method::Get | Method::Head => place.get(),
             Method::Post => place.post(),
             Method::Put => place.put(),
+            // Users alone are changed by this method too, as the contract's later line has it.
+            Method::Patch => place.put().filter(|put| matches!(put, Route::UpdateUser(_))),
             Method::Delete => place.delete(),
             _ => None,
         };
@@ -131,7 +195,15 @@ impl<'a> Route<'a> {
 
     /// Whether nobody needs to prove who they are: load balancers ask here.
     pub fn is_open(&self) -> bool {
-        matches!(self, Route::Home | Route::Health | Route::Ready | Route::Docs)
+        matches!(
+            self,
+            Route::Home
+                | Route::Health
+                | Route::Ready
+                | Route::Docs
+                | Route::Login
+                | Route::Register
+        )
     }
 
     /// The permission that is needed, by the contract's name; `None` if a valid token is enough.
@@ -200,6 +272,56 @@ impl<'a> Route<'a> {
             }
             Route::Audit | Route::AuditExport | Route::AuditTrails => Permission::AuditRead,
             Route::Metrics | Route::ResetMetrics => Permission::AdminMetrics,
+            Route::Login
+            | Route::Register
+            | Route::Me
+            | Route::ChangePassword
+            | Route::Logout
+            | Route::RefreshToken
+            | Route::ValidateToken => return None,
+            Route::Users
+            | Route::CreateUser
+            | Route::User(_)
+            | Route::UpdateUser(_)
+            | Route::DeleteUser(_)
+            | Route::UnlockUser(_) => Permission::AdminUserManagement,
+            Route::Tokens | Route::Token(_) | Route::AllTokens | Route::TeamTokens(_) => {
+                Permission::TokensRead
+            }
+            Route::CreateToken | Route::CreateTeamToken(_) => Permission::TokensCreate,
+            Route::UpdateToken(_) => Permission::TokensUpdate,
+            Route::RevokeToken(_) | Route::RevokeAnyToken(_) => Permission::TokensRevoke,
+            Route::Teams | Route::DiscoverTeams | Route::Team(_) | Route::TeamMembers(_) => {
+                Permission::TeamsRead
+            }
+            Route::CreateTeam => Permission::TeamsCreate,
+            Route::UpdateTeam(_) => Permission::TeamsUpdate,
+            Route::DeleteTeam(_) => Permission::TeamsDelete,
+            Route::AddTeamMember(_)
+            | Route::UpdateTeamMember(..)
+            | Route::RemoveTeamMember(..)
+            | Route::TeamInvitations(_)
+            | Route::InviteToTeam(_)
+            | Route::CancelInvitation(_)
+            | Route::JoinRequests(_)
+            | Route::ApproveJoinRequest(..)
+            | Route::RejectJoinRequest(..) => Permission::TeamsManageMembers,
+            Route::AcceptInvitation(_) | Route::JoinTeam(_) | Route::LeaveTeam(_) => {
+                Permission::TeamsJoin
+            }
+            Route::Roles
+            | Route::CreateRole
+            | Route::Role(_)
+            | Route::UpdateRole(_)
+            | Route::DeleteRole(_) => Permission::AdminUserManagement,
+            // Whoever manages users, or the team that a role is to count in: the handlers ask.
+            Route::UserRoles(_) | Route::AssignRole(_) | Route::RevokeRole(..) => return None,
+            Route::CheckPermission | Route::UserPermissions(_) => Permission::AdminSecurityAudit,
+            // About themselves, everybody may ask.
+            Route::AvailablePermissions
+            | Route::MyRoles
+            | Route::MyPermissions
+            | Route::ExplainAccess => return None,
         })
     }
 
@@ -244,6 +366,13 @@ impl<'a> Route<'a> {
 }
 
 /// The methods that a path takes, as the `Allow` header lists them.
+/// Whether the path is answered without asking who the caller is, by whichever method.
+pub fn is_open(path: &str) -> bool {
+    let place = Place::find(path);
+    place.and_then(|place| place.get().or(place.post())).is_some_and(|route| route.is_open())
+}
+
+/// The methods that a path takes, as the `Allow` header lists them; `None` if it is not here.
 pub fn methods(path: &str) -> Option<&'static str> {
     Place::find(path).map(Place::allow)
 }
@@ -322,6 +451,10 @@ impl<'a> Place<'a> {
                 Place::Action(Route::Sample)
             }
             ("logging", Some("setLevel")) => Place::Action(Route::SetLogLevel),
+            ("auth", part) => Place::auth(part, parts.next(), &mut parts)?,
+            ("tokens", id) => Place::token(id, parts.next())?,
+            ("teams", id) => Place::team(id, [parts.next(), parts.next(), parts.next()])?,
+            ("rbac", part) => Place::rbac(part, [parts.next(), parts.next(), parts.next()])?,
             _ => return None,
         };
         (parts.next().is_none()).then_some(found)
@@ -407,6 +540,52 @@ impl<'a> Place<'a> {
         })
     }
 
+    fn auth(
+        part: Option<&str>,
+        next: Option<&str>,
+        rest: &mut std::str::Split<'a, char>,
+    ) -> Option<Place<'a>> {
+        Some(match (part?, next) {
+            ("login", None) | ("email", Some("login")) => Place::Action(Route::Login),
+            ("logout", None) => Place::Action(Route::Logout),
+            ("refresh", None) => Place::Action(Route::RefreshToken),
+            ("validate", None) => Place::Probe(Route::ValidateToken),
+            ("email", Some("register")) => Place::Action(Route::Register),
+            ("email", Some("me")) => Place::Probe(Route::Me),
+            ("email", Some("change-password")) => Place::Action(Route::ChangePassword),
+            ("email", Some("admin")) => match (rest.next()?, rest.next(), rest.next()) {
+                ("users", None, _) => Place::Collection(Route::Users, Some(Route::CreateUser)),
+                ("users", Some(email), None) => Place::Record {
+                    get: Route::User(email),
+                    put: Some(Route::UpdateUser(email)),
+                    delete: Some(Route::DeleteUser(email)),
+                },
+                ("users", Some(email), Some("unlock")) => Place::Action(Route::UnlockUser(email)),
+                _ => return None,
+            },
+            _ => return None,
+        })
+    }
+
+    fn token(id: Option<&'a str>, part: Option<&'a str>) -> Option<Place<'a>> {
+        Some(match (id, part) {
+            (None, _) => Place::Collection(Route::Tokens, Some(Route::CreateToken)),
+            (Some("admin"), Some("all")) => Place::Probe(Route::AllTokens),
+            (Some("admin"), Some(id)) => {
+                Place::Part { put: None, delete: Route::RevokeAnyToken(id) }
+            }
+            (Some("teams"), Some(id)) => {
+                Place::Collection(Route::TeamTokens(id), Some(Route::CreateTeamToken(id)))
+            }
+            (Some(id), None) => Place::Record {
+                get: Route::Token(id),
+                put: Some(Route::UpdateToken(id)),
+                delete: Some(Route::RevokeToken(id)),
+            },
+            _ => return None,
+        })
+    }
+
     fn agent(id: Option<&'a str>, part: Option<&str>) -> Option<Place<'a>> {
         Some(match (id, part) {
             (None, _) => Place::Collection(Route::Agents, Some(Route::CreateAgent)),
@@ -427,7 +606,7 @@ impl<'a> Place<'a> {
         match self {
             Place::Probe(get) | Place::Collection(get, _) | Place::Record { get, .. } => Some(get),
             Place::Prompt(id) => Some(Route::Prompt(id)),
-            Place::Action(_) => None,
+            Place::Action(_) | Place::Part { .. } => None,
         }
     }
 
@@ -442,7 +621,7 @@ impl<'a> Place<'a> {
 
     fn put(self) -> Option<Route<'a>> {
         match self {
-            Place::Record { put, .. } => put,
+            Place::Record { put, .. } | Place::Part { put, .. } => put,
             Place::Prompt(id) => Some(Route::UpdatePrompt(id)),
             _ => None,
         }
@@ -451,6 +630,7 @@ impl<'a> Place<'a> {
     fn delete(self) -> Option<Route<'a>> {
         match self {
             Place::Record { delete, .. } => delete,
+            Place::Part { delete, .. } => Some(delete),
             Place::Prompt(id) => Some(Route::DeletePrompt(id)),
             _ => None,
         }
@@ -461,9 +641,12 @@ impl<'a> Place<'a> {
             Place::Probe(_) | Place::Collection(_, None) => "GET, HEAD",
             Place::Collection(_, Some(_)) => "GET, HEAD, POST",
             Place::Record { put: None, .. } => "GET, HEAD",
+            Place::Record { get: Route::User(_), .. } => "GET, HEAD, PUT, PATCH, DELETE",
             Place::Record { .. } => "GET, HEAD, PUT, DELETE",
             Place::Prompt(_) => "GET, HEAD, POST, PUT, DELETE",
             Place::Action(_) => "POST",
+            Place::Part { put: Some(_), .. } => "PUT, DELETE",
+            Place::Part { put: None, .. } => "DELETE",
         }
     }
 }
@@ -566,6 +749,39 @@ mod tests {
             (Method::Get, "/audit", Route::Audit),
             (Method::Get, "/audit/export", Route::AuditExport),
             (Method::Get, "/api/logs/audit-trails", Route::AuditTrails),
+            (Method::Get, "/teams", Route::Teams),
+            (Method::Post, "/teams", Route::CreateTeam),
+            (Method::Get, "/teams/discover", Route::DiscoverTeams),
+            (Method::Get, "/teams/x", Route::Team("x")),
+            (Method::Put, "/teams/x", Route::UpdateTeam("x")),
+            (Method::Delete, "/teams/x", Route::DeleteTeam("x")),
+            (Method::Get, "/teams/x/members", Route::TeamMembers("x")),
+            (Method::Post, "/teams/x/members", Route::AddTeamMember("x")),
+            (Method::Put, "/teams/x/members/y", Route::UpdateTeamMember("x", "y")),
+            (Method::Delete, "/teams/x/members/y", Route::RemoveTeamMember("x", "y")),
+            (Method::Delete, "/teams/x/leave", Route::LeaveTeam("x")),
+            (Method::Get, "/teams/x/invitations", Route::TeamInvitations("x")),
+            (Method::Post, "/teams/x/invitations", Route::InviteToTeam("x")),
+            (Method::Post, "/teams/invitations/x/accept", Route::AcceptInvitation("x")),
+            (Method::Delete, "/teams/invitations/x", Route::CancelInvitation("x")),
+            (Method::Post, "/teams/x/join", Route::JoinTeam("x")),
+            (Method::Get, "/teams/x/join-requests", Route::JoinRequests("x")),
+            (Method::Post, "/teams/x/join-requests/y/approve", Route::ApproveJoinRequest("x", "y")),
+            (Method::Delete, "/teams/x/join-requests/y", Route::RejectJoinRequest("x", "y")),
+            (Method::Get, "/rbac/roles", Route::Roles),
+            (Method::Post, "/rbac/roles", Route::CreateRole),
+            (Method::Get, "/rbac/roles/x", Route::Role("x")),
+            (Method::Put, "/rbac/roles/x", Route::UpdateRole("x")),
+            (Method::Delete, "/rbac/roles/x", Route::DeleteRole("x")),
+            (Method::Get, "/rbac/users/x/roles", Route::UserRoles("x")),
+            (Method::Post, "/rbac/users/x/roles", Route::AssignRole("x")),
+            (Method::Delete, "/rbac/users/x/roles/y", Route::RevokeRole("x", "y")),
+            (Method::Post, "/rbac/permissions/check", Route::CheckPermission),
+            (Method::Get, "/rbac/permissions/user/x", Route::UserPermissions("x")),
+            (Method::Get, "/rbac/permissions/available", Route::AvailablePermissions),
+            (Method::Get, "/rbac/my/roles", Route::MyRoles),
+            (Method::Get, "/rbac/my/permissions", Route::MyPermissions),
+            (Method::Get, "/rbac/explain", Route::ExplainAccess),
             (Method::Get, "/metrics", Route::Metrics),
             (Method::Post, "/metrics/reset", Route::ResetMetrics),
         ] {
@@ -592,6 +808,12 @@ mod tests {
             "/tags/x",
             "/admin/tools/import/x",
             "/health/else",
+            "/teams/x/y",
+            "/teams/x/leave/y",
+            "/teams/invitations/x/accept/y",
+            "/rbac",
+            "/rbac/my",
+            "/rbac/users/x",
             "//gateways",
         ] {
             let failure = Route::parse(Method::Get, path).unwrap_err();
@@ -605,6 +827,8 @@ mod tests {
             (Method::Delete, "/gateways", "GET, HEAD, POST"),
             (Method::Post, "/gateways/x", "GET, HEAD, PUT, DELETE"),
             (Method::Get, "/gateways/x/state", "POST"),
+            (Method::Get, "/teams/x/members/y", "PUT, DELETE"),
+            (Method::Get, "/teams/x/leave", "DELETE"),
             (Method::Put, "/tools", "GET, HEAD, POST"),
             (Method::Patch, "/tools/x", "GET, HEAD, PUT, DELETE"),
             (Method::Patch, "/servers/x", "GET, HEAD, PUT, DELETE"),

@@ -5,7 +5,9 @@ mod agent;
 mod gateway;
 mod metrics;
 mod offering;
+mod role;
 mod server;
+mod team;
 mod tool;
 
 use schemars::JsonSchema;
@@ -16,12 +18,18 @@ use storage::record::{Audit, Ownership, Visibility};
 use time::OffsetDateTime;
 
 use super::{RestAnswer, answer};
+use crate::catalog::Catalog;
 
 pub use agent::{AgentRead, agent};
 pub use gateway::{GatewayRead, gateway, gateway_in_snake_case};
 pub use metrics::{AgentMetricsRead, MetricsRead};
 pub use offering::{PromptRead, ResourceRead, prompt, resource};
+pub use role::{RoleRead, UserRoleRead, role, user_role};
 pub use server::{ServerRead, server};
+pub use team::{
+    Discovered, InvitationRead, Invited, JoinRequestRead, MemberRead, Seated, TeamMade, TeamRead,
+    Teams, discovered, invitation, join_request, member, team,
+};
 pub use tool::{ToolRead, tool, tool_in_snake_case};
 
 /// A time as RFC 3339 in UTC, from microseconds since the epoch.
@@ -109,17 +117,18 @@ impl<'a> From<&'a Audit> for AuditRead<'a> {
 #[serde(rename_all = "camelCase")]
 struct OwnershipRead<'a> {
     team_id: Option<&'a str>,
-    /// The team's name: there are no teams to have one yet.
-    team: Option<&'a str>,
+    /// The team's name.
+    team: Option<String>,
     owner_email: Option<&'a str>,
     visibility: &'static str,
 }
 
-impl<'a> From<&'a Ownership> for OwnershipRead<'a> {
-    fn from(ownership: &'a Ownership) -> Self {
+impl<'a> OwnershipRead<'a> {
+    fn of(ownership: &'a Ownership, catalog: &Catalog) -> OwnershipRead<'a> {
+        let team = ownership.team_id.as_deref().and_then(|id| catalog.people().team(id));
         OwnershipRead {
             team_id: ownership.team_id.as_deref(),
-            team: None,
+            team: team.map(|team| team.name.clone()),
             owner_email: ownership.owner_email.as_deref(),
             visibility: Visibility::as_str(ownership.visibility),
         }

@@ -8,8 +8,11 @@ mod gateways;
 mod harness;
 mod offers;
 mod openapi;
+mod people;
+mod rbac;
 mod servers;
 mod tags;
+mod teams;
 mod tools;
 mod transfer;
 

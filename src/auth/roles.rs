@@ -1,6 +1,6 @@
 //! The roles that every gateway has, as ContextForge 1.x has them.
 
-use storage::record::Scope;
+use storage::record::{Role, Scope};
 
 use crate::permission::PermissionSet;
 
@@ -23,6 +23,24 @@ impl BuiltIn {
     /// What it permits, as a set.
     pub fn set(&self) -> PermissionSet {
         PermissionSet::of_words(self.permissions.iter().copied())
+    }
+
+    /// The record that is stored of it, made at a time in microseconds since the epoch.
+    pub fn record(&self, at: i64) -> Role {
+        Role {
+            id: self.id.to_owned(),
+            name: self.name.to_owned(),
+            description: Some(self.description.to_owned()),
+            scope: self.scope,
+            permissions: self.permissions.iter().map(ToString::to_string).collect(),
+            inherits_from: None,
+            is_system_role: true,
+            is_active: true,
+            created_by: "system".to_owned(),
+            created_at: at,
+            updated_at: at,
+            version: 1,
+        }
     }
 }
 

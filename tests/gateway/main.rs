@@ -33,4 +33,5 @@ mod servers;
 mod smuggling;
 mod stand_ins;
 mod stdio;
+mod teams;
 mod tools;

@@ -64,6 +64,37 @@ enum Place {
     Index(u32),
 }
 
+/// It is done.
+#[derive(JsonSchema)]
+pub struct Succeeded {
+    success: bool,
+    message: String,
+}
+
+/// What was done.
+#[derive(JsonSchema)]
+pub struct Notified {
+    message: String,
+}
+
+/// What can be permitted.
+#[derive(JsonSchema)]
+pub struct Permissions {
+    all_permissions: Vec<String>,
+    permissions_by_resource: BTreeMap<String, Vec<String>>,
+    total_count: usize,
+}
+
+/// Whether a user may do something.
+#[derive(JsonSchema)]
+pub struct Checked {
+    user_email: String,
+    permission: String,
+    granted: bool,
+    checked_at: Time,
+    checked_by: String,
+}
+
 /// The schemas could not be found.
 #[derive(JsonSchema)]
 pub struct Unsuccessful {
@@ -535,4 +566,16 @@ pub enum FailedOrRpcFailure {
     Failed(Failed),
     /// Refused as JSON-RPC.
     Rpc(RpcFailure),
+}
+
+/// Who a token is.
+#[derive(JsonSchema)]
+pub struct TokenState {
+    valid: bool,
+    email: String,
+    is_admin: bool,
+    /// In seconds since the epoch.
+    expires_at: Option<u64>,
+    /// `session` or `api`.
+    token_use: String,
 }

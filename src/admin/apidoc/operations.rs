@@ -1,5 +1,6 @@
 //! The table of operations: one row for each method of each path.
 
+mod identity;
 mod rows;
 
 use net::http1::Method;
@@ -12,7 +13,13 @@ use super::parameters::Parameter;
 use crate::permission::Permission;
 use crate::route;
 
-pub use rows::OPERATIONS;
+use identity::IDENTITY;
+use rows::OPERATIONS;
+
+/// Every operation.
+pub fn all() -> impl Iterator<Item = &'static Operation> {
+    OPERATIONS.iter().chain(IDENTITY)
+}
 
 /// Names a type to a generator of schemas.
 pub type Type = fn(&mut SchemaGenerator) -> Schema;
@@ -37,6 +44,8 @@ pub enum Answer {
     Html,
     /// Events without an end.
     Events,
+    /// No body.
+    Nothing,
     /// A JSON-RPC answer, by itself or in a stream of events.
     Rpc,
 }
@@ -62,7 +71,7 @@ pub struct Operation {
 }
 
 /// The groups of operations, in the order they are shown in.
-pub const TAGS: [(&str, &str); 15] = [
+pub const TAGS: [(&str, &str); 19] = [
     ("MCP", "The Model Context Protocol over Streamable HTTP, and plain JSON-RPC"),
     ("Gateways", "Upstream MCP servers, registered here"),
     ("Tools", "What can be called"),
@@ -72,6 +81,10 @@ pub const TAGS: [(&str, &str); 15] = [
     ("Roots", "Where clients may be told to work"),
     ("Protocol", "Methods of MCP, by REST"),
     ("Agents", "A2A agents"),
+    ("Users", "Who logs in, and how"),
+    ("Tokens", "What users make for programs"),
+    ("Teams", "Users who own things together"),
+    ("Roles", "What users may do, and why"),
     ("Tags", "Words to find records by"),
     ("Export and import", "The registry as one document"),
     ("Audit", "Who did what, and who was refused"),
@@ -129,6 +142,15 @@ const fn put(
     operation("put", path, tag, summary, answer).versioned()
 }
 
+const fn patch(
+    path: &'static str,
+    tag: &'static str,
+    summary: &'static str,
+    answer: Answer,
+) -> Operation {
+    operation("patch", path, tag, summary, answer)
+}
+
 const fn delete(
     path: &'static str,
     tag: &'static str,
@@ -153,6 +175,10 @@ impl Operation {
 
     const fn versioned(self) -> Operation {
         Operation { is_versioned: true, ..self }
+    }
+
+    const fn unversioned(self) -> Operation {
+        Operation { is_versioned: false, ..self }
     }
 
     const fn asks_upstreams(self) -> Operation {
@@ -187,6 +213,9 @@ impl Operation {
     /// Names the operation, as programs that are made from the document call it.
     pub fn id(&self) -> String {
         match self.route() {
+            Some(route) if self.method == "patch" => {
+                format!("{}ByPatch", lower_first(&route.name()))
+            }
             Some(route) => lower_first(&route.name()),
             None => self.path.split(['/', '{', '}', '_']).map(upper_first).collect::<String>(),
         }

@@ -146,6 +146,52 @@ pub const ENTITY: &[Parameter] = &[
     text("entity_id", "Only this one of the kind."),
 ];
 
+/// Which part of a list that is cut by count.
+pub const OFFSETS: &[Parameter] = &[
+    Parameter { name: "limit", sentence: "The most records of a page.", kind: Kind::Count },
+    Parameter {
+        name: "offset",
+        sentence: "How many are left out before the page.",
+        kind: Kind::Count,
+    },
+];
+
+/// Which part of a list that is cut by count, too.
+pub const SKIP: &[Parameter] = &[Parameter {
+    name: "skip",
+    sentence: "How many are left out before the page.",
+    kind: Kind::Count,
+}];
+
+/// What becomes of what a team owns.
+pub const FORCE: &[Parameter] =
+    &[flag("force", "Also if it owns things: they become their owners' alone.")];
+
+/// Which roles.
+pub const SCOPE: &[Parameter] = &[Parameter {
+    name: "scope",
+    sentence: "Only roles of this scope.",
+    kind: Kind::Word(&["global", "team", "personal"]),
+}];
+
+/// Whether also what no longer counts.
+pub const ACTIVE_ONLY: &[Parameter] =
+    &[flag("active_only", "Only what counts now; true if not said.")];
+
+/// In which team.
+pub const SCOPE_ID: &[Parameter] = &[text("scope_id", "Only where it counts in this team.")];
+
+/// As seen from which team.
+pub const TEAM_ID: &[Parameter] = &[text("team_id", "What may be done in this team.")];
+
+/// What is to be explained.
+pub const QUESTION: &[Parameter] = &[
+    text("user", "Whose rights; the caller's if it is not said."),
+    text("action", "A permission, as `tools.execute`, or a deed, as `call`; required."),
+    text("entity", "The thing, as `tool:ID` or `server:NAME`."),
+    text("token", "The id of an API token of the user that is shown."),
+];
+
 /// Whether to switch on or off.
 pub const ACTIVATE: &[Parameter] = &[flag("activate", "Whether to switch on; true if not said.")];
 

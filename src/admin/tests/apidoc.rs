@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::harness::{Gateway, Request};
-use crate::admin::apidoc::operations::{OPERATIONS, Operation};
+use crate::admin::apidoc::operations::{self, Operation};
 use crate::admin::apidoc::{document, seen};
 use crate::admin::methods;
 
@@ -19,7 +19,7 @@ fn described<'a>(document: &'a Value, operation: &Operation) -> &'a Value {
 
 /// The operations of the REST API; MCP and JSON-RPC are told of in the same document.
 fn rest() -> impl Iterator<Item = &'static Operation> {
-    OPERATIONS.iter().filter(|operation| operation.route().is_some())
+    operations::all().filter(|operation| operation.route().is_some())
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn the_methods_of_a_path_are_those_that_the_server_allows() {
 #[test]
 fn every_operation_has_a_name_of_its_own() {
     let mut names = BTreeSet::new();
-    for operation in OPERATIONS {
+    for operation in operations::all() {
         assert!(names.insert(operation.id()), "{} is there twice", operation.id());
     }
 }
@@ -83,6 +83,8 @@ struct Story {
     gateway: Gateway,
     document: Value,
     ids: BTreeMap<&'static str, String>,
+    /// Who sends, if it is not an administrator.
+    sender: Option<&'static str>,
     looked_at: BTreeMap<String, [BTreeSet<String>; 2]>,
     done: BTreeSet<String>,
     /// What was answered otherwise than it is told.
@@ -96,6 +98,7 @@ impl Story {
             gateway,
             document: parsed(),
             ids: BTreeMap::new(),
+            sender: None,
             looked_at: BTreeMap::new(),
             done: BTreeSet::new(),
             faults: Vec::new(),
@@ -104,7 +107,7 @@ impl Story {
 
     /// Sends a request, and holds its answer against the document.
     fn send(&mut self, id: &str, query: &str, body: &Value) -> (u16, Value) {
-        let operation = OPERATIONS.iter().find(|operation| operation.id() == id);
+        let operation = operations::all().find(|operation| operation.id() == id);
         let operation = operation.unwrap_or_else(|| panic!("there is no operation {id}"));
         let mut target = operation.path.to_owned();
         for (name, id) in &self.ids {
@@ -114,7 +117,11 @@ impl Story {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let method = operation.http_method();
         seen::take();
-        let answer = self.gateway.answer(Request::new(method, &target).with_body(&body));
+        let request = Request::new(method, &target).with_body(&body);
+        let answer = self.gateway.answer(match self.sender {
+            Some(email) => request.by(&self.gateway.login(email)),
+            None => request,
+        });
         let looked_at = self.looked_at.entry(id.to_owned()).or_default();
         for (all, now) in looked_at.iter_mut().zip(seen::take()) {
             // `auth_headers.0.key` is a place within a field.
@@ -275,6 +282,8 @@ fn told_story() -> Story {
         story.send(id, "?limit=x", &Value::Null);
         story.send(id, "", &Value::Null);
     }
+    tell_of_users(&mut story);
+    tell_of_identity(&mut story);
     story.send("resetMetrics", "?entity=nothing", &Value::Null);
     story.send("resetMetrics", "", &Value::Null);
     for id in ["deleteServer", "deleteTool", "deleteGateway"] {
@@ -394,6 +403,158 @@ fn tell_of_documents(story: &mut Story) {
     story.send("importOpenapi", "", &import);
 }
 
+/// Users, logins and tokens.
+fn tell_of_users(story: &mut Story) {
+    let none = Value::Null;
+    story.ids.insert("email", "anna@example.com".to_owned());
+    for body in [
+        json!({}),
+        json!({"email": "anna@example.com", "password": "long enough", "full_name": "Anna",
+            "is_admin": false, "is_active": true, "password_change_required": false}),
+    ] {
+        story.send("createUser", "", &body);
+    }
+    for id in ["users", "user"] {
+        story.send(id, "", &none);
+    }
+    story.send("users", "?include_pagination=true&limit=1", &none);
+    story.send("register", "", &json!({}));
+    let fresh = json!({"email": "bert@example.com", "password": "long enough", "full_name": "B"});
+    story.send("register", "", &fresh);
+    story.send("register", "", &fresh);
+    story.send("login", "", &json!({}));
+    story.send("login", "", &json!({"username": "anna", "password": "x"}));
+    story.send("login", "", &json!({"email": "anna@example.com", "password": "wrong"}));
+    story.send("login", "", &json!({"email": "anna@example.com", "password": "long enough"}));
+    for id in ["updateUser", "updateUserByPatch"] {
+        story.send(id, "", &json!({"email": "other@example.com"}));
+        story.send(id, "", &json!({"full_name": "Anna A."}));
+    }
+    story.send("unlockUser", "", &none);
+    story.sender = Some("anna@example.com");
+    for id in ["me", "validateToken", "refreshToken", "tokens"] {
+        story.send(id, "", &none);
+    }
+    for body in [
+        json!({"name": "", "scope": {"permissions": ["tools.fly"], "server_id": "x"}}),
+        json!({"name": "robot", "expires_in_days": 3, "scope": {"permissions": ["tools.read"]}}),
+    ] {
+        let (status, made) = story.send("createToken", "", &body);
+        if status == 201 {
+            story.ids.insert("token_id", made["token"]["id"].as_str().unwrap().to_owned());
+        }
+    }
+    story.send("token", "", &none);
+    story.send("updateToken", "", &json!({"name": 7}));
+    story.send("updateToken", "", &json!({"description": "d", "scope": {}}));
+    story.send("revokeToken", "", &none);
+    story.send("updateToken", "", &json!({"name": "x"}));
+    let people = crate::admin::Backend::catalog(&story.gateway);
+    let team = people.people().personal_team("anna@example.com").unwrap().id.clone();
+    story.ids.insert("team_id", team);
+    story.send("createTeamToken", "", &json!({"name": "of team"}));
+    story.send("teamTokens", "", &none);
+    story.sender = None;
+    story.send("allTokens", "", &none);
+    story.send("revokeAnyToken", "", &none);
+    story.sender = Some("anna@example.com");
+    story.send("changePassword", "", &json!({}));
+    story.send(
+        "changePassword",
+        "",
+        &json!({"old_password": "no", "new_password": "long enough 2"}),
+    );
+    let both = json!({"old_password": "long enough", "new_password": "long enough 2"});
+    story.send("changePassword", "", &both);
+    story.send("logout", "", &none);
+    story.sender = None;
+    story.send("deleteUser", "", &none);
+    story.send("deleteUser", "", &none);
+}
+
+/// Teams, who is in them, and the roles of users.
+fn tell_of_identity(story: &mut Story) {
+    let none = Value::Null;
+    story.send("createTeam", "", &json!({}));
+    let seeds = json!([{"email": "new@example.com"}]);
+    let body = json!({"name": "One", "visibility": "public", "members": seeds});
+    let (_, team) = story.send("createTeam", "", &body);
+    story.ids.insert("team_id", team["id"].as_str().unwrap().to_owned());
+    story.send("teams", "", &none);
+    story.send("teams", "?include_pagination=true&limit=x", &none);
+    for id in ["team", "discoverTeams", "teamMembers", "teamInvitations", "joinRequests"] {
+        story.send(id, "", &none);
+    }
+    for body in [json!({"name": 7}), json!({"description": "of one"})] {
+        story.send("updateTeam", "", &body);
+    }
+    for email in ["first@example.com", "second@example.com", "other@example.com"] {
+        story.gateway.user(email);
+    }
+    for email in ["nobody@example.com", "first@example.com"] {
+        story.send("addTeamMember", "", &json!({"email": email}));
+    }
+    story.ids.insert("user_email", "first@example.com".to_owned());
+    for body in [json!({}), json!({"role": "member"}), json!({"role": "owner"})] {
+        story.send("updateTeamMember", "", &body);
+    }
+    story.send("inviteToTeam", "", &json!({}));
+    let (_, made) = story.send("inviteToTeam", "", &json!({"email": "other@example.com"}));
+    story.ids.insert("invitation_id", made["id"].as_str().unwrap().to_owned());
+    story.ids.insert("token", made["token"].as_str().unwrap().to_owned());
+    story.send("acceptInvitation", "", &none);
+    story.sender = Some("other@example.com");
+    story.send("acceptInvitation", "", &none);
+    story.send("leaveTeam", "", &none);
+    story.send("cancelInvitation", "", &none);
+    for id in ["approveJoinRequest", "rejectJoinRequest"] {
+        story.sender = Some("other@example.com");
+        story.send("joinTeam", "", &json!({"message": 7}));
+        let (_, request) = story.send("joinTeam", "", &json!({"message": "please"}));
+        story.ids.insert("request_id", request["id"].as_str().unwrap().to_owned());
+        story.sender = None;
+        story.send(id, "", &none);
+        story.send(id, "", &none);
+        story.sender = Some("other@example.com");
+        story.send("leaveTeam", "", &none);
+    }
+    story.sender = None;
+    story.send("inviteToTeam", "", &json!({"email": "third@example.com"}));
+    let (_, made) = story.send("teamInvitations", "", &none);
+    story.ids.insert("invitation_id", made[0]["id"].as_str().unwrap().to_owned());
+    story.send("cancelInvitation", "", &none);
+    story.send("removeTeamMember", "", &none);
+    tell_of_roles(story);
+    story.send("deleteTeam", "?force=perhaps", &none);
+    story.send("deleteTeam", "", &none);
+}
+
+fn tell_of_roles(story: &mut Story) {
+    let none = Value::Null;
+    story.send("createRole", "", &json!({}));
+    let body = json!({"name": "reader", "scope": "global", "permissions": ["tools.read"]});
+    let (_, role) = story.send("createRole", "", &body);
+    let role_id = role["id"].as_str().unwrap().to_owned();
+    story.ids.insert("role_id", role_id.clone());
+    for body in [json!({"permissions": ["tools.reed"]}), json!({"is_active": true})] {
+        story.send("updateRole", "", &body);
+    }
+    story.send("assignRole", "", &json!({}));
+    story.send("assignRole", "", &json!({"role_id": role_id, "scope": "global"}));
+    story.send("checkPermission", "", &json!({}));
+    let user = "first@example.com";
+    let question = json!({"user_email": user, "permission": "tools.read"});
+    story.send("checkPermission", "", &question);
+    for id in ["roles", "role", "userRoles", "userPermissions", "myRoles", "myPermissions"] {
+        story.send(id, "", &none);
+    }
+    story.send("availablePermissions", "", &none);
+    story.send("explainAccess", "", &none);
+    story.send("explainAccess", "?action=tools.read&user=somebody@example.com", &none);
+    story.send("revokeRole", "", &none);
+    story.send("deleteRole", "", &none);
+}
+
 /// Answers that hold more than what is told: the document itself, and what upstreams say.
 const OPEN: [&str; 3] = ["openApi", "prompt", "renderPrompt"];
 
@@ -451,7 +612,7 @@ fn a_field_that_holds_what_it_must_not_is_named() {
     let forms = ["Gateway", "Server", "Tool", "Resource", "Prompt", "Root"];
     let forms = forms.map(|name| format!("create{name}"));
     for id in forms.iter().map(String::as_str).chain(["generateSchemas"]) {
-        let operation = OPERATIONS.iter().find(|operation| operation.id() == id).unwrap();
+        let operation = operations::all().find(|operation| operation.id() == id).unwrap();
         let names = story.properties(story.body_schema(operation));
         for name in names.iter().filter(|name| !UNCHECKED.contains(&name.as_str())) {
             let field = self::field(&story.document, operation, name);

@@ -3,25 +3,27 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::Instant;
 
 use net::http1::Method;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Map, Value, json, value::RawValue};
 use storage::audit::{AuditBatch, AuditFilter, StoredEntry};
 use storage::metrics::Metrics;
-use storage::record::{Entity, Era, Transport, now};
+use storage::record::{Entity, Era, Grant, Transport, User, new_id, now};
 use storage::seal::Sealer;
 use storage::{Applied, Location, Mutation, Store, StoreOptions};
 
 use crate::admin::{
-    About, AuditAbout, Backend, DatabaseAbout, RedisAbout, RestAnswer, RestRequest, Rules,
-    Security, handle,
+    About, AuditAbout, Backend, DatabaseAbout, IdentityRules, RedisAbout, RestAnswer, RestRequest,
+    Rules, handle,
 };
-use crate::auth::{Caller, access::Rights};
+use crate::auth::{Caller, access::Rights, roles, settle::settle};
 use crate::catalog::inventory::{Inventory, Listed};
 use crate::catalog::{AgentEntry, Catalog, Upstream};
 use crate::failure::{Failure, UpstreamKind};
@@ -66,6 +68,9 @@ impl Gateway {
     /// A gateway whose upstream offers two tools, a resource, a template and a prompt.
     pub fn new() -> Gateway {
         let (store, _) = Store::open(&StoreOptions::new(Location::SqliteMemory)).unwrap();
+        let roles = roles::BUILT_IN.iter().map(|role| Mutation::PutIdentity(role.record(1).into()));
+        block_on(store.apply(roles.collect())).unwrap();
+        let snapshot = block_on(store.load()).unwrap();
         let rules = Rules {
             app_name: "Ringway".to_owned(),
             separator: "-",
@@ -79,10 +84,13 @@ impl Gateway {
             bulk_count_max: 3,
             stdio_allowed: true,
             a2a_enabled: true,
+            identity: identity(),
             source: "http://127.0.0.1:4444".to_owned(),
-            security: Security::new(&settings::parse("", [], &[]).unwrap().settings),
+            ..Rules::new(&settings::parse("", [], &[]).unwrap().settings)
         };
+        let sealer = Sealer::new("a secret that only tests have");
         Gateway {
+            catalog: RefCell::new(Arc::new(Catalog::load(snapshot, &sealer))),
             store,
             rules,
             ready: RefCell::new(Ok(())),
@@ -95,8 +103,7 @@ impl Gateway {
                 Err(Failure::upstream(url, UpstreamKind::Unreachable, "nothing is there", false))
             })),
             trail: Trail::new(&settings::parse("", [], &[]).unwrap().settings.audit, || ()),
-            sealer: Sealer::new("a secret that only tests have"),
-            catalog: RefCell::default(),
+            sealer,
         }
     }
 
@@ -145,6 +152,40 @@ impl Gateway {
         body
     }
 
+    /// Makes a user of the database, with the role of new users.
+    pub fn user(&self, email: &str) {
+        let text = str::to_owned;
+        let user = User { id: new_id(), email: text(email), is_active: true, ..User::default() };
+        let grant = Grant {
+            id: new_id(),
+            user_email: text(email),
+            role_id: text(roles::named("platform_viewer").unwrap().id),
+            ..Grant::default()
+        };
+        block_on(Backend::apply(
+            self,
+            vec![Mutation::PutIdentity(user.into()), Mutation::PutIdentity(grant.into())],
+        ))
+        .unwrap();
+    }
+
+    /// The bearer of a login of this user, as the snapshot has them now.
+    pub fn login(&self, email: &str) -> Caller {
+        let claimed = Caller { email: email.to_owned(), is_session: true, ..Caller::nobody() };
+        self.settle(&claimed)
+    }
+
+    /// The bearer of a token, as the snapshot has them now.
+    pub fn settle(&self, claimed: &Caller) -> Caller {
+        let catalog = self.catalog();
+        settle(claimed, catalog.people(), &self.rules.standing, now()).unwrap().0
+    }
+
+    /// Sends a request as this user and gives status and body.
+    pub fn send_as(&self, email: &str, request: Request<'_>) -> (u16, Value) {
+        self.send(request.by(&self.login(email)))
+    }
+
     /// The names of all tools, in the order of names.
     pub fn tool_names(&self) -> Vec<String> {
         let (_, tools) = self.send(Request::get("/tools?limit=0&include_inactive=true"));
@@ -174,9 +215,9 @@ impl Gateway {
         storage::record::Tool::clone(found)
     }
 
-    /// The end of the change feed.
+    /// How many changes there were since the built-in roles were written.
     pub fn sequence(&self) -> i64 {
-        self.catalog().sequence
+        self.catalog().sequence - roles::BUILT_IN.len() as i64
     }
 
     /// Loads everything from the store anew and compares it with what the changes made of it.
@@ -317,6 +358,12 @@ impl Backend for Gateway {
         Ok(())
     }
 
+    fn issue(&self, claims: &Map<String, Value>) -> Result<String, Failure> {
+        Ok(Value::Object(claims.clone()).to_string())
+    }
+
+    async fn rest_until(&self, _: Instant) {}
+
     fn ready(&self) -> Result<(), String> {
         self.ready.borrow().clone()
     }
@@ -338,6 +385,16 @@ impl Backend for Gateway {
             settings: vec![("HOST".to_owned(), "127.0.0.1".to_owned())],
         }
     }
+}
+
+/// Rules by which hashing costs next to nothing.
+fn identity() -> IdentityRules {
+    let cheap = [("ARGON2ID_MEMORY_COST", "8"), ("ARGON2ID_TIME_COST", "1")];
+    let set = [("MAX_FAILED_LOGIN_ATTEMPTS", "3"), ("PUBLIC_REGISTRATION_ENABLED", "true")];
+    let pairs = cheap.into_iter().chain(set);
+    let pairs: Vec<(OsString, OsString)> =
+        pairs.map(|(name, value)| (name.into(), value.into())).collect();
+    IdentityRules::new(&settings::parse("", pairs, &[]).unwrap().settings)
 }
 
 /// A request; by an administrator unless told otherwise.
@@ -460,7 +517,7 @@ pub fn failure(kind: UpstreamKind, detail: &str) -> Failure {
 }
 
 /// Waits for a future on this thread.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {

@@ -1,0 +1,261 @@
+//! The rows about users, tokens, teams and roles.
+
+use super::super::parameters::{
+    ACTIVE_ONLY, FORCE, INACTIVE, OFFSETS, PAGE, QUESTION, SCOPE, SCOPE_ID, SKIP, TEAM_ID,
+};
+use super::super::{answers, requests};
+use super::{Answer, Operation, Type, delete, get, of, patch, post, put};
+use crate::admin::people::{LoginRead, UserRead};
+use crate::admin::rbac::explain::Explained;
+use crate::admin::show::{
+    Discovered, InvitationRead, JoinRequestRead, MemberRead, RoleRead, TeamMade, TeamRead, Teams,
+    UserRoleRead,
+};
+use crate::admin::tokens::{NewTokenRead, TokenListRead, TokenRead};
+
+const TEAM_READ: Type = of::<TeamRead<'static>>;
+const MEMBER_READ: Type = of::<MemberRead<'static>>;
+const INVITATION_READ: Type = of::<InvitationRead<'static>>;
+const JOIN_REQUEST_READ: Type = of::<JoinRequestRead<'static>>;
+const ROLE_READ: Type = of::<RoleRead<'static>>;
+const USER_ROLE_READ: Type = of::<UserRoleRead>;
+const USER_READ: Type = of::<UserRead<'static>>;
+const TOKEN_READ: Type = of::<TokenRead<'static>>;
+const TOKEN_LIST: Type = of::<TokenListRead<'static>>;
+const SUCCEEDED: Answer = Answer::One(of::<answers::Succeeded>);
+
+/// Every operation about users, tokens, teams and roles.
+pub const IDENTITY: &[Operation] = &[
+    get("/teams", "Teams", "Lists teams", Answer::One(of::<Teams<'static>>)).query(&[PAGE, SKIP]),
+    post("/teams", "Teams", "Makes a team", Answer::One(of::<TeamMade<'static>>))
+        .body(of::<requests::NewTeam>)
+        .status(201),
+    get(
+        "/teams/discover",
+        "Teams",
+        "Lists public teams that the caller is not in",
+        Answer::List(of::<Discovered<'static>>),
+    )
+    .query(&[PAGE, SKIP]),
+    get("/teams/{team_id}", "Teams", "Shows a team", Answer::One(TEAM_READ)),
+    put("/teams/{team_id}", "Teams", "Changes a team", Answer::One(TEAM_READ))
+        .body(of::<requests::TeamChange>),
+    delete("/teams/{team_id}", "Teams", "Dissolves a team", SUCCEEDED).query(&[FORCE]),
+    get(
+        "/teams/{team_id}/members",
+        "Teams",
+        "Lists the members of a team",
+        Answer::Page("members", MEMBER_READ),
+    )
+    .query(&[PAGE, SKIP]),
+    post("/teams/{team_id}/members", "Teams", "Adds a user to a team", Answer::One(MEMBER_READ))
+        .body(of::<requests::NewMember>)
+        .status(201),
+    put(
+        "/teams/{team_id}/members/{user_email}",
+        "Teams",
+        "Makes an owner of a member, or the other way",
+        Answer::One(MEMBER_READ),
+    )
+    .body(of::<requests::MemberChange>),
+    delete(
+        "/teams/{team_id}/members/{user_email}",
+        "Teams",
+        "Takes a member out of a team",
+        SUCCEEDED,
+    ),
+    delete("/teams/{team_id}/leave", "Teams", "Takes the caller out of a team", SUCCEEDED)
+        .unversioned(),
+    get(
+        "/teams/{team_id}/invitations",
+        "Teams",
+        "Lists the invitations to a team",
+        Answer::List(INVITATION_READ),
+    ),
+    post(
+        "/teams/{team_id}/invitations",
+        "Teams",
+        "Invites somebody to a team",
+        Answer::One(INVITATION_READ),
+    )
+    .body(of::<requests::NewInvitation>)
+    .status(201),
+    post(
+        "/teams/invitations/{token}/accept",
+        "Teams",
+        "Accepts an invitation",
+        Answer::One(MEMBER_READ),
+    ),
+    delete("/teams/invitations/{invitation_id}", "Teams", "Calls an invitation back", SUCCEEDED)
+        .unversioned(),
+    post("/teams/{team_id}/join", "Teams", "Asks to join a team", Answer::One(JOIN_REQUEST_READ))
+        .body(of::<requests::Joining>),
+    get(
+        "/teams/{team_id}/join-requests",
+        "Teams",
+        "Lists who asks to join a team",
+        Answer::List(JOIN_REQUEST_READ),
+    ),
+    post(
+        "/teams/{team_id}/join-requests/{request_id}/approve",
+        "Teams",
+        "Lets somebody into a team",
+        Answer::One(MEMBER_READ),
+    ),
+    delete(
+        "/teams/{team_id}/join-requests/{request_id}",
+        "Teams",
+        "Does not let somebody into a team",
+        SUCCEEDED,
+    )
+    .unversioned(),
+    get("/rbac/roles", "Roles", "Lists roles", Answer::List(ROLE_READ))
+        .query(&[SCOPE, ACTIVE_ONLY]),
+    post("/rbac/roles", "Roles", "Makes a role", Answer::One(ROLE_READ))
+        .body(of::<requests::NewRole>),
+    get("/rbac/roles/{role_id}", "Roles", "Shows a role", Answer::One(ROLE_READ)),
+    put("/rbac/roles/{role_id}", "Roles", "Changes a role", Answer::One(ROLE_READ))
+        .body(of::<requests::RoleChange>),
+    delete(
+        "/rbac/roles/{role_id}",
+        "Roles",
+        "Deletes a role",
+        Answer::One(of::<answers::Notified>),
+    ),
+    get(
+        "/rbac/users/{user_email}/roles",
+        "Roles",
+        "Lists the roles of a user, those that memberships bring included",
+        Answer::List(USER_ROLE_READ),
+    )
+    .query(&[SCOPE, ACTIVE_ONLY]),
+    post(
+        "/rbac/users/{user_email}/roles",
+        "Roles",
+        "Gives a user a role",
+        Answer::One(USER_ROLE_READ),
+    )
+    .body(of::<requests::Assignment>),
+    delete(
+        "/rbac/users/{user_email}/roles/{role_id}",
+        "Roles",
+        "Takes a role from a user",
+        Answer::One(of::<answers::Notified>),
+    )
+    .query(&[SCOPE, SCOPE_ID])
+    .unversioned(),
+    post(
+        "/rbac/permissions/check",
+        "Roles",
+        "Tells whether a user may do something",
+        Answer::One(of::<answers::Checked>),
+    )
+    .body(of::<requests::PermissionQuestion>)
+    .otherwise(&[(404, of::<answers::Failed>)]),
+    get(
+        "/rbac/permissions/user/{user_email}",
+        "Roles",
+        "Lists what a user may do",
+        Answer::List(of::<String>),
+    )
+    .query(&[TEAM_ID]),
+    get(
+        "/rbac/permissions/available",
+        "Roles",
+        "Lists what can be permitted",
+        Answer::One(of::<answers::Permissions>),
+    ),
+    get("/rbac/my/roles", "Roles", "Lists the roles of the caller", Answer::List(USER_ROLE_READ))
+        .query(&[SCOPE, ACTIVE_ONLY]),
+    get(
+        "/rbac/my/permissions",
+        "Roles",
+        "Lists what the caller may do",
+        Answer::List(of::<String>),
+    )
+    .query(&[TEAM_ID]),
+    get(
+        "/rbac/explain",
+        "Roles",
+        "Tells why somebody may do something, or may not",
+        Answer::One(of::<Explained>),
+    )
+    .query(&[QUESTION])
+    .otherwise(&[(403, of::<answers::Failed>), (404, of::<answers::Failed>)]),
+    post("/auth/login", "Users", "Logs in with a password", Answer::One(of::<LoginRead<'static>>))
+        .body(of::<requests::Login>)
+        .otherwise(&[(401, of::<answers::Failed>)]),
+    post(
+        "/auth/email/register",
+        "Users",
+        "Makes a user of whoever asks",
+        Answer::One(of::<LoginRead<'static>>),
+    )
+    .body(of::<requests::Registration>)
+    .otherwise(&[(409, of::<answers::Failed>)]),
+    get("/auth/email/me", "Users", "Shows who asks", Answer::One(USER_READ)),
+    post("/auth/email/change-password", "Users", "Changes one's own password", SUCCEEDED)
+        .body(of::<requests::PasswordChange>)
+        .otherwise(&[(404, of::<answers::Failed>)]),
+    post("/auth/logout", "Users", "Ends the token that asks", SUCCEEDED),
+    post(
+        "/auth/refresh",
+        "Users",
+        "Gives a new token for that of a login",
+        Answer::One(of::<LoginRead<'static>>),
+    )
+    .otherwise(&[(404, of::<answers::Failed>)]),
+    get("/auth/validate", "Users", "Says who a token is", Answer::One(of::<answers::TokenState>)),
+    get("/auth/email/admin/users", "Users", "Lists users", Answer::Page("users", USER_READ))
+        .query(&[PAGE, OFFSETS]),
+    post("/auth/email/admin/users", "Users", "Makes a user", Answer::One(USER_READ))
+        .body(of::<requests::NewUser>)
+        .status(201),
+    get("/auth/email/admin/users/{email}", "Users", "Shows a user", Answer::One(USER_READ)),
+    put("/auth/email/admin/users/{email}", "Users", "Changes a user", Answer::One(USER_READ))
+        .body(of::<requests::UserChange>)
+        .unversioned(),
+    patch(
+        "/auth/email/admin/users/{email}",
+        "Users",
+        "Changes a user, as `PUT`",
+        Answer::One(USER_READ),
+    )
+    .body(of::<requests::UserChange>)
+    .unversioned(),
+    delete("/auth/email/admin/users/{email}", "Users", "Deletes a user", SUCCEEDED).unversioned(),
+    post("/auth/email/admin/users/{email}/unlock", "Users", "Unlocks a user", SUCCEEDED),
+    get("/tokens", "Tokens", "Lists one's own tokens", Answer::One(TOKEN_LIST))
+        .query(&[OFFSETS, INACTIVE]),
+    post(
+        "/tokens",
+        "Tokens",
+        "Makes a token, which is shown once",
+        Answer::One(of::<NewTokenRead<'static>>),
+    )
+    .body(of::<requests::NewToken>)
+    .status(201),
+    get("/tokens/{token_id}", "Tokens", "Shows a token's terms", Answer::One(TOKEN_READ)),
+    put("/tokens/{token_id}", "Tokens", "Changes a token's terms", Answer::One(TOKEN_READ))
+        .body(of::<requests::TokenChange>)
+        .unversioned(),
+    delete("/tokens/{token_id}", "Tokens", "Revokes a token", Answer::Nothing)
+        .status(204)
+        .unversioned(),
+    get("/tokens/admin/all", "Tokens", "Lists all tokens", Answer::One(TOKEN_LIST))
+        .query(&[OFFSETS, INACTIVE]),
+    delete("/tokens/admin/{token_id}", "Tokens", "Revokes anyone's token", Answer::Nothing)
+        .status(204)
+        .unversioned(),
+    get("/tokens/teams/{team_id}", "Tokens", "Lists the tokens of a team", Answer::One(TOKEN_LIST))
+        .query(&[OFFSETS, INACTIVE])
+        .otherwise(&[(404, of::<answers::Failed>)]),
+    post(
+        "/tokens/teams/{team_id}",
+        "Tokens",
+        "Makes a token for a team",
+        Answer::One(of::<NewTokenRead<'static>>),
+    )
+    .body(of::<requests::NewToken>)
+    .status(201),
+];
