@@ -11,6 +11,7 @@ mod apidoc;
 mod audit;
 mod changes;
 mod credentials;
+mod csrf;
 mod discovery;
 mod export;
 mod fields;
@@ -71,13 +72,15 @@ use crate::failure::{Failure, ProtocolError};
 use crate::mcp::code;
 use crate::observe::audit::Trail;
 use crate::permission::Permission;
+use crate::safety;
 use crate::settings::Settings;
 use crate::upstream::a2a;
+use crate::web::{Client, Cookies, Csrf};
 
 pub use apidoc::document as openapi_document;
 pub use changes::Watched;
 pub use people::{IdentityRules, birth};
-pub use probes::{About, AuditAbout, DatabaseAbout, RedisAbout, Security};
+pub use probes::{About, AuditAbout, DatabaseAbout, RedisAbout};
 use rbac::{explain, grants, permissions};
 use routes::Route;
 use teams::{TeamRules, invitations, joining, members};
@@ -99,8 +102,8 @@ pub struct RestRequest<'a> {
     pub if_match: Option<&'a str>,
     /// Who asks; `None` if nobody proved to be anybody.
     pub caller: Option<&'a Caller>,
-    /// The address that the request came from.
-    pub client_ip: Option<&'a str>,
+    /// Who sent it; `None` if it came by no network.
+    pub client: Option<Client<'a>>,
     /// The header `User-Agent`.
     pub user_agent: Option<&'a str>,
     /// What the client calls the request: the header `X-Correlation-ID` or `X-Request-ID`.
@@ -118,7 +121,7 @@ impl<'a> RestRequest<'a> {
             content_type: None,
             if_match: None,
             caller: None,
-            client_ip: None,
+            client: None,
             user_agent: None,
             request_id: None,
         }
@@ -134,6 +137,8 @@ pub struct RestAnswer {
     pub body: Vec<u8>,
     /// Header lines about the body, each with its line end.
     pub headers: &'static str,
+    /// Values of `Set-Cookie`.
+    pub cookies: Vec<String>,
     /// The header `Allow`, of a 405.
     pub allow: Option<&'static str>,
     /// The caller should be told to try again (`Retry-After`).
@@ -178,7 +183,7 @@ pub struct Rules {
     /// What users and logins are.
     pub identity: IdentityRules,
     /// What `GET /health/security` tells.
-    pub security: Security,
+    pub security: safety::Report,
     /// Which teams there can be.
     pub teams: TeamRules,
     /// What holds of users whom no record describes in full.
@@ -206,7 +211,7 @@ impl Rules {
             source: format!("http://{}", settings.address()),
             a2a_enabled: catalog.a2a_enabled,
             identity: IdentityRules::new(settings),
-            security: Security::new(settings),
+            security: safety::Report::new(settings),
             teams: TeamRules::new(settings),
             standing: Standing::new(&settings.auth),
             admin_email: settings.auth.admin_email.clone(),
@@ -221,6 +226,12 @@ pub trait Backend {
 
     /// What the settings decide.
     fn rules(&self) -> &Rules;
+
+    /// How cookies are set.
+    fn cookies(&self) -> &Cookies;
+
+    /// Makes tokens against forged requests.
+    fn csrf(&self) -> &Csrf;
 
     /// Seals and opens stored secrets.
     fn sealer(&self) -> &Sealer;
@@ -411,6 +422,7 @@ async fn perform<B: Backend>(
         Route::OpenApi => ask.map(|_| apidoc::answer()),
         Route::Version => Ok(probes::version(&ask?).await),
         Route::Security => Ok(probes::security(&ask?)),
+        Route::CsrfToken => csrf::token(&ask?),
         Route::Gateways => gateways::list(&ask?),
         Route::CreateGateway => gateways::create(&ask?).await,
         Route::Gateway(id) => gateways::get(&ask?, id),
@@ -477,9 +489,6 @@ async fn perform<B: Backend>(
         Route::InvokeAgent(name) => agents::invoke(&ask?, name).await,
         Route::InvokeAgentById => agents::invoke_by_id(&ask?).await,
         Route::RelayToAgent(name) => agents::relay(&ask?, name).await,
-        Route::Audit => audit::list(&ask?).await,
-        Route::AuditExport => audit::export(&ask?).await,
-        Route::AuditTrails => audit::trails(&ask?).await,
         Route::Teams => teams::list(&ask?),
         Route::CreateTeam => teams::create(&ask?).await,
         Route::DiscoverTeams => teams::discover(&ask?),
@@ -513,6 +522,9 @@ async fn perform<B: Backend>(
         Route::MyRoles => grants::mine(&ask?),
         Route::MyPermissions => permissions::mine(&ask?),
         Route::ExplainAccess => explain::explain(&ask?),
+        Route::Audit => audit::list(&ask?).await,
+        Route::AuditExport => audit::export(&ask?).await,
+        Route::AuditTrails => audit::trails(&ask?).await,
         Route::Metrics => metrics::totals(&ask?).await,
         Route::Login => people::login(backend, request).await,
         Route::Register => people::register(backend, request).await,
@@ -589,7 +601,7 @@ impl<B> Ask<'_, B> {
         Author {
             at: now(),
             email: Some(self.caller.email.clone()),
-            ip: self.request.client_ip.map(str::to_owned),
+            ip: self.request.client.map(|client| client.ip.to_string()),
             user_agent: self.request.user_agent.map(str::to_owned),
         }
     }

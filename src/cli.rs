@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    io::{Write, stderr, stdout},
+    io::{self, Write, stderr, stdout},
     process::ExitCode,
 };
 
@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     observe::log,
-    serve,
+    safety, serve,
     settings::{self, Settings},
     upstream::rest,
 };
@@ -22,6 +22,7 @@ pub mod audit;
 pub mod call;
 pub mod client;
 pub mod db_ready;
+pub mod doctor;
 pub mod export;
 pub mod gateways;
 pub mod import;
@@ -54,6 +55,8 @@ enum Command {
     Serve(ListenArgs),
     /// Bring the database up to date, or check whether it is.
     Migrate(migrate::MigrateArgs),
+    /// Tell what is wrong with the settings, and how to mend it.
+    Doctor(doctor::DoctorArgs),
     /// Wait until the database serves.
     DbReady(db_ready::DbReadyArgs),
     /// Wait until Redis serves.
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
         None => serve(&arguments.listen),
         Some(Command::Serve(listen)) => serve(&listen),
         Some(Command::Migrate(args)) => with_settings(|settings| migrate::run(&args, settings)),
+        Some(Command::Doctor(args)) => doctor(&args),
         Some(Command::DbReady(args)) => readiness(db_ready::run(&args, &mut stderr())),
         Some(Command::RedisReady(args)) => readiness(redis_ready::run(&args, &mut stderr())),
         Some(Command::Token(args)) => {
@@ -142,6 +146,7 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         Command::Audit(args) => audit::run(&args, settings, &mut out),
         Command::Serve(_)
         | Command::Migrate(_)
+        | Command::Doctor(_)
         | Command::DbReady(_)
         | Command::RedisReady(_)
         | Command::Token(_)
@@ -153,6 +158,16 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         }
     };
     done.or_else(client::ClientError::unless_closed)
+}
+
+/// What was found has an exit code of its own, 2.
+fn doctor(args: &doctor::DoctorArgs) -> Result<(), ExitCode> {
+    let mut is_good = true;
+    with_settings(|settings| -> io::Result<()> {
+        is_good = doctor::run(args, settings, &mut stdout())?;
+        Ok(())
+    })?;
+    if is_good { Ok(()) } else { Err(ExitCode::from(2)) }
 }
 
 /// A dry run that found something to do has an exit code of its own.
@@ -180,7 +195,25 @@ fn serve(listen: &ListenArgs) -> Result<(), ExitCode> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    check_safety(&loaded.settings).map_err(say)?;
     serve::run(loaded.settings).map_err(say)
+}
+
+/// Warns of what is not safe.
+///
+/// # Errors
+///
+/// What is too unsafe to start with, a sentence a line.
+fn check_safety(settings: &Settings) -> Result<(), String> {
+    let report = safety::Report::new(settings);
+    let fatal: Vec<_> = report.fatal().map(ToString::to_string).collect();
+    if !fatal.is_empty() {
+        return Err(format!("too unsafe to start.\n{}", fatal.join("\n")));
+    }
+    for finding in report.findings {
+        tracing::warn!(check = finding.check, "{finding}");
+    }
+    Ok(())
 }
 
 fn with_settings<E: fmt::Display>(

@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use net::{connection::Connection, http1::server, tls::Acceptor};
+use net::{
+    connection::Connection,
+    http1::server,
+    tls::{Acceptor, ClientAuth},
+};
 use shards::{
     Driver, Listener, TcpStream, cores, driver, mailbox, process, runtime, signal, task, tcp,
     tcp::BoundSocket, time, watch,
@@ -32,12 +36,14 @@ use crate::{
 
 mod backend;
 mod changes;
+mod door;
 mod front;
 mod legacy;
 mod neighbourhood;
 mod seeds;
 
 use backend::Facts;
+use door::Door;
 use front::Front;
 use neighbourhood::Neighbourhood;
 use seeds::Seeds;
@@ -72,6 +78,7 @@ struct Common {
     issuer: Option<Arc<auth::Issuer>>,
     origins: Arc<auth::Gate>,
     acceptor: Option<Acceptor>,
+    door: Arc<Door>,
     started_at: i64,
     parts: Parts,
 }
@@ -230,18 +237,27 @@ fn common(settings: &Arc<Settings>, parts: Parts) -> Result<Common, StartError> 
     let issuer = auth::Issuer::load(settings, settings.auth.algorithm, None).ok().map(Arc::new);
     let acceptor = settings
         .tls()
-        .map(|files| Acceptor::from_files(files.certificate, files.key))
+        .map(|files| Acceptor::from_files(files.certificate, files.key, client_auth(settings)))
         .transpose()
         .map_err(|error| fail(&error))?;
+    let secret = auth::secret::encryption(settings).map_err(|error| fail(&error))?;
     Ok(Common {
         rules,
         issuer,
         origins: Arc::new(auth::Gate::new(settings)),
         acceptor,
+        door: Arc::new(Door::new(settings, &secret)),
         started_at: storage::record::now(),
         parts,
         settings: settings.clone(),
     })
+}
+
+/// What clients are to show of themselves, if anything.
+fn client_auth(settings: &Settings) -> Option<ClientAuth<'_>> {
+    let proof = &settings.proof;
+    let authorities = proof.client_authorities.as_deref()?;
+    Some(ClientAuth { authorities, required: proof.certificate_required })
 }
 
 fn start(
@@ -289,6 +305,7 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     let facts = Rc::new(Facts {
         issuer: common.issuer.clone(),
         rules: Rules::new(&common.settings),
+        door: common.door,
         started_at: common.started_at,
         shard_count: parts.mailboxes.len(),
         driver: parts.driver,
@@ -392,7 +409,7 @@ fn accept(
     }
     shard.connection_count.set(shard.connection_count.get() + 1);
     let counted = Counted(shard.clone());
-    let front = Front { shard: shard.clone(), facts: facts.clone() };
+    let mut front = Front { shard: shard.clone(), facts: facts.clone(), certified: None };
     // The plain connection has a task of its own kind, made in place: a connection that idles
     // costs little more than its task, which should have no room for what it does not do.
     match acceptor {
@@ -407,6 +424,7 @@ fn accept(
             task::spawn(async move {
                 let _counted = &counted;
                 if let Some(mut connection) = shake_hands(stream, acceptor, &limits).await {
+                    front.certified = front.facts.door.certified(connection.client_holder());
                     server::serve(&mut connection, peer, &front, &limits).await;
                 }
             });

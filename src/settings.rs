@@ -6,6 +6,7 @@
 pub mod authority;
 mod check;
 mod dotenv;
+pub mod network;
 pub mod page;
 mod raw;
 mod relations;
@@ -25,12 +26,13 @@ use raw::{Raw, Reading};
 pub use raw::{SettingError, Source};
 use relations::warn_of_unknown;
 pub use rows::{
-    Audit, Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, Rest, Storage, Teams,
-    Upstreams, rows,
+    Audit, Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, Proof, Rest, Storage,
+    Teams, Upstreams, Web, rows,
 };
 pub use table::Row;
 pub use values::{
-    AuditArguments, AuditCalls, LogFormat, MASK, Secret, ShardCount, Switch, TlsFiles, is_mask,
+    AuditArguments, AuditCalls, CertificateName, ForwardedBy, Framing, LogFormat, MASK, SameSite,
+    Secret, ShardCount, Switch, TlsFiles, is_mask,
 };
 
 /// Variables of ContextForge that mean nothing to a gateway of this build, and why.
@@ -48,6 +50,20 @@ pub const IGNORED: &[(&str, &str)] = &[
         "METRICS_CLEANUP_ENABLED",
         "an entity has one row of metrics, so there is nothing to clean up",
     ),
+    ("SKIP_SSL_VERIFY", "certificates are always checked; give an upstream its ca_certificate"),
+    ("TRUST_PROXY_AUTH_DANGEROUSLY", "TRUSTED_PROXIES says which proxies are believed"),
+    ("X_CONTENT_TYPE_OPTIONS_ENABLED", "SECURITY_HEADERS_ENABLED says whether it is sent"),
+    ("X_XSS_PROTECTION_ENABLED", "SECURITY_HEADERS_ENABLED says whether it is sent"),
+    ("X_DOWNLOAD_OPTIONS_ENABLED", "SECURITY_HEADERS_ENABLED says whether it is sent"),
+    ("REMOVE_SERVER_HEADERS", "no answer says what made it"),
+    ("CSRF_SECRET_KEY", "its tokens are made with a key of their own, from AUTH_ENCRYPTION_SECRET"),
+    ("CSRF_COOKIE_SECURE", "SECURE_COOKIES holds for all cookies"),
+    ("CSRF_COOKIE_SAMESITE", "its cookie is always strict"),
+    ("CSRF_COOKIE_HTTPONLY", "pages must be able to read its cookie"),
+    ("CSRF_ROTATE_ON_LOGIN", "its tokens always end with the session"),
+    ("CSRF_CHECK_REFERER", "the origin of a page is always checked"),
+    ("CSRF_TRUSTED_ORIGINS", "ALLOWED_ORIGINS says which pages may call"),
+    ("CSRF_EXEMPT_PATHS", "only what a cookie alone proves needs such a token"),
     ("METRICS_ROLLUP_ENABLED", "an entity has one row of metrics, so there is nothing to roll up"),
 ];
 
@@ -68,6 +84,10 @@ pub struct Settings {
     pub auth: Auth,
     /// Which teams there can be, and the roles that are there from the start.
     pub teams: Teams,
+    /// Other ways to prove who one is than a token.
+    pub proof: Proof,
+    /// What the web and the proxies in front of us may do.
+    pub web: Web,
     /// Which web pages and which names may reach us.
     pub origins: Origins,
     /// How upstreams are called.
@@ -144,7 +164,7 @@ pub fn parse(
     warn_of_unknown(&mut reading);
     match settings {
         Some(settings) if reading.errors.is_empty() => {
-            settings.warn_of_weakness(&mut reading.warnings);
+            settings.warn_of_secrets_apart(&mut reading.warnings);
             Ok(Loaded { settings, warnings: reading.warnings })
         }
         _ => Err(SettingErrors(reading.errors)),
@@ -158,6 +178,8 @@ impl Settings {
         let http = Http::read(reading);
         let auth = Auth::read(reading);
         let teams = Teams::read(reading);
+        let proof = Proof::read(reading);
+        let web = Web::read(reading);
         let origins = Origins::read(reading);
         let upstreams = Upstreams::read(reading);
         let rest = Rest::read(reading);
@@ -174,6 +196,8 @@ impl Settings {
             http: http?,
             auth: auth?,
             teams: teams?,
+            proof: proof?,
+            web: web?,
             origins: origins?,
             upstreams: upstreams?,
             rest: rest?,

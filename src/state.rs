@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, Ref, RefCell},
+    net::IpAddr,
     rc::Rc,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -138,6 +139,12 @@ pub fn mailboxes(count: usize) -> (Mailboxes, Vec<mailbox::Receiver<Message>>) {
     (senders.into(), receivers)
 }
 
+/// The time in seconds since the epoch.
+pub fn now() -> u64 {
+    // A clock before 1970 is broken: then no token is good, rather than every one.
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs())
+}
+
 impl Shard {
     /// Puts a shard together.
     #[allow(clippy::too_many_arguments, reason = "each is a part of its own, put together here")]
@@ -217,11 +224,19 @@ impl Shard {
         &self,
         authorization: Option<&[u8]>,
         cookie: Option<&[u8]>,
+        from: impl FnOnce() -> IpAddr,
     ) -> Result<Rc<Caller>, AuthError> {
-        // A clock before 1970 is broken: then no token is good, rather than every one.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(u64::MAX, |since| since.as_secs());
-        self.verifier.identify(authorization, cookie, self.catalog.borrow().people(), now)
+        let catalog = self.catalog.borrow();
+        self.verifier.identify(authorization, cookie, from, catalog.people(), now())
+    }
+
+    /// Says what a user may now for whom something else than a token vouches.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError`]: answer 401.
+    pub fn vouch(&self, claimed: &Caller) -> Result<Rc<Caller>, AuthError> {
+        self.verifier.vouch(claimed, self.catalog.borrow().people(), now())
     }
 
     /// What was wrong with the database when it was last asked; `None` if it answered.

@@ -14,6 +14,8 @@ use std::{
 use shards::{PollStream, TcpStream, Watch, buffer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::certificate::Holder;
+
 /// A byte stream to a peer, either end.
 pub enum Connection {
     /// Plain TCP.
@@ -37,6 +39,14 @@ impl Connection {
     /// Returns true if the bytes are encrypted on their way.
     pub fn is_tls(&self) -> bool {
         !matches!(self, Connection::Tcp(_))
+    }
+
+    /// Whom the certificate that the client showed is made out to, by the authorities that the
+    /// acceptor trusts; `None` if it showed none.
+    pub fn client_holder(&self) -> Option<Holder> {
+        let Connection::TlsServer(stream) = self else { return None };
+        let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+        Some(Holder::read(certificate))
     }
 
     /// The peer's address, where it is still known.

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod certificate;
 pub mod client;
 pub mod connection;
 pub mod error;

@@ -5,6 +5,7 @@ use std::{fmt, io, path::Path, sync::Arc};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use shards::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -23,24 +24,38 @@ impl fmt::Display for TlsError {
 
 impl std::error::Error for TlsError {}
 
+/// What clients show of themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAuth<'a> {
+    /// The certificates, in PEM, of those who sign for clients.
+    pub authorities: &'a Path,
+    /// No connection comes about without a certificate.
+    pub required: bool,
+}
+
 /// Accepts TLS on incoming connections. Cheap to clone, shared by all shards.
 #[derive(Clone)]
 pub struct Acceptor(TlsAcceptor);
 
 impl Acceptor {
-    /// Reads the certificate chain and the private key, both PEM.
+    /// Reads the certificate chain and the private key, both PEM. With `clients`, asks clients for
+    /// a certificate of their own; one that the authorities did not sign ends the handshake.
     ///
     /// # Errors
     ///
     /// [`TlsError`] naming the file that cannot be read or the pair that does not fit.
-    pub fn from_files(certificates: &Path, key: &Path) -> Result<Acceptor, TlsError> {
+    pub fn from_files(
+        certificates: &Path,
+        key: &Path,
+        clients: Option<ClientAuth<'_>>,
+    ) -> Result<Acceptor, TlsError> {
         let chain = read_certificates(certificates)?;
         let key_der = PrivateKeyDer::from_pem_file(key)
             .map_err(|error| TlsError(format!("private key {}: {error}", key.display())))?;
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsError(error.to_string()))?
-            .with_no_client_auth()
+            .with_client_cert_verifier(client_verifier(clients)?)
             .with_single_cert(chain, key_der)
             .map_err(|error| {
                 let (certificates, key) = (certificates.display(), key.display());
@@ -128,6 +143,22 @@ impl Connector {
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+fn client_verifier(
+    clients: Option<ClientAuth<'_>>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let Some(ClientAuth { authorities, required }) = clients else {
+        return Ok(WebPkiClientVerifier::no_client_auth());
+    };
+    let fail = |error: String| TlsError(format!("authority {}: {error}", authorities.display()));
+    let mut roots = RootCertStore::empty();
+    for certificate in read_certificates(authorities)? {
+        roots.add(certificate).map_err(|error| fail(error.to_string()))?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+    let builder = if required { builder } else { builder.allow_unauthenticated() };
+    builder.build().map_err(|error| fail(error.to_string()))
 }
 
 fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

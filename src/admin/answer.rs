@@ -8,8 +8,8 @@ use storage::record::Audit;
 use super::RestAnswer;
 use crate::failure::{Failure, FieldError};
 
-/// What every answer in JSON carries: browsers must not guess another type.
-const HEADERS: &str = "content-type: application/json\r\nx-content-type-options: nosniff\r\n";
+/// What every answer in JSON carries: it is for whoever asked, and no cache on the way may keep it.
+const HEADERS: &str = "content-type: application/json\r\ncache-control: no-store\r\n";
 
 /// How the body of an error looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,11 @@ pub fn with_status(status: u16, value: &impl Serialize) -> RestAnswer {
 }
 
 impl RestAnswer {
+    /// Whether it is a page for people, which says itself what it may load.
+    pub fn is_page(&self) -> bool {
+        self.headers.starts_with("content-type: text/html")
+    }
+
     /// An answer whose body is JSON.
     pub fn of(status: u16, body: Vec<u8>) -> RestAnswer {
         let headers = HEADERS;
@@ -42,6 +47,7 @@ impl RestAnswer {
             allow: None,
             retry_after: false,
             etag: None,
+            cookies: Vec::new(),
             watched: None,
         }
     }

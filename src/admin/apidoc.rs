@@ -24,7 +24,7 @@ pub use page::page;
 use super::RestAnswer;
 
 /// What a document carries beside its type: it is for whoever asked, and may be new tomorrow.
-const HEADERS: &str = "content-type: application/json\r\nx-content-type-options: nosniff\r\n\
+const HEADERS: &str = "content-type: application/json\r\n\
                        cache-control: private, no-cache\r\n";
 
 /// `GET /openapi.json`.

@@ -1,7 +1,5 @@
 //! What load balancers and operators ask: health, readiness, version.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -9,14 +7,9 @@ use storage::record::now;
 
 use super::show::Time;
 use super::{Ask, Backend, RestAnswer, answer};
-use crate::settings::Settings;
-use crate::settings::authority::Allowed;
 
 /// The newest protocol revision that the gateway speaks.
 const PROTOCOL_VERSION: &str = "2026-07-28";
-
-/// The least score, of 100, that counts as healthy: the contract's.
-const SCORE_MIN: usize = 60;
 
 /// What `/version` tells of this process, besides what is the same for all.
 #[derive(Debug, Clone, Default)]
@@ -37,43 +30,6 @@ pub struct About {
     pub audit: AuditAbout,
     /// Settings by name, secrets masked; shown to administrators.
     pub settings: Vec<(String, String)>,
-}
-
-/// What the settings say about safety.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Security {
-    /// The contract's checks, and whether each is passed.
-    checks: [(&'static str, bool); 6],
-    /// A sentence for each thing that is not as it should be.
-    warnings: Vec<String>,
-}
-
-impl Security {
-    /// Judges the settings.
-    pub fn new(settings: &Settings) -> Security {
-        let mut warnings = Vec::new();
-        settings.warn_of_weakness(&mut warnings);
-        let has_strong_secrets = warnings.is_empty();
-        let is_authenticated = settings.auth.required;
-        if !is_authenticated {
-            warnings.push("AUTH_REQUIRED is false, so everybody may do everything".to_owned());
-        }
-        let has_origins = settings.origins.allowed_origins != Allowed::Any;
-        if !has_origins {
-            warnings.push("ALLOWED_ORIGINS is *, so every web page may call".to_owned());
-        }
-        // Certificates are always checked, nothing shows the inside of an error, and there is no
-        // user interface.
-        let checks = [
-            ("authentication", is_authenticated),
-            ("secure_secrets", has_strong_secrets),
-            ("ssl_verification", true),
-            ("debug_disabled", true),
-            ("cors_restricted", has_origins),
-            ("ui_protected", true),
-        ];
-        Security { checks, warnings }
-    }
 }
 
 /// What `/version` tells of the database.
@@ -125,13 +81,12 @@ pub fn ready<B: Backend>(backend: &B) -> RestAnswer {
 
 /// `GET /health/security`: how safe the settings are, for administrators.
 pub fn security<B: Backend>(ask: &Ask<'_, B>) -> RestAnswer {
-    let Security { checks, warnings } = &ask.backend.rules().security;
-    let passed = checks.iter().filter(|(_, passed)| *passed).count();
-    let score = 100 * passed / checks.len();
+    let report = &ask.backend.rules().security;
+    let warnings: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
     answer::ok(&json!({
-        "status": if score >= SCORE_MIN { "healthy" } else { "unhealthy" },
-        "score": score,
-        "checks": checks.iter().copied().collect::<BTreeMap<_, _>>(),
+        "status": report.status(),
+        "score": report.score(),
+        "checks": report.aspects(),
         "warning_count": warnings.len(),
         "warnings": warnings,
         "timestamp": Time(now()),

@@ -118,7 +118,7 @@ fn entry(
     let shown = before.as_ref().or(after.as_ref());
     AuditEntry {
         request_id: request.request_id.map(str::to_owned),
-        ip: request.client_ip.map(str::to_owned),
+        ip: request.client.map(|client| client.ip.to_string()),
         user_agent: request.user_agent.map(str::to_owned),
         entity: kind(&action),
         entity_id: field(shown, &["id"]).or_else(|| id_in(request.path)),

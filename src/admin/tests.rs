@@ -18,9 +18,9 @@ mod transfer;
 
 use serde_json::json;
 
-use crate::admin::Security;
 use crate::auth::settle::{Standing, settle};
 use crate::catalog::People;
+use crate::safety;
 use crate::settings;
 use harness::{Gateway, Request};
 use net::http1::Method;
@@ -58,14 +58,14 @@ fn security_is_judged_by_the_settings_and_told_to_administrators() {
     let judged = |file: &str| {
         let mut gateway = Gateway::new();
         let loaded = settings::parse(file, [], &[]).unwrap();
-        gateway.rules.security = Security::new(&loaded.settings);
+        gateway.rules.security = safety::Report::new(&loaded.settings);
         gateway.send(Request::get("/health/security")).1
     };
     let body = judged("");
     assert_eq!((&body["status"], &body["score"]), (&json!("healthy"), &json!(100)));
     assert_eq!((&body["warning_count"], &body["warnings"]), (&json!(0), &json!([])));
     let body = judged("AUTH_REQUIRED=false\nJWT_SECRET_KEY=short");
-    assert_eq!(body["score"], 66);
+    assert_eq!(body["score"], 80);
     assert_eq!(body["checks"]["authentication"], false);
     assert_eq!(body["checks"]["secure_secrets"], false);
     assert_eq!(body["warning_count"], 2);
@@ -116,6 +116,7 @@ fn a_token_does_no_more_than_its_scopes_say() {
         caller.scopes = Some(crate::auth::Scopes {
             server_id: server_id.map(str::to_owned),
             permissions: permissions.iter().map(ToString::to_string).collect(),
+            ..Default::default()
         });
         let standing = Standing::new(&settings::parse("", [], &[]).unwrap().settings.auth);
         settle(&caller, &People::default(), &standing, 0).unwrap().0

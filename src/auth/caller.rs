@@ -1,8 +1,12 @@
 //! Who sent a request.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use storage::record::Ownership;
 
 use super::access::{self, Object, Rights};
+use super::restrictions::{Outside, Restrictions};
 use crate::permission::Permission;
 
 /// Who sent a request: as their token says, and what that comes to now.
@@ -50,6 +54,8 @@ pub struct Scopes {
     pub server_id: Option<String>,
     /// The permissions that it carries; empty or with `*`: all of its user's.
     pub permissions: Vec<String>,
+    /// From where and when it is good; `None` for anywhere and always.
+    pub restrictions: Option<Arc<Restrictions>>,
 }
 
 impl Caller {
@@ -89,6 +95,16 @@ impl Caller {
         access::sees(self, owned)
     }
 
+    /// Looks whether the token is good at `now`, in seconds since the epoch, where it comes from.
+    ///
+    /// # Errors
+    ///
+    /// [`Outside`] if it is bound to other places or times.
+    pub fn check_place(&self, from: impl FnOnce() -> IpAddr, now: u64) -> Result<(), Outside> {
+        let bounds = self.scopes.as_ref().and_then(|scopes| scopes.restrictions.as_ref());
+        bounds.map_or(Ok(()), |bounds| bounds.check(from(), now))
+    }
+
     /// Whether the token opens the virtual server `server_id`; `None` asks for what belongs to no
     /// virtual server, which a token bound to one does not open.
     pub fn opens(&self, server_id: Option<&str>) -> bool {
@@ -107,6 +123,7 @@ mod tests {
         let scopes = Scopes {
             server_id: server_id.map(str::to_owned),
             permissions: permissions.iter().map(ToString::to_string).collect(),
+            restrictions: None,
         };
         Caller { scopes: Some(scopes), ..Caller::nobody() }
     }

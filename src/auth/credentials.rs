@@ -1,7 +1,9 @@
 //! Where a token stands in a request: bytes of a header in, bytes of the token out.
 
+use crate::web::cookie::find;
+
 /// The cookies that may hold a token, the more telling first.
-const COOKIES: [&[u8]; 2] = [b"jwt_token", b"access_token"];
+const COOKIES: [&str; 2] = ["jwt_token", "access_token"];
 
 /// Finds the token in the value of `Authorization`; `None` if its scheme is not `Bearer`, in
 /// whatever case (RFC 9110 §11.1), or if nothing follows.
@@ -15,15 +17,7 @@ pub fn bearer(value: &[u8]) -> Option<&[u8]> {
 
 /// Finds the token in the value of `Cookie` (RFC 6265 §4.2).
 pub fn cookie(value: &[u8]) -> Option<&[u8]> {
-    COOKIES.iter().find_map(|name| cookie_called(name, value))
-}
-
-fn cookie_called<'a>(name: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
-    value.split(|byte| *byte == b';').find_map(|pair| {
-        let rest = pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"=")?;
-        let bare = rest.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\""));
-        Some(bare.unwrap_or(rest)).filter(|token| !token.is_empty())
-    })
+    COOKIES.iter().find_map(|name| find(value, name))
 }
 
 #[cfg(test)]

@@ -3,6 +3,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::Outside;
+
+use crate::failure::Failure;
+
 /// Why a request is from nobody we know: answer 401 with [`AuthError::challenge`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthError {
@@ -10,6 +14,8 @@ pub enum AuthError {
     Missing,
     /// A token was sent that is none, or none of ours, or no longer.
     Invalid(Fault),
+    /// The token is good, but not from there or not now: answer 403.
+    Outside(Outside),
 }
 
 /// What is wrong with a token.
@@ -39,7 +45,7 @@ pub enum Fault {
     Disabled,
     /// Its user is not in the database, and `REQUIRE_USER_IN_DB` wants that.
     Stranger,
-    /// It is bound to addresses or times, which this gateway cannot check and so cannot trust.
+    /// It is bound to addresses or times in words that this gateway does not understand.
     Restricted,
 }
 
@@ -49,13 +55,14 @@ impl AuthError {
         match self {
             AuthError::Missing => "Authorization token required",
             AuthError::Invalid(_) => "Invalid authentication credentials",
+            AuthError::Outside(outside) => outside.sentence(),
         }
     }
 
     /// The value of `WWW-Authenticate` (RFC 6750 §3): no error code unless a token was sent.
     pub fn challenge(self) -> &'static str {
         match self {
-            AuthError::Missing => "Bearer",
+            AuthError::Missing | AuthError::Outside(_) => "Bearer",
             AuthError::Invalid(fault) => fault.challenge(),
         }
     }
@@ -93,7 +100,7 @@ faults! {
     Revoked => "The token was revoked",
     Disabled => "The user of the token is switched off",
     Stranger => "The user of the token is not known here",
-    Restricted => "The token is bound to addresses or times",
+    Restricted => "The token is bound by what is not understood here",
 }
 
 impl fmt::Display for AuthError {
@@ -101,11 +108,21 @@ impl fmt::Display for AuthError {
         out.write_str(match self {
             AuthError::Missing => "No token was sent",
             AuthError::Invalid(fault) => fault.sentence(),
+            AuthError::Outside(outside) => outside.sentence(),
         })
     }
 }
 
 impl std::error::Error for AuthError {}
+
+impl From<AuthError> for Failure {
+    fn from(error: AuthError) -> Failure {
+        match error {
+            AuthError::Outside(outside) => Failure::Forbidden(outside.sentence().to_owned()),
+            _ => Failure::Unauthorized { detail: error.detail(), challenge: error.challenge() },
+        }
+    }
+}
 
 /// Why a key cannot be used: the start, or the command, ends here.
 #[derive(Debug)]

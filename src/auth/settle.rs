@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use storage::record::{Scope, TeamRole};
+use serde_json::{Map, Value};
+use storage::record::{ApiToken, Scope, TeamRole};
 
 use super::access::{Rights, TeamRights};
 use super::caller::{Caller, Scopes, Teams};
 use super::error::Fault;
+use super::restrictions::Restrictions;
 use super::roles;
 use crate::catalog::People;
 use crate::permission::{Permission, PermissionSet};
@@ -120,8 +122,11 @@ fn check_terms(caller: &mut Caller, people: &People, now: i64) -> Result<(), Fau
         return Err(Fault::Expired);
     }
     // The record rules, so that what is changed there bites at once.
-    caller.scopes =
-        Some(Scopes { server_id: terms.server_id.clone(), permissions: terms.permissions.clone() });
+    caller.scopes = Some(Scopes {
+        server_id: terms.server_id.clone(),
+        permissions: terms.permissions.clone(),
+        restrictions: restrictions(terms)?.map(Arc::new),
+    });
     caller.is_api_token = true;
     caller.teams = match &terms.team_id {
         Some(team_id) => Teams::Listed(vec![team_id.clone()]),
@@ -129,6 +134,15 @@ fn check_terms(caller: &mut Caller, people: &People, now: i64) -> Result<(), Fau
         None => Teams::Absent,
     };
     Ok(())
+}
+
+/// From where and when a token is good by its record.
+fn restrictions(terms: &ApiToken) -> Result<Option<Restrictions>, Fault> {
+    let times: Option<Map<String, Value>> = match terms.time_restrictions.as_deref() {
+        Some(text) => serde_json::from_str(text).map_err(|_| Fault::Restricted)?,
+        None => None,
+    };
+    Restrictions::read(&terms.ip_restrictions, times.as_ref()).map_err(|_| Fault::Restricted)
 }
 
 fn rights(

@@ -1,6 +1,7 @@
 //! Who sent this request: the question that every request asks, answered from memory when it can.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ pub struct Verifier {
     rules: Option<Arc<Rules>>,
     standing: Standing,
     cache: RefCell<TokenCache<Verified>>,
+    vouched: RefCell<TokenCache<Vouched>>,
     /// Who comes without a token, if they may.
     unnamed: Option<Rc<Caller>>,
 }
@@ -32,6 +34,15 @@ struct Verified {
     /// What that came to.
     caller: Rc<Caller>,
     /// With which version of the people, and until which second.
+    settled: (u64, u64),
+}
+
+/// A user that something else than a token vouched for.
+#[derive(Clone)]
+struct Vouched {
+    /// Whether they were said to be an administrator, and until when they were vouched for.
+    said: (bool, Option<u64>),
+    caller: Rc<Caller>,
     settled: (u64, u64),
 }
 
@@ -56,24 +67,28 @@ impl Verifier {
             rules,
             standing: Standing::new(auth),
             cache: RefCell::new(TokenCache::new(auth.token_count_max)),
+            vouched: RefCell::new(TokenCache::new(auth.token_count_max)),
             unnamed: (!auth.required).then(|| Rc::new(Caller::operator())),
         }
     }
 
     /// Says who sent a request with these values of `Authorization` and `Cookie`, at `now` in
-    /// seconds since the epoch, and what they may by what is known of `people`. A path that takes no cookies (`/mcp`) passes `None` for it. The
-    /// header wins over the cookie: a browser sends a cookie by itself, a header never.
+    /// seconds since the epoch, and what they may by what is known of `people`. A path that takes
+    /// no cookies (`/mcp`) passes `None` for it. The header wins over the cookie: a browser sends a
+    /// cookie by itself, a header never. `from` is asked for the address of the sender only if the
+    /// token is bound to addresses or times.
     ///
     /// Without authentication, whoever sends no token is an administrator; a token that was sent
     /// is checked even then, since its sender relies on being who it says.
     ///
     /// # Errors
     ///
-    /// [`AuthError`]: answer 401.
+    /// [`AuthError`]: answer 401, or 403 for what comes from elsewhere.
     pub fn identify(
         &self,
         authorization: Option<&[u8]>,
         cookie: Option<&[u8]>,
+        from: impl FnOnce() -> IpAddr,
         people: &People,
         now: u64,
     ) -> Result<Rc<Caller>, AuthError> {
@@ -81,11 +96,59 @@ impl Verifier {
         let token = token.or_else(|| cookie.and_then(credentials::cookie));
         match (token, &self.rules, &self.unnamed) {
             (Some(token), Some(rules), _) => {
-                self.recall(rules, token, people, now).map_err(AuthError::Invalid)
+                let caller = self.recall(rules, token, people, now).map_err(AuthError::Invalid)?;
+                caller.check_place(from, now).map_err(AuthError::Outside)?;
+                Ok(caller)
             }
             (_, _, Some(unnamed)) => Ok(unnamed.clone()),
             _ => Err(AuthError::Missing),
         }
+    }
+
+    /// Who comes without any proof, where none is needed.
+    pub fn unnamed(&self) -> Option<Rc<Caller>> {
+        self.unnamed.clone()
+    }
+
+    /// Says what a user may for whom something else than a token vouches, at `now` in seconds since
+    /// the epoch. The proof is good for as long as `claimed` says.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError`] if the user may not come any more: answer 401.
+    pub fn vouch(
+        &self,
+        claimed: &Caller,
+        people: &People,
+        now: u64,
+    ) -> Result<Rc<Caller>, AuthError> {
+        if claimed.expires_at.is_some_and(|end| now >= end) {
+            return Err(AuthError::Invalid(Fault::Expired));
+        }
+        let mut cache = self.vouched.borrow_mut();
+        let (key, said) = (claimed.email.as_bytes(), (claimed.is_admin, claimed.expires_at));
+        if let Some(known) = cache.get(key).filter(|known| known.said == said)
+            && known.settled.0 == people.version
+            && now < known.settled.1
+        {
+            return Ok(known.caller);
+        }
+        let (caller, settled) = self.settle(claimed, people, now).map_err(AuthError::Invalid)?;
+        cache.put(key, Vouched { said, caller: caller.clone(), settled });
+        Ok(caller)
+    }
+
+    /// What a caller comes to, with which version of the people, and until which second.
+    fn settle(
+        &self,
+        claimed: &Caller,
+        people: &People,
+        now: u64,
+    ) -> Result<(Rc<Caller>, (u64, u64)), Fault> {
+        let now_us = i64::try_from(now).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+        let (caller, until) = settle(claimed, people, &self.standing, now_us)?;
+        let until = u64::try_from(until / 1_000_000).unwrap_or(0);
+        Ok((Rc::new(caller), (people.version, until)))
     }
 
     fn recall(
@@ -116,11 +179,7 @@ impl Verifier {
                 (Rc::new(claimed), span)
             }
         };
-        let now_us = i64::try_from(now).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-        let (caller, until) = settle(&claimed, people, &self.standing, now_us)?;
-        let caller = Rc::new(caller);
-        let until = u64::try_from(until / 1_000_000).unwrap_or(0);
-        let settled = (people.version, until);
+        let (caller, settled) = self.settle(&claimed, people, now)?;
         cache.put(token, Verified { claimed, span, caller: caller.clone(), settled });
         Ok(caller)
     }
@@ -137,8 +196,13 @@ mod tests {
         (Verifier::new(&settings.auth, rules), Forge::new(&settings))
     }
 
+    fn here() -> IpAddr {
+        [127, 0, 0, 1].into()
+    }
+
     fn ask(verifier: &Verifier, token: &str, now: u64) -> Result<Rc<Caller>, AuthError> {
-        verifier.identify(Some(format!("Bearer {token}").as_bytes()), None, &People::default(), now)
+        let header = format!("Bearer {token}");
+        verifier.identify(Some(header.as_bytes()), None, here, &People::default(), now)
     }
 
     #[test]
@@ -175,11 +239,33 @@ mod tests {
     fn asks_for_a_token_without_calling_an_absent_one_invalid() {
         let (verifier, _) = verifier(&[]);
         for header in [None, Some(b"Basic YTpi".as_slice())] {
-            let error = verifier.identify(header, None, &People::default(), NOW).unwrap_err();
+            let error = verifier.identify(header, None, here, &People::default(), NOW).unwrap_err();
             assert_eq!(error, AuthError::Missing);
             assert_eq!(error.challenge(), "Bearer");
             assert_eq!(error.detail(), "Authorization token required");
         }
+    }
+
+    #[test]
+    fn who_is_vouched_for_is_what_the_word_says_and_no_longer_than_it_says() {
+        let (verifier, _) = verifier(&[]);
+        let people = People::default();
+        let said = |is_admin, expires_at| Caller {
+            email: "ann".to_owned(),
+            is_admin,
+            is_session: true,
+            expires_at,
+            ..Caller::nobody()
+        };
+        let ask = |claimed: &Caller, now| verifier.vouch(claimed, &people, now);
+        let first = ask(&said(false, None), NOW).unwrap();
+        assert!(Rc::ptr_eq(&first, &ask(&said(false, None), NOW).unwrap()));
+        // Another way to prove the same name must not borrow from this one.
+        assert!(ask(&said(true, None), NOW).unwrap().rights.unrestricted);
+        assert!(!ask(&said(false, None), NOW).unwrap().rights.unrestricted);
+        assert_eq!(ask(&said(false, Some(NOW + 1)), NOW).unwrap().expires_at, Some(NOW + 1));
+        let late = ask(&said(false, Some(NOW)), NOW);
+        assert_eq!(late, Err(AuthError::Invalid(Fault::Expired)));
     }
 
     #[test]
@@ -202,7 +288,7 @@ mod tests {
         let by = |header: Option<&str>, cookie: Option<&str>| {
             let (header, cookie) = (header.map(str::as_bytes), cookie.map(str::as_bytes));
             verifier
-                .identify(header, cookie, &People::default(), NOW)
+                .identify(header, cookie, here, &People::default(), NOW)
                 .map(|caller| caller.email.clone())
         };
         assert_eq!(by(None, Some(&cookie)), Ok("c".into()));
@@ -213,7 +299,7 @@ mod tests {
     #[test]
     fn an_open_gateway_takes_the_unnamed_for_its_operator_and_still_checks_tokens() {
         let (verifier, forge) = verifier(&[("AUTH_REQUIRED", "false")]);
-        assert!(verifier.identify(None, None, &People::default(), NOW).unwrap().is_admin);
+        assert!(verifier.identify(None, None, here, &People::default(), NOW).unwrap().is_admin);
         assert!(!ask(&verifier, &forge.token(r#"{"sub":"a"}"#), NOW).unwrap().is_admin);
         assert!(ask(&verifier, "rubbish", NOW).is_err());
     }

@@ -1,7 +1,8 @@
 //! The log: lines to the standard error, by a thread of their own.
 //!
 //! A shard that logs must not wait for a slow terminal or a full pipe. It hands its line to a
-//! bounded queue; when that is full the line is dropped and counted, and the count is logged.
+//! bounded queue; when that is full the line is dropped and counted, and the count is logged. What
+//! clients send cannot end a line and begin another: an event is one line, whatever it holds.
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -76,6 +77,7 @@ pub fn start(log: &Log) -> Result<LogGuard, LogError> {
         let layer = fmt::layer().json().flatten_event(true).with_current_span(false);
         layer.with_writer(writer).boxed()
     } else {
+        let writer = Queue { has_colours: is_terminal, ..writer };
         fmt::layer().with_ansi(is_terminal).with_writer(writer).boxed()
     };
     let started = Registry::default().with(filter).with(lines).try_init();
@@ -122,6 +124,8 @@ enum Message {
 struct Queue {
     sender: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
+    /// Lines come with colours.
+    has_colours: bool,
 }
 
 impl Queue {
@@ -131,7 +135,7 @@ impl Queue {
         let counted = dropped.clone();
         let run = move || write_lines(&receiver, target, &counted);
         std::thread::Builder::new().name("log".to_owned()).spawn(run)?;
-        Ok(Queue { sender, dropped })
+        Ok(Queue { sender, dropped, has_colours: false })
     }
 
     fn flush(&self, wait_max: Duration) {
@@ -145,7 +149,7 @@ impl Queue {
 
 impl Write for Queue {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        if self.sender.try_send(Message::Line(line.to_vec())).is_err() {
+        if self.sender.try_send(Message::Line(one_line(line, self.has_colours))).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
@@ -161,6 +165,66 @@ impl<'a> MakeWriter<'a> for Queue {
 
     fn make_writer(&'a self) -> Queue {
         self.clone()
+    }
+}
+
+/// The sequences by which the log itself colours a line for a terminal.
+const COLOURS: [&[u8]; 12] = [
+    b"\x1b[0m",
+    b"\x1b[1m",
+    b"\x1b[2m",
+    b"\x1b[3m",
+    b"\x1b[30m",
+    b"\x1b[31m",
+    b"\x1b[32m",
+    b"\x1b[33m",
+    b"\x1b[34m",
+    b"\x1b[35m",
+    b"\x1b[36m",
+    b"\x1b[37m",
+];
+
+/// Makes an event one line: every control character before its end, and what else some readers take
+/// for the end of a line, is spelled out. What clients send can move no cursor and hide no text.
+fn one_line(event: &[u8], has_colours: bool) -> Vec<u8> {
+    let text = event.strip_suffix(b"\n").unwrap_or(event);
+    // The first bytes of what is looked for: C1 controls begin with C2, line separators with E2.
+    let may_be = |byte: &u8| *byte < 0x20 || matches!(byte, 0x7f | 0xc2 | 0xe2);
+    if !text.iter().any(may_be) {
+        return event.to_vec();
+    }
+    let mut line = Vec::with_capacity(event.len() + 16);
+    let mut rest = text;
+    while !rest.is_empty() {
+        let colour = COLOURS.iter().find(|colour| has_colours && rest.starts_with(colour));
+        let size = match (colour, spelled(rest)) {
+            (None, Some((size, spelling))) => {
+                line.extend_from_slice(spelling.as_bytes());
+                size
+            }
+            (colour, _) => {
+                let size = colour.map_or(1, |colour| colour.len());
+                line.extend_from_slice(&rest[..size]);
+                size
+            }
+        };
+        rest = &rest[size..];
+    }
+    line.extend_from_slice(&event[text.len()..]);
+    line
+}
+
+/// What the first character of a text is spelled as, and its size, if it must not stand in a line.
+fn spelled(text: &[u8]) -> Option<(usize, String)> {
+    match text {
+        [b'\n', ..] => Some((1, r"\n".to_owned())),
+        [b'\r', ..] => Some((1, r"\r".to_owned())),
+        [b'\t', ..] => None,
+        [byte @ (0..0x20 | 0x7f), ..] => Some((1, format!(r"\x{byte:02x}"))),
+        [0xc2, byte @ 0x80..=0x9f, ..] => Some((2, format!(r"\u{{{byte:02x}}}"))),
+        [0xe2, 0x80, 0xa8, ..] => Some((3, r"\u{2028}".to_owned())),
+        [0xe2, 0x80, 0xa9, ..] => Some((3, r"\u{2029}".to_owned())),
+        _ => None,
     }
 }
 
@@ -229,6 +293,30 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_it_holds() {
+        for (event, expected) in [
+            ("plain\n", "plain\n"),
+            ("a\té – ok Â\n", "a\té – ok Â\n"),
+            ("a\nb\r\nc\n", "a\\nb\\r\\nc\n"),
+            ("\n\n", "\\n\n"),
+            ("a\u{2028}b\u{2029}c\u{85}d\n", "a\\u{2028}b\\u{2029}c\\u{85}d\n"),
+            ("\x0b\x0c\0\x7f\u{9b}2K", "\\x0b\\x0c\\x00\\x7f\\u{9b}2K"),
+            ("\x1b[31mred\x1b[2K\n", "\\x1b[31mred\\x1b[2K\n"),
+        ] {
+            let line = String::from_utf8(one_line(event.as_bytes(), false)).unwrap();
+            assert_eq!(line, expected, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn a_terminal_gets_colours_and_nothing_that_moves_or_hides() {
+        let line =
+            one_line(b"\x1b[2mtime\x1b[0m \x1b[32mINFO\x1b[0m \x1b[8m\x1b[2K\x1b]0;x\x07\n", true);
+        let line = String::from_utf8(line).unwrap();
+        assert_eq!(line, "\x1b[2mtime\x1b[0m \x1b[32mINFO\x1b[0m \\x1b[8m\\x1b[2K\\x1b]0;x\\x07\n");
     }
 
     #[test]

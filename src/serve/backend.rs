@@ -29,8 +29,10 @@ use crate::{
     mcp::{HeaderSource, Transport},
     observe::{audit::Trail, log, meters::Execution},
     reply::{self, Accepts},
+    serve::door::Door,
     state::Shard,
     upstream::{Upstreams, a2a},
+    web::{Cookies, Csrf},
 };
 
 /// Stack of a thread that does offloaded work.
@@ -54,6 +56,8 @@ pub struct Backend<'a> {
 pub struct Facts {
     /// What the settings decide about the REST API.
     pub rules: Rules,
+    /// By which ways callers come.
+    pub door: Arc<Door>,
     /// When it started, in microseconds since the epoch.
     pub started_at: i64,
     /// How many shards run.
@@ -85,6 +89,14 @@ impl Backend<'_> {
 impl admin::Backend for Backend<'_> {
     fn catalog(&self) -> Arc<Catalog> {
         self.shard.catalog()
+    }
+
+    fn cookies(&self) -> &Cookies {
+        &self.facts.door.cookies
+    }
+
+    fn csrf(&self) -> &Csrf {
+        &self.facts.door.csrf
     }
 
     fn rules(&self) -> &Rules {
@@ -202,7 +214,7 @@ impl admin::Backend for Backend<'_> {
         let parts = parts(shard, &catalog);
         let request = gateway::Request {
             caller,
-            client_ip: from.client_ip.and_then(|ip| ip.parse().ok()),
+            client_ip: from.client.map(|client| client.ip),
             server_id: "",
             transport: Transport::Rpc,
             headers: &FewHeaders(from),

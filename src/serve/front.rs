@@ -20,13 +20,15 @@ use crate::{
     serve::{
         backend::{Backend, Facts, parts},
         changes::Changes,
+        door::Visit,
         legacy,
     },
     state::Shard,
+    web::Client,
 };
 
-/// What every answer of the REST API carries: browsers must not guess another type.
-const REST_HEADERS: &str = "content-type: application/json\r\nx-content-type-options: nosniff\r\n";
+/// What every answer of the REST API carries.
+const REST_HEADERS: &str = "content-type: application/json\r\n";
 
 /// What the MCP and JSON-RPC endpoints take.
 const RPC_METHODS: &str = "POST, OPTIONS";
@@ -37,6 +39,8 @@ pub struct Front {
     pub shard: Rc<Shard>,
     /// What the REST API needs to know besides.
     pub facts: Rc<Facts>,
+    /// The user to whom the certificate of the connection is made out.
+    pub certified: Option<Rc<Caller>>,
 }
 
 /// A request that may go on. Dropping it makes room for another.
@@ -58,13 +62,16 @@ impl Service for Front {
     type Permit = Permit;
 
     fn admit(&self, request: &Request<'_>, responder: &mut Responder) -> Option<(Permit, u64)> {
-        match self.check(request) {
-            Ok(permit) => Some(permit),
-            Err(failure) => {
-                write_rest_failure(responder, &failure);
-                None
-            }
-        }
+        let door = &self.facts.door;
+        let client = self.client(request);
+        door.greet(&client, responder);
+        let origin = request.header("origin");
+        let admitted = match self.shard.origins.admit(client.host.map(str::as_bytes), origin) {
+            Ok(()) if origin.is_some() && door.meet_page(request, responder) => return None,
+            Ok(()) => self.check(request),
+            Err(foreign) => Err(Failure::Forbidden(foreign.detail().to_owned())),
+        };
+        admitted.map_err(|failure| write_rest_failure(responder, &failure)).ok()
     }
 
     async fn answer(
@@ -96,6 +103,7 @@ impl Service for Front {
     }
 
     fn refuse(&self, status: u16, message: &str, responder: &mut Responder) {
+        self.facts.door.greet_stranger(responder);
         let body = serde_json::json!({"detail": message}).to_string();
         write_json(responder, status, body.as_bytes());
     }
@@ -106,6 +114,11 @@ impl Service for Front {
 }
 
 impl Front {
+    /// Who sent a request, seen through the proxies that are trusted.
+    fn client<'a>(&self, request: &Request<'a>) -> Client<'a> {
+        self.facts.door.proxies.client_of(request)
+    }
+
     fn route<'a>(&self, request: &Request<'a>) -> Option<Route<'a>> {
         let is_post = request.head.method() == Method::Post;
         let root: &str = &self.shard.settings.listen.root_path;
@@ -115,11 +128,6 @@ impl Front {
     /// Everything that is decided before the body is read.
     fn check(&self, request: &Request<'_>) -> Result<(Permit, u64), Failure> {
         let shard = &self.shard;
-        let authority = request.head.authority(request.bytes).map(str::as_bytes);
-        let admitted = shard.origins.admit(authority, request.header("origin"));
-        admitted.map_err(|foreign| {
-            self.refused(request, None, Failure::Forbidden(foreign.detail().to_owned()))
-        })?;
         let route = self.route(request).ok_or_else(not_found)?;
         let rest_path = if let Route::Rest(path) = route { Some(path) } else { None };
         let is_probe = rest_path.is_some_and(admin::is_open);
@@ -132,8 +140,9 @@ impl Front {
         }
         let is_preflight = request.head.method() == Method::Options;
         let is_open = is_preflight || rest_path.is_some_and(admin::is_open);
-        // Whoever shows a token to a server that needs none is who they say.
-        let is_unnamed = request.header("authorization").is_none() && self.needs_no_token(&route);
+        // Whoever proves to be somebody to a server that needs no proof is who they say.
+        let is_unnamed = self.needs_no_token(&route)
+            && self.facts.door.is_nameless(&self.visit(request, &route));
         let caller = match is_open || is_unnamed {
             true => Rc::new(Caller::nobody()),
             false => self.identify(request, &route)?,
@@ -148,15 +157,15 @@ impl Front {
         Ok((Permit { caller, room: Room(shard.clone()) }, body_size_max))
     }
 
-    /// Who asks, by header, or on the REST paths by cookie.
+    fn visit<'b>(&'b self, request: &'b Request<'b>, route: &Route<'b>) -> Visit<'b, 'b> {
+        let rest_path = if let Route::Rest(path) = route { Some(*path) } else { None };
+        Visit { request, rest_path, certified: self.certified.as_ref() }
+    }
+
+    /// Who asks, and whether what they showed is good for this route.
     fn identify(&self, request: &Request<'_>, route: &Route<'_>) -> Result<Rc<Caller>, Failure> {
-        let authorization = request.header("authorization");
-        let takes_cookies = matches!(route, Route::Rest(_));
-        let cookie = request.header("cookie").filter(|_| takes_cookies);
-        let caller = self.shard.identify(authorization, cookie).map_err(|error| {
-            let (detail, challenge) = (error.detail(), error.challenge());
-            self.refused(request, None, Failure::Unauthorized { detail, challenge })
-        })?;
+        let identified = self.facts.door.identify(&self.shard, &self.visit(request, route));
+        let caller = identified.map_err(|failure| self.refused(request, None, failure))?;
         let server_id = match route {
             Route::Mcp { server_id } if !server_id.is_empty() => Some(*server_id),
             _ => None,
@@ -175,7 +184,7 @@ impl Front {
         if !trail.is_on() {
             return failure;
         }
-        let peer = Some(request.peer.ip());
+        let peer = Some(self.client(request).ip);
         trail.note(AuditEntry {
             entity: Some("path".into()),
             entity_name: Some(told_path(request.path())),
@@ -211,7 +220,7 @@ impl Front {
         let accepts = Accepts::parse(request.header("accept"));
         let rpc = gateway::Request {
             caller,
-            client_ip: Some(request.peer.ip()),
+            client_ip: Some(self.client(request).ip),
             server_id,
             transport,
             headers: &headers,
@@ -246,7 +255,7 @@ impl Front {
         body: &[u8],
         responder: &mut Responder,
     ) {
-        let client_ip = request.peer.ip().to_string();
+        let client = self.client(request);
         let text = |name| request.header(name).and_then(|value| std::str::from_utf8(value).ok());
         let rest = RestRequest {
             method: request.head.method(),
@@ -256,7 +265,7 @@ impl Front {
             content_type: request.header("content-type"),
             if_match: text("if-match"),
             caller: Some(caller),
-            client_ip: Some(&client_ip),
+            client: Some(client),
             user_agent: text("user-agent"),
             request_id: text("x-correlation-id").or_else(|| text("x-request-id")),
         };
@@ -267,8 +276,11 @@ impl Front {
             return;
         }
         if let Some(watched) = answer.watched {
-            self.answer_changes(request, watched, answer.headers, responder);
+            self.answer_changes(request, path, watched, answer.headers, responder);
             return;
+        }
+        if answer.is_page() {
+            self.facts.door.show_page(&client, responder);
         }
         responder.begin(answer.status);
         if let Some(allow) = answer.allow {
@@ -280,6 +292,9 @@ impl Front {
         if let Some(version) = answer.etag {
             responder.header("etag", format!("\"{version}\"").as_bytes());
         }
+        for cookie in &answer.cookies {
+            responder.header("set-cookie", cookie.as_bytes());
+        }
         responder.lines(answer.headers);
         responder.finish(&[&answer.body]);
     }
@@ -290,18 +305,14 @@ impl Front {
     fn answer_changes(
         &self,
         request: &Request<'_>,
+        path: &str,
         watched: admin::Watched,
         headers: &'static str,
         responder: &mut Responder,
     ) {
-        let keep = |name| request.header(name).map(<[u8]>::to_vec);
-        let (authorization, cookie) = (keep("authorization"), keep("cookie"));
-        let shard = self.shard.clone();
-        let identify = move || {
-            let (authorization, cookie) = (authorization.as_deref(), cookie.as_deref());
-            shard.identify(authorization, cookie).ok()
-        };
-        match Changes::open(&self.shard, watched, Box::new(identify)) {
+        let route = Route::Rest(path);
+        let identify = self.facts.door.identify_again(&self.shard, &self.visit(request, &route));
+        match Changes::open(&self.shard, watched, identify) {
             Ok(stream) => {
                 responder.cancel_on_disconnect();
                 responder.begin(200);

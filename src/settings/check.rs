@@ -6,11 +6,11 @@ mod text;
 mod word;
 
 pub use number::{Count, Fraction, Minutes, Port, Seconds, Shards, Size, Threshold};
-pub use place::{Address, Hosts, OneOrigin, OriginList, UriList};
-pub use text::{DatabaseUrl, FilePath, Hidden, Level, RedisUrl, RootPath, Text};
+pub use place::{Address, Hosts, Networks, OneOrigin, OriginList, UriList};
+pub use text::{DatabaseUrl, FieldName, FilePath, Hidden, Level, RedisUrl, RootPath, Text};
 pub use word::{
-    ALGORITHM, AUDIT_ARGUMENTS, AUDIT_CALLS, AutoFlag, CACHE_TYPE, Flag, LOG_FORMAT, RING_DRIVER,
-    SEPARATOR,
+    ALGORITHM, AUDIT_ARGUMENTS, AUDIT_CALLS, AutoFlag, CACHE_TYPE, CERTIFICATE_NAME, FORWARDED_BY,
+    FRAMING, Flag, LOG_FORMAT, RING_DRIVER, SAME_SITE, SEPARATOR,
 };
 
 /// Reads the text of one setting.

@@ -3,19 +3,7 @@
 use jsonwebtoken::AlgorithmFamily;
 
 use super::raw::{Reading, SettingError};
-use super::{CLIENT, IGNORED, Settings, Switch, rows};
-
-/// Secrets that stand in examples and that everybody knows.
-const KNOWN_SECRETS: &[&str] = &[
-    "my-test-key",
-    "my-test-key-but-now-longer-than-32-bytes",
-    "my-test-salt",
-    "changeme",
-    "secret",
-];
-
-/// As many bytes as SHA-256 gives (RFC 7518 §3.2).
-const SECRET_SIZE_MIN: usize = 32;
+use super::{CLIENT, IGNORED, Proof, SameSite, Settings, Switch, rows};
 
 impl Settings {
     /// Notes what cannot hold together, though each value alone could.
@@ -23,6 +11,10 @@ impl Settings {
         self.check_open_bind(reading);
         self.check_tls(reading);
         self.check_key(reading);
+        self.check_client_certificates(reading);
+        self.check_proxy_authentication(reading);
+        self.check_basic_authentication(reading);
+        self.check_cookies(reading);
         self.check_bounds(reading);
     }
 
@@ -62,6 +54,65 @@ impl Settings {
         }
     }
 
+    fn check_client_certificates(&self, reading: &mut Reading) {
+        let proof = &self.proof;
+        if proof.client_authorities.is_some() && self.tls().is_none() {
+            let problem = "is set, and without TLS nobody can show a certificate".to_owned();
+            let mend = "Set CERT_FILE and KEY_FILE, or leave it out.";
+            refuse(reading, "TLS_CLIENT_CA_FILE", "", problem, mend);
+        }
+        if proof.certificate_required && proof.client_authorities.is_none() {
+            let problem = "needs to know who signs for clients".to_owned();
+            let mend = "Set TLS_CLIENT_CA_FILE to their certificates in PEM.";
+            refuse(reading, "TLS_CLIENT_CERT_REQUIRED", "true", problem, mend);
+        }
+    }
+
+    fn check_proxy_authentication(&self, reading: &mut Reading) {
+        let proof = &self.proof;
+        if proof.clients_prove {
+            if proof.proxy_believed {
+                let text = "TRUST_PROXY_AUTH does nothing unless MCP_CLIENT_AUTH_ENABLED=false";
+                reading.warnings.push(text.to_owned());
+            }
+            return;
+        }
+        if self.auth.required && !proof.proxy_believed {
+            let problem = "would leave nobody to say who a caller is".to_owned();
+            let mend = "Set TRUST_PROXY_AUTH=true and TRUSTED_PROXIES; or, if everybody may do \
+                        everything, AUTH_REQUIRED=false.";
+            refuse(reading, "MCP_CLIENT_AUTH_ENABLED", "false", problem, mend);
+        }
+        if proof.proxy_believed && self.web.trusted_proxies.is_empty() {
+            let problem = "believes nobody while no proxy is named".to_owned();
+            let mend = "Set TRUSTED_PROXIES to the addresses of the proxies, or leave it out.";
+            refuse(reading, "TRUST_PROXY_AUTH", "true", problem, mend);
+        }
+    }
+
+    fn check_basic_authentication(&self, reading: &mut Reading) {
+        let Proof { basic_allowed, docs_basic_allowed, basic_password, .. } = &self.proof;
+        let allowed = [
+            ("API_ALLOW_BASIC_AUTH", *basic_allowed),
+            ("DOCS_ALLOW_BASIC_AUTH", *docs_basic_allowed),
+        ];
+        for (name, _) in allowed.into_iter().filter(|(_, is_allowed)| *is_allowed) {
+            if basic_password.is_none() {
+                let problem = "needs a password, and there is none by default".to_owned();
+                let mend = "Set BASIC_AUTH_PASSWORD to a long one, or leave it out.";
+                refuse(reading, name, "true", problem, mend);
+            }
+        }
+    }
+
+    fn check_cookies(&self, reading: &mut Reading) {
+        if self.web.same_site == SameSite::None && !self.web.secure_cookies {
+            let problem = "is refused by browsers unless the cookies need https".to_owned();
+            let mend = "Set SECURE_COOKIES=true, or COOKIE_SAMESITE=lax.";
+            refuse(reading, "COOKIE_SAMESITE", "none", problem, mend);
+        }
+    }
+
     fn check_bounds(&self, reading: &mut Reading) {
         let pairs = [
             (
@@ -90,32 +141,20 @@ impl Settings {
         }
     }
 
-    /// Notes secrets that are easily guessed. They work: scripts rely on them.
-    pub fn warn_of_weakness(&self, warnings: &mut Vec<String>) {
+    /// Notes secrets that nodes cannot share because each makes its own.
+    pub(super) fn warn_of_secrets_apart(&self, warnings: &mut Vec<String>) {
         let secrets = [
             ("JWT_SECRET_KEY", &self.auth.secret_key),
             ("AUTH_ENCRYPTION_SECRET", &self.auth.encryption_secret),
         ];
-        let is_shared = self.database_shown().0 == "postgresql";
-        for (name, secret) in secrets {
-            if is_shared && secret.is_none() {
-                warnings.push(format!(
-                    "{name} is not set, so one is made for this process alone; nodes that share a \
-                     database need the same"
-                ));
-            }
-            let Some(text) = secret.as_ref().map(|secret| secret.expose()) else { continue };
-            if KNOWN_SECRETS.contains(&text) {
-                warnings.push(format!(
-                    "{name} is a value that everybody knows; leave it out and a \
-                     strong one is made"
-                ));
-            } else if text.len() < SECRET_SIZE_MIN {
-                warnings.push(format!(
-                    "{name} is shorter than {SECRET_SIZE_MIN} bytes and can be \
-                     guessed; leave it out and a strong one is made"
-                ));
-            }
+        if self.database_shown().0 != "postgresql" {
+            return;
+        }
+        for (name, _) in secrets.into_iter().filter(|(_, secret)| secret.is_none()) {
+            warnings.push(format!(
+                "{name} is not set, so one is made for this process alone; nodes that share a \
+                 database need the same"
+            ));
         }
     }
 }

@@ -10,12 +10,16 @@ use jsonwebtoken::Algorithm;
 
 use super::authority::{Allowed, HostRule, Origin};
 use super::check::{
-    self, Address, AutoFlag, Count, DatabaseUrl, FilePath, Flag, Fraction, Hidden, Hosts, Level,
-    Minutes, OneOrigin, Optional, OriginList, Port, RedisUrl, RootPath, Seconds, Shards, Size,
-    Text, Threshold, UriList,
+    self, Address, AutoFlag, Count, DatabaseUrl, FieldName, FilePath, Flag, Fraction, Hidden,
+    Hosts, Level, Minutes, Networks, OneOrigin, Optional, OriginList, Port, RedisUrl, RootPath,
+    Seconds, Shards, Size, Text, Threshold, UriList,
 };
+use super::network::Network;
 use super::table::table;
-use super::values::{AuditArguments, AuditCalls, LogFormat, Secret, ShardCount, Switch};
+use super::values::{
+    AuditArguments, AuditCalls, CertificateName, ForwardedBy, Framing, LogFormat, SameSite, Secret,
+    ShardCount, Switch,
+};
 
 /// The longest span that a time limit may have: a day.
 const DAY: u64 = 24 * 60 * 60;
@@ -208,6 +212,82 @@ table! {
         /// That file: a JSON list of `{"name", "description", "scope", "permissions"}`.
         bootstrap_roles_file: PathBuf, "MCPGATEWAY_BOOTSTRAP_ROLES_IN_DB_FILE", [],
             "additional_roles_in_db.json", FilePath;
+    }
+
+    /// Other ways to prove who one is than a token.
+    Proof "Other proof than tokens" {
+        /// Whether callers prove themselves who they are. If not, a proxy in front does it for them
+        /// (`TRUST_PROXY_AUTH`), and their tokens are not looked at.
+        clients_prove: bool, "MCP_CLIENT_AUTH_ENABLED", [], "true", Flag;
+        /// Whether `TRUSTED_PROXIES` say who the caller is; only with
+        /// `MCP_CLIENT_AUTH_ENABLED=false`. Nobody else is believed.
+        proxy_believed: bool, "TRUST_PROXY_AUTH", [], "false", Flag;
+        /// The field in which they say so. The proxy must take it out of what clients send.
+        proxy_user_header: String, "PROXY_USER_HEADER", [], "X-Authenticated-User", FieldName;
+        /// Whether the REST API takes `BASIC_AUTH_USER` with `BASIC_AUTH_PASSWORD`, who then is an
+        /// administrator.
+        basic_allowed: bool, "API_ALLOW_BASIC_AUTH", [], "false", Flag;
+        /// Whether the document of the API, `/openapi.json`, takes them.
+        docs_basic_allowed: bool, "DOCS_ALLOW_BASIC_AUTH", [], "false", Flag;
+        /// The user of basic authentication.
+        basic_user: String, "BASIC_AUTH_USER", [], "admin", Text;
+        /// The password of this user. There is none unless it is set.
+        basic_password: Option<Secret>, "BASIC_AUTH_PASSWORD", [], "", Optional(Hidden);
+        /// The certificates, in PEM, of those who sign the certificates of clients. Set: a client
+        /// may prove with one who it is.
+        client_authorities: Option<PathBuf>, "TLS_CLIENT_CA_FILE", [], "", Optional(FilePath);
+        /// Whether no connection comes about without such a certificate.
+        certificate_required: bool, "TLS_CLIENT_CERT_REQUIRED", [], "false", Flag;
+        /// Which name in it is the user: an address of mail (`email`) or the common name (`cn`).
+        certificate_name: CertificateName, "TLS_CLIENT_USER", [], "email",
+            check::CERTIFICATE_NAME;
+        /// Whether weak secrets keep the gateway from starting on loopback too. Beyond it they
+        /// always do.
+        strong_secrets_required: bool, "REQUIRE_STRONG_SECRETS", [], "false", Flag;
+    }
+
+    /// What the web and the proxies in front of us may do.
+    Web "Browsers and proxies" {
+        /// The proxies that are believed when they say for whom they speak: that is then the
+        /// address in the audit, in rate limits and in what binds tokens to addresses, and the
+        /// scheme and host of our own URLs. From everybody else such fields mean nothing.
+        trusted_proxies: Vec<Network>, "TRUSTED_PROXIES", [], "", Networks;
+        /// In which fields they say so: `X-Forwarded-For`, `-Proto` and `-Host`, or `Forwarded`
+        /// (RFC 7239). The other kind is not looked at, since a proxy hands on what it does not
+        /// write.
+        forwarded_by: ForwardedBy, "TRUSTED_PROXY_HEADERS", [], "x-forwarded",
+            check::FORWARDED_BY;
+        /// Whether answers carry the fields that keep browsers from harm.
+        headers_enabled: bool, "SECURITY_HEADERS_ENABLED", [], "true", Flag;
+        /// Whose pages may show ours in a frame.
+        framing: Framing, "X_FRAME_OPTIONS", [], "DENY", check::FRAMING;
+        /// Whether answers over https tell browsers never to come without (HSTS).
+        hsts_enabled: bool, "HSTS_ENABLED", [], "true", Flag;
+        /// For how many seconds they should keep to it.
+        hsts_age_max_s: usize, "HSTS_MAX_AGE", [], "31536000",
+            Count { min: 0, max: 10 * 366 * 24 * 60 * 60 };
+        /// Whether that holds for all hosts below ours.
+        hsts_subdomains: bool, "HSTS_INCLUDE_SUBDOMAINS", [], "true", Flag;
+        /// Whether pages of `ALLOWED_ORIGINS`, and those that always may call, can read the answers
+        /// (CORS).
+        cors_enabled: bool, "CORS_ENABLED", [], "true", Flag;
+        /// Whether browsers send cookies with their calls: for the pages that `ALLOWED_ORIGINS` and
+        /// `APP_DOMAIN` name, never for `*`.
+        cors_credentials: bool, "CORS_ALLOW_CREDENTIALS", [], "true", Flag;
+        /// Whether our cookies need https. Over https they always do, and on loopback never.
+        secure_cookies: bool, "SECURE_COOKIES", [], "true", Flag;
+        /// With which requests of other sites browsers send our cookies.
+        same_site: SameSite, "COOKIE_SAMESITE", [], "lax", check::SAME_SITE;
+        /// Whether a change that only a cookie proves the caller of needs a token against forged
+        /// requests, from `GET /auth/csrf-token`.
+        csrf_enabled: bool, "CSRF_ENABLED", [], "true", Flag;
+        /// How long such a token is good; twice as long at most.
+        csrf_lifetime: Duration, "CSRF_TOKEN_EXPIRY", [], "3600",
+            Seconds { min_ms: 1000, max: DAY };
+        /// The field that it is sent back in.
+        csrf_header: String, "CSRF_TOKEN_NAME", [], "X-CSRF-Token", FieldName;
+        /// The cookie that it is kept in.
+        csrf_cookie: String, "CSRF_COOKIE_NAME", [], "mcpgateway_csrf_token", FieldName;
     }
 
     /// Which web pages and which names may reach us: the guard against DNS rebinding.

@@ -120,6 +120,48 @@ fn a_public_key_algorithm_needs_a_key_file() {
 }
 
 #[test]
+fn certificates_of_clients_need_tls_and_those_who_sign_them() {
+    let text = wrong("TLS_CLIENT_CA_FILE=ca.pem");
+    assert!(
+        text.starts_with("TLS_CLIENT_CA_FILE (.env, line 1) is set, and without TLS"),
+        "{text}"
+    );
+    let tls = "CERT_FILE=c.pem\nKEY_FILE=k.pem\n";
+    assert!(wrong(&format!("{tls}TLS_CLIENT_CERT_REQUIRED=true")).contains("TLS_CLIENT_CA_FILE"));
+    assert!(good(&format!("{tls}TLS_CLIENT_CA_FILE=ca.pem")).proof.client_authorities.is_some());
+}
+
+#[test]
+fn a_proxy_is_believed_only_by_name() {
+    let text = wrong("MCP_CLIENT_AUTH_ENABLED=false");
+    assert!(text.contains("would leave nobody to say who a caller is"), "{text}");
+    let text = wrong("MCP_CLIENT_AUTH_ENABLED=false\nTRUST_PROXY_AUTH=true");
+    assert!(text.contains("Set TRUSTED_PROXIES to the addresses of the proxies"), "{text}");
+    let both = "MCP_CLIENT_AUTH_ENABLED=false\nTRUST_PROXY_AUTH=true\nTRUSTED_PROXIES=10.0.0.0/8";
+    assert_eq!(good(both).web.trusted_proxies.len(), 1);
+    let open = "MCP_CLIENT_AUTH_ENABLED=false\nAUTH_REQUIRED=false";
+    assert!(read(open, &[]).is_ok() && read("TRUST_PROXY_AUTH=true", &[]).is_ok());
+    assert!(wrong("TRUSTED_PROXIES=*").contains("holds \"*\""));
+    assert!(wrong("PROXY_USER_HEADER='X User'").contains("no name may hold"));
+}
+
+#[test]
+fn basic_authentication_has_no_password_by_default() {
+    for name in ["API_ALLOW_BASIC_AUTH", "DOCS_ALLOW_BASIC_AUTH"] {
+        let text = wrong(&format!("{name}=true"));
+        assert!(text.starts_with(name) && text.contains("Set BASIC_AUTH_PASSWORD"), "{text}");
+        assert!(read(&format!("{name}=true\nBASIC_AUTH_PASSWORD=x"), &[]).is_ok());
+    }
+}
+
+#[test]
+fn cookies_for_all_sites_need_https() {
+    let text = wrong("COOKIE_SAMESITE=None\nSECURE_COOKIES=false");
+    assert!(text.contains("Set SECURE_COOKIES=true, or COOKIE_SAMESITE=lax."), "{text}");
+    assert_eq!(good("COOKIE_SAMESITE=None").web.same_site, SameSite::None);
+}
+
+#[test]
 fn bounds_that_lean_on_each_other_must_agree() {
     let text = wrong("STDIO_RESTART_DELAY=90\nMAX_BODY_SIZE_BYTES=64KiB");
     assert_eq!(text.lines().count(), 2, "{text}");
@@ -149,15 +191,14 @@ fn an_alias_counts_where_the_name_is_not_set() {
 }
 
 #[test]
-fn warns_of_what_does_nothing_and_of_what_is_weak() {
-    let text = "RINGWAY_PROT=1\nRINGWAY_URL=x\nGUNICORN_TIMEOUT=600\nOTHER=1\n\
-                JWT_SECRET_KEY=my-test-key\nAUTH_ENCRYPTION_SECRET=short";
+fn warns_of_what_does_nothing() {
+    let text = "RINGWAY_PROT=1\nRINGWAY_URL=x\nGUNICORN_TIMEOUT=600\nOTHER=1\nTRUST_PROXY_AUTH=1\n\
+                TRUSTED_PROXIES=10.0.0.1";
     let warnings = read(text, &[]).unwrap().warnings;
     let begins = [
+        "TRUST_PROXY_AUTH does nothing",
         "GUNICORN_TIMEOUT is accepted and does nothing",
         "RINGWAY_PROT is no setting of this version",
-        "JWT_SECRET_KEY is a value that everybody knows",
-        "AUTH_ENCRYPTION_SECRET is shorter than 32 bytes",
     ];
     assert_eq!(warnings.len(), begins.len(), "{warnings:?}");
     for (warning, begin) in warnings.iter().zip(begins) {

@@ -45,6 +45,46 @@ pub enum LogFormat {
     Text,
 }
 
+/// In which fields the proxies in front say whom they speak for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedBy {
+    /// `X-Forwarded-For`, `-Proto` and `-Host`.
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+/// Which name in the certificate of a client is the user's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateName {
+    /// The address of mail among the alternative names.
+    Email,
+    /// The common name of the subject.
+    CommonName,
+}
+
+/// Whose pages may show ours in a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// Nobody's.
+    Nobody,
+    /// Those of the same origin.
+    Ourselves,
+    /// Everybody's.
+    Everybody,
+}
+
+/// With which requests of other sites a browser sends a cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameSite {
+    /// With those that only go to a page of ours.
+    Lax,
+    /// With none.
+    Strict,
+    /// With all.
+    None,
+}
+
 /// Which calls of tools, prompts and resources the audit trail tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuditCalls {

@@ -35,3 +35,4 @@ mod stand_ins;
 mod stdio;
 mod teams;
 mod tools;
+mod web;

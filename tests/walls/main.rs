@@ -30,7 +30,7 @@ const ROOMS: [&[&str]; 9] = [
     &["state"],
     &["upstream"],
     &["route"],
-    &["auth", "mcp", "observe", "openapi", "reply", "settings"],
+    &["auth", "mcp", "observe", "openapi", "reply", "safety", "settings", "web"],
     &["catalog", "failure", "own", "permission", "schema", "yaml", "limits"],
 ];
 

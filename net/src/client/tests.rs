@@ -441,7 +441,7 @@ async fn serve_tls(
     let (chain, key) = (folder.join("chain.pem"), folder.join("key.pem"));
     std::fs::write(&chain, signed.cert.pem()).expect("write");
     std::fs::write(&key, signed.signing_key.serialize_pem()).expect("write");
-    let acceptor = crate::tls::Acceptor::from_files(&chain, &key).expect("a pair");
+    let acceptor = crate::tls::Acceptor::from_files(&chain, &key, None).expect("a pair");
     std::fs::remove_dir_all(&folder).expect("remove");
     let socket = shards::tcp::bind(([127, 0, 0, 1], 0).into(), 1).expect("bind").remove(0);
     let address = socket.local_addr();

@@ -445,6 +445,13 @@ pub struct NotReady {
     error: String,
 }
 
+/// What a page sends with changes that only a cookie proves the caller of.
+#[derive(JsonSchema)]
+pub struct CsrfToken {
+    /// For the header `X-CSRF-Token`; it comes as a cookie too.
+    csrf_token: String,
+}
+
 /// How safe the settings are.
 #[derive(JsonSchema)]
 pub struct Security {

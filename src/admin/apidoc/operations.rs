@@ -71,7 +71,7 @@ pub struct Operation {
 }
 
 /// The groups of operations, in the order they are shown in.
-pub const TAGS: [(&str, &str); 19] = [
+pub const TAGS: [(&str, &str); 20] = [
     ("MCP", "The Model Context Protocol over Streamable HTTP, and plain JSON-RPC"),
     ("Gateways", "Upstream MCP servers, registered here"),
     ("Tools", "What can be called"),
@@ -89,6 +89,7 @@ pub const TAGS: [(&str, &str); 19] = [
     ("Export and import", "The registry as one document"),
     ("Audit", "Who did what, and who was refused"),
     ("Metrics", "What was counted"),
+    ("Sessions", "What pages of users need"),
     ("Operation", "What load balancers and operators ask"),
     ("Documentation", "This document"),
 ];

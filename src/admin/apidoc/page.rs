@@ -27,7 +27,7 @@ fn headers() -> &'static str {
     static HEADERS: OnceLock<String> = OnceLock::new();
     HEADERS.get_or_init(|| {
         format!(
-            "content-type: text/html; charset=utf-8\r\nx-content-type-options: nosniff\r\n\
+            "content-type: text/html; charset=utf-8\r\n\
              content-security-policy: default-src 'none'; connect-src 'self'; img-src data:; \
              style-src '{}'; script-src '{}'; base-uri 'none'; form-action 'none'; \
              frame-ancestors 'none'\r\nreferrer-policy: no-referrer\r\n\

@@ -20,6 +20,7 @@ use crate::catalog::{AgentEntry, Catalog, Upstream};
 use crate::failure::Failure;
 use crate::observe::audit::Trail;
 use crate::upstream::a2a;
+use crate::web::{Cookies, Csrf};
 
 /// A backend whose writes are seen by itself alone. No upstream is asked.
 pub struct Rehearsal<'a, B> {
@@ -39,6 +40,14 @@ impl<'a, B: Backend> Rehearsal<'a, B> {
 impl<B: Backend> Backend for Rehearsal<'_, B> {
     fn catalog(&self) -> Arc<Catalog> {
         self.catalog.borrow().clone()
+    }
+
+    fn cookies(&self) -> &Cookies {
+        self.backend.cookies()
+    }
+
+    fn csrf(&self) -> &Csrf {
+        self.backend.csrf()
     }
 
     fn rules(&self) -> &Rules {

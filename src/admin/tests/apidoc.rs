@@ -217,7 +217,17 @@ fn tool_bodies() -> Vec<Value> {
 
 fn told_story() -> Story {
     let mut story = Story::new();
-    for id in ["home", "health", "ready", "version", "security", "docs", "openApi", "metrics"] {
+    for id in [
+        "home",
+        "health",
+        "ready",
+        "version",
+        "security",
+        "csrfToken",
+        "docs",
+        "openApi",
+        "metrics",
+    ] {
         story.send(id, "", &Value::Null);
     }
     *story.gateway.ready.borrow_mut() = Err("still starting".to_owned());
@@ -278,12 +288,12 @@ fn told_story() -> Story {
     tell_of_agents_and_exports(&mut story);
     story.send("refreshGateway", "", &Value::Null);
     tell_of_documents(&mut story);
+    tell_of_users(&mut story);
+    tell_of_identity(&mut story);
     for id in ["audit", "auditExport", "auditTrails"] {
         story.send(id, "?limit=x", &Value::Null);
         story.send(id, "", &Value::Null);
     }
-    tell_of_users(&mut story);
-    tell_of_identity(&mut story);
     story.send("resetMetrics", "?entity=nothing", &Value::Null);
     story.send("resetMetrics", "", &Value::Null);
     for id in ["deleteServer", "deleteTool", "deleteGateway"] {

@@ -29,7 +29,9 @@ use crate::catalog::{AgentEntry, Catalog, Upstream};
 use crate::failure::{Failure, UpstreamKind};
 use crate::observe::audit::Trail;
 use crate::settings;
+use crate::settings::Secret;
 use crate::upstream::a2a;
+use crate::web::{Client, Cookies, Csrf};
 
 /// What was asked of the upstream.
 pub struct Asked {
@@ -61,6 +63,8 @@ pub struct Gateway {
     pub pages: RefCell<Pages>,
     pub trail: Trail,
     sealer: Sealer,
+    cookies: Cookies,
+    csrf: Csrf,
     catalog: RefCell<Arc<Catalog>>,
 }
 
@@ -71,6 +75,7 @@ impl Gateway {
         let roles = roles::BUILT_IN.iter().map(|role| Mutation::PutIdentity(role.record(1).into()));
         block_on(store.apply(roles.collect())).unwrap();
         let snapshot = block_on(store.load()).unwrap();
+        let settings = settings::parse("", [], &[]).unwrap().settings;
         let rules = Rules {
             app_name: "Ringway".to_owned(),
             separator: "-",
@@ -86,7 +91,7 @@ impl Gateway {
             a2a_enabled: true,
             identity: identity(),
             source: "http://127.0.0.1:4444".to_owned(),
-            ..Rules::new(&settings::parse("", [], &[]).unwrap().settings)
+            ..Rules::new(&settings)
         };
         let sealer = Sealer::new("a secret that only tests have");
         Gateway {
@@ -104,6 +109,8 @@ impl Gateway {
             })),
             trail: Trail::new(&settings::parse("", [], &[]).unwrap().settings.audit, || ()),
             sealer,
+            cookies: Cookies::new(&settings),
+            csrf: Csrf::new(&settings, &Secret::new("a secret that only tests have")),
         }
     }
 
@@ -130,7 +137,7 @@ impl Gateway {
             content_type: Some(b"application/json"),
             if_match: request.if_match,
             caller: request.caller.as_ref(),
-            client_ip: Some("192.0.2.7"),
+            client: Some(Client { ip: [192, 0, 2, 7].into(), ..Client::LOCAL }),
             user_agent: Some("tests/1"),
             request_id: Some("request 1"),
         };
@@ -244,6 +251,14 @@ impl Gateway {
 impl Backend for Gateway {
     fn catalog(&self) -> Arc<Catalog> {
         self.catalog.borrow().clone()
+    }
+
+    fn cookies(&self) -> &Cookies {
+        &self.cookies
+    }
+
+    fn csrf(&self) -> &Csrf {
+        &self.csrf
     }
 
     fn rules(&self) -> &Rules {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::Check;
 use crate::settings::authority::{Allowed, HostRule, Origin};
+use crate::settings::network::Network;
 
 /// An address to listen on. Names are not looked up: that would be an effect.
 pub struct Address;
@@ -70,6 +71,24 @@ impl Check for UriList {
 
     fn form(&self) -> String {
         "a list of URIs, as `file:///srv/data,https://example.com/docs`".to_owned()
+    }
+}
+
+/// Networks. There is no word for all of them: whoever trusts everybody must write it out.
+pub struct Networks;
+
+impl Check for Networks {
+    type Value = Vec<Network>;
+
+    fn read(&self, text: &str) -> Result<Vec<Network>, String> {
+        match allowed(text, |item| item.parse().ok())? {
+            Allowed::Only(networks) => Ok(networks),
+            Allowed::Any => Err("holds \"*\", which is none".to_owned()),
+        }
+    }
+
+    fn form(&self) -> String {
+        "a list of addresses and networks, as `10.0.0.0/8,192.0.2.7`".to_owned()
     }
 }
 

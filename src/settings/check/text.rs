@@ -26,6 +26,26 @@ impl Check for Text {
     }
 }
 
+/// The name of a header field or of a cookie (a token of RFC 9110 §5.6.2).
+pub struct FieldName;
+
+impl Check for FieldName {
+    type Value = String;
+
+    fn read(&self, text: &str) -> Result<String, String> {
+        let is_plain =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        match !text.is_empty() && text.bytes().all(is_plain) {
+            true => Ok(text.to_owned()),
+            false => Err("holds a character that no name may hold".to_owned()),
+        }
+    }
+
+    fn form(&self) -> String {
+        "a name of letters, digits and `-`".to_owned()
+    }
+}
+
 /// A text that must not be seen.
 pub struct Hidden;
 

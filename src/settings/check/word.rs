@@ -5,7 +5,9 @@ use shards::Preference;
 use storage::shared::CacheType;
 
 use super::Check;
-use crate::settings::values::{AuditArguments, AuditCalls, LogFormat, Switch};
+use crate::settings::values::{
+    AuditArguments, AuditCalls, CertificateName, ForwardedBy, Framing, LogFormat, SameSite, Switch,
+};
 
 /// Yes or no.
 pub struct Flag;
@@ -91,6 +93,27 @@ pub const AUDIT_ARGUMENTS: Word<AuditArguments> = Word(&[
 /// The words of `LOG_FORMAT`.
 pub const LOG_FORMAT: Word<LogFormat> =
     Word(&[("auto", LogFormat::Auto), ("json", LogFormat::Json), ("text", LogFormat::Text)]);
+
+/// The words of `TRUSTED_PROXY_HEADERS`.
+pub const FORWARDED_BY: Word<ForwardedBy> =
+    Word(&[("x-forwarded", ForwardedBy::XForwarded), ("forwarded", ForwardedBy::Forwarded)]);
+
+/// The words of `TLS_CLIENT_USER`.
+pub const CERTIFICATE_NAME: Word<CertificateName> =
+    Word(&[("email", CertificateName::Email), ("cn", CertificateName::CommonName)]);
+
+/// The words of `X_FRAME_OPTIONS`.
+pub const FRAMING: Word<Framing> = Word(&[
+    ("DENY", Framing::Nobody),
+    ("SAMEORIGIN", Framing::Ourselves),
+    ("none", Framing::Everybody),
+    ("null", Framing::Everybody),
+    ("ALLOW-ALL", Framing::Everybody),
+]);
+
+/// The words of `COOKIE_SAMESITE`.
+pub const SAME_SITE: Word<SameSite> =
+    Word(&[("lax", SameSite::Lax), ("strict", SameSite::Strict), ("none", SameSite::None)]);
 
 /// The words of `GATEWAY_TOOL_NAME_SEPARATOR`.
 pub const SEPARATOR: Word<&'static str> = Word(&[("-", "-"), ("--", "--"), ("_", "_"), (".", ".")]);

@@ -22,6 +22,10 @@ pub struct Responder {
     written: bool,
     version: Version,
     cancel_on_disconnect: Rc<Cell<bool>>,
+    /// Lines that every head ends with, whatever is answered.
+    always: &'static str,
+    /// Fields of this request alone that its head ends with, whatever is answered.
+    also: Vec<u8>,
 }
 
 impl Responder {
@@ -40,6 +44,8 @@ impl Responder {
             written: false,
             version: head.version(),
             cancel_on_disconnect,
+            always: "",
+            also: Vec::new(),
         }
     }
 
@@ -53,12 +59,25 @@ impl Responder {
             written: false,
             version: Version::Http11,
             cancel_on_disconnect: Rc::default(),
+            always: "",
+            also: Vec::new(),
         }
     }
 
     /// Makes the peer's leaving cancel the request from now on.
     pub fn cancel_on_disconnect(&self) {
         self.cancel_on_disconnect.set(true);
+    }
+
+    /// Sets the lines that the head will end with, whatever is answered: also a refusal, also after
+    /// a panic.
+    pub fn always(&mut self, lines: &'static str) {
+        self.always = lines;
+    }
+
+    /// Adds a field that the head will end with, whatever is answered.
+    pub fn always_header(&mut self, name: &str, value: &[u8]) {
+        encode::header(&mut self.also, name, value);
     }
 
     /// Begins the head. Fields follow by [`Responder::header`] and [`Responder::lines`].
@@ -109,6 +128,8 @@ impl Responder {
     }
 
     fn end_head(&mut self) {
+        self.out.extend_from_slice(self.always.as_bytes());
+        self.out.extend_from_slice(&self.also);
         if !self.keep_alive {
             self.lines("connection: close\r\n");
         } else if self.version == Version::Http10 {

@@ -412,6 +412,12 @@ pub const OPERATIONS: &[Operation] = &[
         "Tells how safe the settings are",
         Answer::One(of::<answers::Security>),
     ),
+    get(
+        "/auth/csrf-token",
+        "Sessions",
+        "Gives the token that shows a change by cookie to be meant",
+        Answer::One(of::<answers::CsrfToken>),
+    ),
     get("/version", "Operation", "Tells what runs here", Answer::One(of::<answers::Version>)),
     get(
         "/openapi.json",
