@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::time::Instant;
 
 use net::http1::Method;
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use storage::audit::AuditEntry;
 
@@ -68,6 +69,8 @@ pub async fn told<B: Backend>(
 enum Deed {
     /// It changes something, or takes everything away at once: that is always told.
     Change,
+    /// It is about the session of whoever asks: that is always told too.
+    Session,
     /// It calls an agent, and calls are told of.
     Call,
     /// Only a refusal is told.
@@ -79,16 +82,18 @@ impl Deed {
         let is_read = matches!(request.method, Method::Get | Method::Head);
         match (route, route.permission()) {
             (Route::Export | Route::ExportSelective, _) => Deed::Change,
+            (Route::Login | Route::Logout | Route::RefreshToken | Route::ChangePassword, _) => {
+                Deed::Session
+            }
             (_, Some(Permission::A2aInvoke)) if calls == AuditCalls::All => Deed::Call,
-            _ if is_read || changes_nothing(request, route) => Deed::Read,
+            _ if is_read || changes_nothing(route) => Deed::Read,
             _ => Deed::Change,
         }
     }
 }
 
-/// Whether a request changes nothing though its method could; or is told of by whoever answers it,
-/// as logins are, whose actor is only known then.
-fn changes_nothing(request: &RestRequest<'_>, route: &Route<'_>) -> bool {
+/// Whether a request changes nothing though its method could.
+fn changes_nothing(route: &Route<'_>) -> bool {
     let is_asked = matches!(
         route,
         Route::Initialize
@@ -97,10 +102,9 @@ fn changes_nothing(request: &RestRequest<'_>, route: &Route<'_>) -> bool {
             | Route::Complete
             | Route::Sample
             | Route::GenerateSchemas
+            | Route::CheckPermission
     );
-    is_asked
-        || route.permission().is_some_and(Permission::is_use)
-        || bare(request.path).starts_with("/auth/")
+    is_asked || route.permission().is_some_and(Permission::is_use)
 }
 
 /// An entry that tells who asked for what, and what it was done to.
@@ -122,8 +126,20 @@ fn entry(
         team_id: field(shown, &["teamId", "team_id"]),
         before: before.map(audit::masked),
         after: after.map(audit::masked),
-        ..audit::entry(request.caller, action)
+        ..by_whom(request, route, action)
     }
+}
+
+/// An entry of whoever asks; of a login that is who they say they are.
+fn by_whom(request: &RestRequest<'_>, route: &Route<'_>, action: Cow<'static, str>) -> AuditEntry {
+    let mut entry = audit::entry(request.caller, action);
+    if let Route::Login | Route::Register = route {
+        let body: Value = serde_json::from_slice(request.body).unwrap_or_default();
+        if let Some(name) = field(Some(&body), &["email", "username"]) {
+            entry.actor = name;
+        }
+    }
+    entry
 }
 
 /// What is done, by the name of the permission that it takes; where several things take one, or it
@@ -135,6 +151,23 @@ fn action(request: &RestRequest<'_>, route: &Route<'_>) -> Cow<'static, str> {
         Route::CreateRoot => "roots.create",
         Route::UpdateRoot(_) => "roots.update",
         Route::DeleteRoot(_) => "roots.delete",
+        Route::Users | Route::User(_) => "users.read",
+        Route::CreateUser => "users.create",
+        Route::UpdateUser(_) => "users.update",
+        Route::DeleteUser(_) => "users.delete",
+        Route::UnlockUser(_) => "users.unlock",
+        Route::Roles | Route::Role(_) | Route::UserRoles(_) => "roles.read",
+        Route::CreateRole => "roles.create",
+        Route::UpdateRole(_) => "roles.update",
+        Route::DeleteRole(_) => "roles.delete",
+        Route::AssignRole(_) => "roles.assign",
+        Route::RevokeRole(..) => "roles.revoke",
+        Route::LeaveTeam(_) => "teams.leave",
+        Route::Login => "auth.login",
+        Route::Logout => "auth.logout",
+        Route::RefreshToken => "auth.refresh",
+        Route::ChangePassword => "auth.change_password",
+        Route::Register => "auth.register",
         Route::SetLogLevel => "logging.set_level",
         Route::ResetMetrics => "metrics.reset",
         route => match route.permission() {
@@ -161,7 +194,7 @@ fn named_by_path(request: &RestRequest<'_>) -> String {
 fn kind(action: &str) -> Option<Cow<'static, str>> {
     let area = action.split(['.', ':']).next().unwrap_or(action);
     match area {
-        "admin" | "logging" | "metrics" | "audit" => None,
+        "admin" | "auth" | "logging" | "metrics" | "audit" => None,
         "a2a" => Some("a2a_agent".into()),
         "policies" => Some("policy".into()),
         area => Some(area.strip_suffix('s').unwrap_or(area).to_owned().into()),
@@ -195,7 +228,7 @@ fn record_path(request: &RestRequest<'_>) -> Option<String> {
     let path = bare(request.path);
     let path = match request.method {
         Method::Put | Method::Patch | Method::Delete => path,
-        Method::Post => ["/state", "/toggle", "/tools/refresh"]
+        Method::Post => ["/state", "/toggle", "/tools/refresh", "/unlock"]
             .iter()
             .find_map(|action| path.strip_suffix(action))?,
         _ => return None,
@@ -220,10 +253,20 @@ async fn outcome_of<B: Backend>(
     }
 }
 
-/// The id in a path: its second part.
+/// The id of what a path is about.
 fn id_in(path: &str) -> Option<String> {
-    let mut parts = bare(path).split('/').skip(2);
-    parts.next().filter(|id| !id.is_empty()).map(str::to_owned)
+    let parts: Vec<&str> = bare(path).split('/').skip(1).collect();
+    let id = match parts[..] {
+        ["auth", "email", "admin", "users", email, ..] => email,
+        // The token of an invitation is as good as the invitation.
+        ["auth", ..] | ["teams", "invitations", _, "accept"] => return None,
+        ["rbac", "roles" | "users", id, ..] => id,
+        ["teams", "invitations", id] | ["tokens", "admin" | "teams", id] => id,
+        ["roots", ..] => bare(path).strip_prefix("/roots/")?,
+        [_, id, ..] => id,
+        _ => return None,
+    };
+    Some(percent_decode_str(id).decode_utf8_lossy().into_owned())
 }
 
 /// A path without the version before it and the slash behind it.

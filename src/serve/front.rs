@@ -188,7 +188,7 @@ impl Front {
         let peer = Some(self.client(request).ip);
         trail.note(AuditEntry {
             entity: Some("path".into()),
-            entity_name: Some(request.path().to_owned()),
+            entity_name: Some(told_path(request.path())),
             allowed: false,
             succeeded: false,
             reason: Some(failure.to_string()),
@@ -368,6 +368,13 @@ impl HeaderSource for Headers<'_> {
     fn count(&self, name: &str) -> usize {
         self.0.head.fields().count(self.0.bytes, name)
     }
+}
+
+/// A path as the audit trail tells it: the token of an invitation is as good as the invitation.
+fn told_path(path: &str) -> String {
+    const INVITATIONS: &str = "/invitations/";
+    let end = path.find(INVITATIONS).map_or(path.len(), |start| start + INVITATIONS.len());
+    path[..end].to_owned()
 }
 
 fn is_unknown_method(failure: &Failure) -> bool {

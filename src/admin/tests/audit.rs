@@ -199,3 +199,34 @@ fn only_who_may_read_the_trail_reads_it_and_wrong_filters_are_named() {
         assert!(answer["detail"].to_string().contains(name), "{answer}");
     }
 }
+
+#[test]
+fn the_life_of_a_user_is_told_without_a_password_or_a_token() {
+    let gateway = Gateway::new();
+    let body = json!({
+        "email": "new@example.com", "password": "hunter2-Hunter2!", "full_name": "New",
+    });
+    let (status, made) = gateway.send(Request::post("/auth/email/admin/users", &body.to_string()));
+    assert_eq!(status, 201, "{made}");
+    for password in ["hunter2-Hunter2!", "hunter3-wrong"] {
+        let login = json!({"email": "new@example.com", "password": password}).to_string();
+        gateway.send(Request::post("/auth/login", &login).by_nobody());
+    }
+    let path = "/auth/email/admin/users/new@example.com";
+    let change = json!({"full_name": "Newer"}).to_string();
+    gateway.send(Request::new(Method::Put, path).with_body(&change));
+    gateway.send(Request::new(Method::Delete, path));
+
+    let logins = entries(&gateway, "action=auth&actor=new@example.com");
+    assert_eq!(actions(&logins), ["auth.login", "auth.login"]);
+    assert_eq!(logins[0]["status"], 401, "{logins:#?}");
+    assert_eq!(logins[0]["reason"], "Invalid email or password");
+    assert_eq!((&logins[1]["succeeded"], &logins[1]["after"]), (&json!(true), &Value::Null));
+    let found = entries(&gateway, "entity=user");
+    assert_eq!(actions(&found), ["users.delete", "users.update", "users.create"], "{found:#?}");
+    assert_eq!(found[1]["before"]["full_name"], "New");
+    assert_eq!(found[1]["after"]["full_name"], "Newer");
+    assert!(found.iter().all(|entry| entry["entityName"] == "new@example.com"), "{found:#?}");
+    let all = json!(entries(&gateway, "")).to_string();
+    assert!(!all.contains("hunter") && !all.contains("eyJ"), "{all}");
+}
