@@ -52,8 +52,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use net::http1::Method;
-use serde_json::{Map, Value};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Ownership, now};
 use storage::seal::Sealer;

@@ -35,6 +35,7 @@ pub mod settings_page;
 pub mod token;
 pub mod tools;
 pub mod user;
+pub mod why;
 
 use readiness::NotReady;
 
@@ -80,6 +81,8 @@ enum Command {
     Tools(tools::ToolsArgs),
     /// Call a tool.
     Call(call::CallArgs),
+    /// Say why somebody may do something, or may not.
+    Why(why::WhyArgs),
     /// Print the OpenAPI document of the REST API.
     Openapi,
     /// Run the filters of REST tools for a gateway, which starts this by itself.
@@ -140,6 +143,7 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         Command::ImportOpenapi(args) => import_openapi::run(&args, settings, &mut out, &mut notes),
         Command::Tools(args) => tools::run(&args, settings, &mut out),
         Command::Call(args) => call::run(&args, settings, &mut out),
+        Command::Why(args) => why::run(&args, settings, &mut out),
         Command::Export(args) => export::run(&args, settings, &mut out, &mut notes),
         Command::Import(args) => import::run(&args, settings, &mut out, &mut notes),
         Command::Serve(_)

@@ -32,7 +32,7 @@ pub fn get<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure
 pub async fn create<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     let author = ask.author();
     let mut agent = Agent { id: new_id(), audit: author.made("api"), ..Agent::default() };
-    agent.ownership.owner_email = author.email;
+    agent.ownership = ask.own_place();
     read_into(ask, &mut agent, None)?;
     let id = agent.id.clone();
     store(ask, agent, None, Vec::new()).await?;

@@ -266,6 +266,12 @@ impl<'a, 'b, B: Backend> Import<'a, 'b, B> {
             self.status.warn(format!("Skipped {word} {name}: the export has no {lacking} of it"));
             return Ok(Done::Skipped);
         }
+        let mut entity = entity.clone();
+        let catalog = self.ask.backend.catalog();
+        if let Some(told) = portable::settle_team(&mut entity, catalog.people()) {
+            self.status.warn(format!("{} {name}: {told}", kind.word()));
+        }
+        let entity = &entity;
         let ownership = portable::ownership(entity, &self.ask.caller.email);
         let taken = self.index.taken(kind, &ownership, name).map(str::to_owned);
         let Some((target, name)) = self.decide(kind, taken, name)? else {

@@ -394,7 +394,8 @@ pub async fn change_password<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer,
             fields.missing(name);
         }
     }
-    if let Some(Err(sentence)) = new.as_ref().map(|new| rules.passwords.check(new, &ask.caller.email))
+    if let Some(Err(sentence)) =
+        new.as_ref().map(|new| rules.passwords.check(new, &ask.caller.email))
     {
         fields.hidden_error("new_password", sentence);
     }
@@ -483,7 +484,8 @@ pub fn list<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     let catalog = ask.backend.catalog();
     let mut users: Vec<_> = catalog.people().users().collect();
     users.sort_by(|a, b| a.email.cmp(&b.email));
-    let behind = |user: &&&std::sync::Arc<User>| cursor.as_ref().is_none_or(|last| user.email > *last);
+    let behind =
+        |user: &&&std::sync::Arc<User>| cursor.as_ref().is_none_or(|last| user.email > *last);
     let mut rest = users.iter().filter(behind).skip(offset);
     let at = now();
     let page: Vec<_> = rest.by_ref().take(limit).collect();
@@ -588,10 +590,7 @@ pub async fn unlock<B: Backend>(ask: &Ask<'_, B>, email: &str) -> Result<RestAns
     Ok(answer::ok(&done(&message)))
 }
 
-fn find(
-    catalog: &crate::catalog::Catalog,
-    email: &str,
-) -> Result<std::sync::Arc<User>, Failure> {
+fn find(catalog: &crate::catalog::Catalog, email: &str) -> Result<std::sync::Arc<User>, Failure> {
     let email = percent_decode_str(email).decode_utf8_lossy();
     let people = catalog.people();
     let found = people.user_by_email(&email).or_else(|| people.user(&email));
@@ -643,7 +642,7 @@ impl UserForm {
                 }
             }
         }
-        let mut flag = |name: &str| fields.flag(name).filter(|_| by_admin);
+        let mut flag = |name: &str| if by_admin { fields.flag(name) } else { None };
         let (is_admin, is_active) = (flag("is_admin"), flag("is_active"));
         let change_required = flag("password_change_required");
         fields.finish()?;

@@ -63,7 +63,7 @@ async fn render_with<B: Backend>(
 pub async fn create<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     let author = ask.author();
     let mut prompt = Prompt { id: new_id(), audit: author.made("api"), ..Prompt::default() };
-    prompt.ownership.owner_email = author.email;
+    prompt.ownership = ask.own_place();
     read_into(ask, &mut prompt)?;
     let id = prompt.id.clone();
     ask.apply(vec![Mutation::PutPrompt(Box::new(prompt))]).await?;

@@ -93,6 +93,28 @@ pub enum Route<'a> {
     CleanUpImports,
     Metrics,
     ResetMetrics,
+    Login,
+    Register,
+    Me,
+    ChangePassword,
+    Logout,
+    RefreshToken,
+    ValidateToken,
+    Users,
+    CreateUser,
+    User(&'a str),
+    UpdateUser(&'a str),
+    DeleteUser(&'a str),
+    UnlockUser(&'a str),
+    Tokens,
+    CreateToken,
+    Token(&'a str),
+    UpdateToken(&'a str),
+    RevokeToken(&'a str),
+    AllTokens,
+    RevokeAnyToken(&'a str),
+    TeamTokens(&'a str),
+    CreateTeamToken(&'a str),
     Teams,
     CreateTeam,
     DiscoverTeams,
@@ -126,28 +148,6 @@ pub enum Route<'a> {
     MyRoles,
     MyPermissions,
     ExplainAccess,
-    Login,
-    Register,
-    Me,
-    ChangePassword,
-    Logout,
-    RefreshToken,
-    ValidateToken,
-    Users,
-    CreateUser,
-    User(&'a str),
-    UpdateUser(&'a str),
-    DeleteUser(&'a str),
-    UnlockUser(&'a str),
-    Tokens,
-    CreateToken,
-    Token(&'a str),
-    UpdateToken(&'a str),
-    RevokeToken(&'a str),
-    AllTokens,
-    RevokeAnyToken(&'a str),
-    TeamTokens(&'a str),
-    CreateTeamToken(&'a str),
 }
 
 /// A place in the tree of paths, whatever the method.
@@ -269,6 +269,25 @@ impl<'a> Route<'a> {
                 Permission::A2aInvoke
             }
             Route::Metrics | Route::ResetMetrics => Permission::AdminMetrics,
+            Route::Login
+            | Route::Register
+            | Route::Me
+            | Route::ChangePassword
+            | Route::Logout
+            | Route::RefreshToken
+            | Route::ValidateToken => return None,
+            Route::Users
+            | Route::CreateUser
+            | Route::User(_)
+            | Route::UpdateUser(_)
+            | Route::DeleteUser(_)
+            | Route::UnlockUser(_) => Permission::AdminUserManagement,
+            Route::Tokens | Route::Token(_) | Route::AllTokens | Route::TeamTokens(_) => {
+                Permission::TokensRead
+            }
+            Route::CreateToken | Route::CreateTeamToken(_) => Permission::TokensCreate,
+            Route::UpdateToken(_) => Permission::TokensUpdate,
+            Route::RevokeToken(_) | Route::RevokeAnyToken(_) => Permission::TokensRevoke,
             Route::Teams | Route::DiscoverTeams | Route::Team(_) | Route::TeamMembers(_) => {
                 Permission::TeamsRead
             }
@@ -300,25 +319,6 @@ impl<'a> Route<'a> {
             | Route::MyRoles
             | Route::MyPermissions
             | Route::ExplainAccess => return None,
-            Route::Login
-            | Route::Register
-            | Route::Me
-            | Route::ChangePassword
-            | Route::Logout
-            | Route::RefreshToken
-            | Route::ValidateToken => return None,
-            Route::Users
-            | Route::CreateUser
-            | Route::User(_)
-            | Route::UpdateUser(_)
-            | Route::DeleteUser(_)
-            | Route::UnlockUser(_) => Permission::AdminUserManagement,
-            Route::Tokens | Route::Token(_) | Route::AllTokens | Route::TeamTokens(_) => {
-                Permission::TokensRead
-            }
-            Route::CreateToken | Route::CreateTeamToken(_) => Permission::TokensCreate,
-            Route::UpdateToken(_) => Permission::TokensUpdate,
-            Route::RevokeToken(_) | Route::RevokeAnyToken(_) => Permission::TokensRevoke,
         })
     }
 
@@ -444,10 +444,10 @@ impl<'a> Place<'a> {
                 Place::Action(Route::Sample)
             }
             ("logging", Some("setLevel")) => Place::Action(Route::SetLogLevel),
-            ("teams", id) => Place::team(id, [parts.next(), parts.next(), parts.next()])?,
-            ("rbac", part) => Place::rbac(part, [parts.next(), parts.next(), parts.next()])?,
             ("auth", part) => Place::auth(part, parts.next(), &mut parts)?,
             ("tokens", id) => Place::token(id, parts.next())?,
+            ("teams", id) => Place::team(id, [parts.next(), parts.next(), parts.next()])?,
+            ("rbac", part) => Place::rbac(part, [parts.next(), parts.next(), parts.next()])?,
             _ => return None,
         };
         (parts.next().is_none()).then_some(found)
@@ -564,7 +564,9 @@ impl<'a> Place<'a> {
         Some(match (id, part) {
             (None, _) => Place::Collection(Route::Tokens, Some(Route::CreateToken)),
             (Some("admin"), Some("all")) => Place::Probe(Route::AllTokens),
-            (Some("admin"), Some(id)) => Place::Part { put: None, delete: Route::RevokeAnyToken(id) },
+            (Some("admin"), Some(id)) => {
+                Place::Part { put: None, delete: Route::RevokeAnyToken(id) }
+            }
             (Some("teams"), Some(id)) => {
                 Place::Collection(Route::TeamTokens(id), Some(Route::CreateTeamToken(id)))
             }

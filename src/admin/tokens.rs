@@ -125,7 +125,9 @@ pub async fn create<B: Backend>(
     })?;
     let own = catalog.people().tokens().filter(|each| each.user_email == token.user_email);
     if own.count() >= TOKENS_MAX {
-        return Err(Failure::Conflict(format!("A user has at most {TOKENS_MAX} tokens; revoke some")));
+        return Err(Failure::Conflict(format!(
+            "A user has at most {TOKENS_MAX} tokens; revoke some"
+        )));
     }
     let access_token = ask.backend.issue(&signed(ask, user, &token))?;
     ask.backend.apply(vec![Mutation::PutIdentity(token.clone().into())]).await?;
@@ -286,8 +288,7 @@ fn read_into<B: Backend>(
         None if is_new => fields.missing("name"),
         None => {}
     }
-    let description =
-        record_form::optional(&mut fields, "description", DESCRIPTION_LENGTH_MAX);
+    let description = record_form::optional(&mut fields, "description", DESCRIPTION_LENGTH_MAX);
     if let Some(description) = description {
         token.description = description;
     }
@@ -365,7 +366,8 @@ fn read_scope<B: Backend>(
             for word in words.iter().filter(|word| *word != EVERYTHING) {
                 match word.parse::<Permission>() {
                     Err(()) => {
-                        let sentence = format!("{word:?} is no permission; see /rbac/permissions/available");
+                        let sentence =
+                            format!("{word:?} is no permission; see /rbac/permissions/available");
                         fields.error("scope.permissions", sentence);
                     }
                     Ok(permission) if !ask.caller.may(permission, Object::Nothing) => {

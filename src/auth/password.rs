@@ -74,7 +74,8 @@ impl PasswordRules {
                 "a character that is neither letter nor digit",
             ),
         ];
-        let lacks: Vec<_> = lacks.iter().filter(|(lacks, _)| *lacks).map(|(_, what)| *what).collect();
+        let lacks: Vec<_> =
+            lacks.iter().filter(|(lacks, _)| *lacks).map(|(_, what)| *what).collect();
         if !lacks.is_empty() {
             return Err(format!("Password must contain {}", lacks.join(", ")));
         }
@@ -104,9 +105,7 @@ impl PasswordRules {
         let stored = hash.and_then(|hash| PasswordHash::new(hash).ok());
         match stored {
             // The parameters stand in the hash.
-            Some(stored) => {
-                Argon2::default().verify_password(password.as_bytes(), &stored).is_ok()
-            }
+            Some(stored) => Argon2::default().verify_password(password.as_bytes(), &stored).is_ok(),
             None => {
                 self.hash(password);
                 false
@@ -127,7 +126,7 @@ impl Place {
         let taken = HASHING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
             (count < count_max).then_some(count + 1)
         });
-        taken.is_ok().then_some(Place(()))
+        taken.is_ok().then(|| Place(()))
     }
 }
 
@@ -147,7 +146,9 @@ pub fn generate() -> String {
         // Bytes beyond the last whole round are left out, so that all letters are as likely.
         let whole = 256 - 256 % LETTERS.len();
         let fair = bytes.iter().map(|byte| usize::from(*byte)).filter(|byte| *byte < whole);
-        text.extend(fair.map(|byte| char::from(LETTERS[byte % LETTERS.len()])).take(24 - text.len()));
+        text.extend(
+            fair.map(|byte| char::from(LETTERS[byte % LETTERS.len()])).take(24 - text.len()),
+        );
     }
     format!("{text}-1")
 }

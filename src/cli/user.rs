@@ -105,24 +105,40 @@ pub fn run(
 ) -> Result<(), UserError> {
     secret::make_folder(&settings.storage.data_dir).map_err(UserError::Folder)?;
     let (store, _) = Store::open(&settings.store_options(1)?)?;
-    let done = wait(async {
-        let mut people = People::default();
-        for identity in store.load().await?.identities {
-            people.put(identity);
-        }
-        let rules = IdentityRules::new(settings);
-        act(&args.deed, &store, &people, &rules, input, out).await
+    let done = people(&store).and_then(|people| {
+        act(&args.deed, &store, &people, &IdentityRules::new(settings), input, out)
     });
-    let closed = wait(async { Ok(store.close().await?) });
+    let closed = wait(async move {
+        store.close().await;
+        Ok(())
+    });
     done.and(closed)
 }
 
-fn wait<T>(work: impl Future<Output = Result<T, UserError>>) -> Result<T, UserError> {
-    runtime::block_on(Driver::Epoll, work)
-        .map_err(|error| UserError::Refused(format!("The runtime cannot be started: {error}")))?
+fn people(store: &Store) -> Result<People, UserError> {
+    let store = store.clone();
+    let snapshot = wait(async move { store.load().await })?;
+    let mut people = People::default();
+    for identity in snapshot.identities {
+        people.put(identity);
+    }
+    Ok(people)
 }
 
-async fn act(
+fn apply(store: &Store, mutations: Vec<Mutation>) -> Result<(), UserError> {
+    let store = store.clone();
+    wait(async move { store.apply(mutations).await.map(|_| ()) })
+}
+
+fn wait<T: 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + 'static,
+) -> Result<T, UserError> {
+    let done = runtime::block_on(Driver::Epoll, work);
+    let failed = |error| UserError::Refused(format!("The runtime cannot be started: {error}"));
+    Ok(done.map_err(failed)??)
+}
+
+fn act(
     deed: &Deed,
     store: &Store,
     people: &People,
@@ -142,18 +158,18 @@ async fn act(
             }
             let mut user = made(email, *admin, full_name.clone());
             choose_password(&mut user, rules, input, out)?;
-            store.apply(admin::birth(&user, people, rules)).await?;
+            apply(store, admin::birth(&user, people, rules))?;
             Ok(writeln!(out, "Made the user {}.", user.email)?)
         }
         Deed::Password { email } => {
             let stored = find(people, email)?;
             let mut user = User::clone(stored);
             choose_password(&mut user, rules, input, out)?;
-            change(store, stored, user).await?;
+            change(store, stored, user)?;
             Ok(writeln!(out, "{} has another password.", stored.email)?)
         }
-        Deed::Disable { email } => set_active(store, people, email, false, out).await,
-        Deed::Enable { email } => set_active(store, people, email, true, out).await,
+        Deed::Disable { email } => set_active(store, people, email, false, out),
+        Deed::Enable { email } => set_active(store, people, email, true, out),
     }
 }
 
@@ -216,7 +232,7 @@ fn find<'p>(people: &'p People, email: &str) -> Result<&'p User, UserError> {
     found.map(|user| &**user).ok_or_else(|| UserError::Refused(format!("There is no user {email}")))
 }
 
-async fn set_active(
+fn set_active(
     store: &Store,
     people: &People,
     email: &str,
@@ -226,17 +242,16 @@ async fn set_active(
     let stored = find(people, email)?;
     let mut user = User::clone(stored);
     user.is_active = is_active;
-    change(store, stored, user).await?;
+    change(store, stored, user)?;
     let state = if is_active { "on" } else { "off" };
     Ok(writeln!(out, "{} is switched {state}.", stored.email)?)
 }
 
 /// Writes a user, unless somebody else did so since they were read.
-async fn change(store: &Store, stored: &User, mut user: User) -> Result<(), UserError> {
+fn change(store: &Store, stored: &User, mut user: User) -> Result<(), UserError> {
     user.updated_at = now();
     user.version += 1;
     let (entity, id, version) = (Entity::User, stored.id.clone(), stored.version);
     let expected = Mutation::Expect { entity, id, version };
-    store.apply(vec![expected, Mutation::PutIdentity(user.into())]).await?;
-    Ok(())
+    apply(store, vec![expected, Mutation::PutIdentity(user.into())])
 }

@@ -32,5 +32,6 @@ mod servers;
 mod smuggling;
 mod stand_ins;
 mod stdio;
+mod teams;
 mod tools;
 mod web;

@@ -66,7 +66,7 @@ pub fn server<'a>(catalog: &'a Catalog, entry: &'a VirtualServer) -> impl Serial
         oauth_config: None,
         metrics: None,
         tags: Tags(&server.tags),
-        ownership: (&server.ownership).into(),
+        ownership: OwnershipRead::of(&server.ownership, catalog),
         audit: (&server.audit).into(),
     }
 }

@@ -19,7 +19,8 @@ use storage::seal::Sealer;
 use storage::{Applied, Location, Mutation, Store, StoreOptions};
 
 use crate::admin::{
-    About, Backend, DatabaseAbout, IdentityRules, RedisAbout, RestAnswer, RestRequest, Rules, handle,
+    About, Backend, DatabaseAbout, IdentityRules, RedisAbout, RestAnswer, RestRequest, Rules,
+    handle,
 };
 use crate::auth::{Caller, access::Rights, roles, settle::settle};
 use crate::catalog::inventory::{Inventory, Listed};

@@ -8,9 +8,7 @@ use super::super::{answers, requests};
 use super::{Answer, Operation, Type, delete, get, of, post, put};
 use crate::admin::import::status::Status;
 use crate::admin::show::{AgentRead, GatewayRead, PromptRead, ResourceRead, ServerRead, ToolRead};
-use crate::admin::people::{LoginRead, UserRead};
 use crate::admin::tags::{TagRead, Tagged};
-use crate::admin::tokens::{NewTokenRead, TokenListRead, TokenRead};
 
 const GATEWAY_READ: Type = of::<GatewayRead<'static>>;
 const SERVER_READ: Type = of::<ServerRead<'static>>;
@@ -21,9 +19,6 @@ const TAG_READ: Type = of::<TagRead<'static>>;
 const TAGGED: Type = of::<Tagged<'static>>;
 const EXPORTED: Type = of::<answers::Exported>;
 const IMPORT_STATUS: Type = of::<Status>;
-const USER_READ: Type = of::<UserRead<'static>>;
-const TOKEN_READ: Type = of::<TokenRead<'static>>;
-const TOKEN_LIST: Type = of::<TokenListRead<'static>>;
 const PROMPT_READ: Type = of::<PromptRead<'static>>;
 
 /// Every operation.
@@ -412,40 +407,4 @@ pub const OPERATIONS: &[Operation] = &[
         Answer::One(of::<answers::Document>),
     ),
     get("/docs", "Documentation", "Shows this document to people", Answer::Html),
-    post("/auth/login", "Users", "Logs in with a password", Answer::One(of::<LoginRead<'static>>))
-        .body(of::<requests::Login>),
-    post("/auth/email/register", "Users", "Makes a user of whoever asks", Answer::One(of::<LoginRead<'static>>))
-        .body(of::<requests::Registration>)
-        .otherwise(&[(409, of::<answers::Failed>)]),
-    get("/auth/email/me", "Users", "Shows who asks", Answer::One(USER_READ)),
-    post("/auth/email/change-password", "Users", "Changes one's own password", Answer::One(of::<answers::Succeeded>))
-        .body(of::<requests::PasswordChange>)
-        .otherwise(&[(404, of::<answers::Failed>)]),
-    post("/auth/logout", "Users", "Ends the token that asks", Answer::One(of::<answers::Succeeded>)),
-    post("/auth/refresh", "Users", "Gives a new token for that of a login", Answer::One(of::<LoginRead<'static>>))
-        .otherwise(&[(404, of::<answers::Failed>)]),
-    get("/auth/validate", "Users", "Says who a token is", Answer::One(of::<answers::TokenState>)),
-    get("/auth/email/admin/users", "Users", "Lists users", Answer::Page("users", USER_READ))
-        .query(&[OFFSETS]),
-    post("/auth/email/admin/users", "Users", "Makes a user", Answer::One(USER_READ))
-        .body(of::<requests::NewUser>),
-    get("/auth/email/admin/users/{email}", "Users", "Shows a user", Answer::One(USER_READ)),
-    put("/auth/email/admin/users/{email}", "Users", "Changes a user", Answer::One(USER_READ))
-        .body(of::<requests::UserChange>),
-    delete("/auth/email/admin/users/{email}", "Users", "Deletes a user", Answer::One(of::<answers::Succeeded>)),
-    post("/auth/email/admin/users/{email}/unlock", "Users", "Unlocks a user", Answer::One(of::<answers::Succeeded>)),
-    get("/tokens", "Tokens", "Lists one's own tokens", Answer::One(TOKEN_LIST)).query(&[OFFSETS]),
-    post("/tokens", "Tokens", "Makes a token, which is shown once", Answer::One(of::<NewTokenRead<'static>>))
-        .body(of::<requests::NewToken>),
-    get("/tokens/{token_id}", "Tokens", "Shows a token's terms", Answer::One(TOKEN_READ)),
-    put("/tokens/{token_id}", "Tokens", "Changes a token's terms", Answer::One(TOKEN_READ))
-        .body(of::<requests::TokenChange>),
-    delete("/tokens/{token_id}", "Tokens", "Revokes a token", Answer::Nothing),
-    get("/tokens/admin/all", "Tokens", "Lists all tokens", Answer::One(TOKEN_LIST)).query(&[OFFSETS]),
-    delete("/tokens/admin/{token_id}", "Tokens", "Revokes anyone's token", Answer::Nothing),
-    get("/tokens/teams/{team_id}", "Tokens", "Lists the tokens of a team", Answer::One(TOKEN_LIST))
-        .query(&[OFFSETS])
-        .otherwise(&[(404, of::<answers::Failed>)]),
-    post("/tokens/teams/{team_id}", "Tokens", "Makes a token for a team", Answer::One(of::<NewTokenRead<'static>>))
-        .body(of::<requests::NewToken>),
 ];
