@@ -8,6 +8,7 @@ mod agent_form;
 mod agents;
 mod answer;
 mod apidoc;
+mod audit;
 mod changes;
 mod credentials;
 mod csrf;
@@ -30,6 +31,7 @@ mod protocol;
 mod query;
 mod rbac;
 mod record_form;
+mod recording;
 mod reshape;
 mod resource_form;
 mod resources;
@@ -54,6 +56,7 @@ use std::time::Instant;
 pub use net::http1::Method;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use storage::audit::{AuditFilter, StoredEntry};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Ownership, now};
 use storage::seal::Sealer;
@@ -67,6 +70,7 @@ use crate::catalog::inventory::Inventory;
 use crate::catalog::{AgentEntry, Catalog, Record, Upstream};
 use crate::failure::{Failure, ProtocolError};
 use crate::mcp::code;
+use crate::observe::audit::Trail;
 use crate::permission::Permission;
 use crate::safety;
 use crate::settings::Settings;
@@ -76,7 +80,7 @@ use crate::web::{Client, Cookies, Csrf};
 pub use apidoc::document as openapi_document;
 pub use changes::Watched;
 pub use people::{IdentityRules, birth, is_email, set_password};
-pub use probes::{About, DatabaseAbout, RedisAbout};
+pub use probes::{About, AuditAbout, DatabaseAbout, RedisAbout};
 use rbac::{explain, grants, permissions};
 use routes::Route;
 use teams::{TeamRules, invitations, joining, members};
@@ -102,6 +106,8 @@ pub struct RestRequest<'a> {
     pub client: Option<Client<'a>>,
     /// The header `User-Agent`.
     pub user_agent: Option<&'a str>,
+    /// What the client calls the request: the header `X-Correlation-ID` or `X-Request-ID`.
+    pub request_id: Option<&'a str>,
 }
 
 impl<'a> RestRequest<'a> {
@@ -117,6 +123,7 @@ impl<'a> RestRequest<'a> {
             caller: None,
             client: None,
             user_agent: None,
+            request_id: None,
         }
     }
 }
@@ -270,6 +277,15 @@ pub trait Backend {
         id: Option<String>,
     ) -> impl Future<Output = Result<(), Failure>>;
 
+    /// What is noted for the audit trail.
+    fn trail(&self) -> &Trail;
+
+    /// Reads the audit trail.
+    fn read_audit(
+        &self,
+        filter: &AuditFilter,
+    ) -> impl Future<Output = Result<Vec<StoredEntry>, Failure>>;
+
     /// Keeps how far an import is where every process of the gateway can read it; `None` forgets it.
     fn put_import(
         &self,
@@ -283,13 +299,15 @@ pub trait Backend {
     /// Looks whether a program of jq can be the filter of a REST tool; if not, says why.
     fn check_filter(&self, program: &str) -> impl Future<Output = Result<(), String>>;
 
-    /// Asks by a method of MCP as a plain JSON-RPC client of `caller` does, and gives the result.
+    /// Asks by a method of MCP as a plain JSON-RPC client of `caller` does, on behalf of `request`,
+    /// and gives the result.
     ///
     /// # Errors
     ///
     /// Those of the method, errors of an upstream included.
     fn rpc(
         &self,
+        request: &RestRequest<'_>,
         caller: &Caller,
         method: &str,
         params: Value,
@@ -330,7 +348,8 @@ pub async fn handle<B: Backend>(backend: &B, request: RestRequest<'_>) -> RestAn
         return answer::failure(absent, answer::Shape::Detail);
     }
     let shape = route.shape();
-    match dispatch(backend, &request, route).await {
+    let answering = dispatch(backend, &request, route);
+    match recording::told(backend, &request, route, answering).await {
         Ok(answer) => answer,
         Err(failure) => answer::failure(failure, shape),
     }
@@ -353,7 +372,9 @@ async fn handle_one<B: Backend>(backend: &B, request: RestRequest<'_>) -> RestAn
         Err(failure) => return answer::failure(failure, answer::Shape::Detail),
     };
     let shape = route.shape();
-    act(backend, &request, route).await.unwrap_or_else(|failure| answer::failure(failure, shape))
+    let answering = act(backend, &request, route);
+    let answer = recording::told(backend, &request, route, answering).await;
+    answer.unwrap_or_else(|failure| answer::failure(failure, shape))
 }
 
 /// Answers what is about the whole registry; the rest is [`act`]'s.
@@ -382,8 +403,18 @@ async fn act<B: Backend>(
     request: &RestRequest<'_>,
     route: Route<'_>,
 ) -> Result<RestAnswer, Failure> {
+    let answer = perform(backend, request, route).await?;
+    metrics::fill(backend, request, &route, answer).await
+}
+
+/// As [`act`], without what was counted.
+async fn perform<B: Backend>(
+    backend: &B,
+    request: &RestRequest<'_>,
+    route: Route<'_>,
+) -> Result<RestAnswer, Failure> {
     let ask = admit(backend, request, &route);
-    let answer = match route {
+    match route {
         Route::Home => Ok(probes::root(backend)),
         Route::Health => Ok(probes::health()),
         Route::Ready => Ok(probes::ready(backend)),
@@ -491,6 +522,9 @@ async fn act<B: Backend>(
         Route::MyRoles => grants::mine(&ask?),
         Route::MyPermissions => permissions::mine(&ask?),
         Route::ExplainAccess => explain::explain(&ask?),
+        Route::Audit => audit::list(&ask?).await,
+        Route::AuditExport => audit::export(&ask?).await,
+        Route::AuditTrails => audit::trails(&ask?).await,
         Route::Metrics => metrics::totals(&ask?).await,
         Route::Login => people::login(backend, request).await,
         Route::Register => people::register(backend, request).await,
@@ -521,8 +555,7 @@ async fn act<B: Backend>(
         | Route::ImportStatus(_)
         | Route::ImportStatuses
         | Route::CleanUpImports => Err(Failure::NotFound("Not Found".to_owned())),
-    };
-    metrics::fill(backend, request, &route, answer?).await
+    }
 }
 
 /// One request with whom it came from: what every handler takes.
@@ -537,7 +570,8 @@ struct Ask<'a, B> {
 impl<B: Backend> Ask<'_, B> {
     /// Asks by a method of MCP; what is wrong is told as the REST API tells it.
     async fn rpc(&self, method: &str, params: Value) -> Result<Value, Failure> {
-        self.backend.rpc(self.caller, method, params).await.map_err(|failure| match failure {
+        let asked = self.backend.rpc(self.request, self.caller, method, params).await;
+        asked.map_err(|failure| match failure {
             Failure::Protocol(error) => match (error.code, error.status) {
                 (_, status) if status != 200 => Failure::Protocol(error),
                 (code::RESOURCE_NOT_FOUND, _) => Failure::NotFound(error.message),

@@ -18,6 +18,7 @@ use crate::{
 pub mod add;
 pub mod apply;
 mod arguments;
+pub mod audit;
 pub mod call;
 pub mod client;
 pub mod db_ready;
@@ -94,6 +95,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Make the registry equal to YAML files.
     Apply(apply::ApplyArgs),
+    /// List who did what, and who was refused.
+    Audit(audit::AuditArgs),
 }
 
 /// What `serve` takes on the command line; everything else is a setting of the environment.
@@ -146,6 +149,7 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         Command::Why(args) => why::run(&args, settings, &mut out),
         Command::Export(args) => export::run(&args, settings, &mut out, &mut notes),
         Command::Import(args) => import::run(&args, settings, &mut out, &mut notes),
+        Command::Audit(args) => audit::run(&args, settings, &mut out),
         Command::Serve(_)
         | Command::Migrate(_)
         | Command::Doctor(_)

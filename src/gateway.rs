@@ -3,7 +3,7 @@
 //! There is no socket in it. Authentication came before, since it happens before the body is read;
 //! what is written how comes after.
 
-use std::{borrow::Cow, collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, rc::Rc, sync::Arc};
 
 use net::jsonrpc::{self, Message, MessageKind, Param};
 use storage::record::{Entity, Ownership};
@@ -16,7 +16,10 @@ use crate::{
     catalog::{Catalog, Circles, PromptEntry, Seen, ToolEntry, Upstream, View, param_headers},
     failure::{Failure, ProtocolError, UpstreamKind},
     mcp::{self, Era, HeaderSource, Kind, Lens, PageRequest, Pages, Transport, code},
-    observe::meters::{Execution, Meters},
+    observe::{
+        audit::Trail,
+        meters::{Execution, Meters},
+    },
     own,
     permission::{Permission, PermissionSet},
     reply::{Accepts, Relayed, Reply},
@@ -25,6 +28,7 @@ use crate::{
     upstream::{Answer, Edit, Outcome, Outgoing, Relay},
 };
 
+mod audit;
 mod own_tool;
 mod stream;
 
@@ -42,6 +46,8 @@ pub struct Parts<'a, R> {
     pub relay: &'a R,
     /// What is counted of what is used.
     pub meters: &'a Rc<Meters>,
+    /// What is noted for the audit trail.
+    pub trail: &'a Rc<Trail>,
     /// What the operator chose.
     pub options: &'a Options,
 }
@@ -50,6 +56,8 @@ pub struct Parts<'a, R> {
 pub struct Request<'a> {
     /// Who sent it.
     pub caller: &'a Caller,
+    /// The address that it came from, if it came from one.
+    pub client_ip: Option<IpAddr>,
     /// The virtual server's id; empty for everything.
     pub server_id: &'a str,
     /// How it came.
@@ -100,7 +108,11 @@ pub async fn answer<'a, R: Relay>(
     on_era(era);
     let modern = era == Era::Modern;
     let outcome = match message.kind() {
-        MessageKind::Request => handle(parts, request, &message, era).await,
+        MessageKind::Request => {
+            let watch = audit::Watch::begin(parts.trail);
+            let outcome = handle(parts, request, &message, era).await;
+            watch.end(parts, request, &message, outcome)
+        }
         MessageKind::Response if modern => {
             Err(Failure::protocol(400, code::INVALID_REQUEST, "A client sends no responses here"))
         }

@@ -26,13 +26,13 @@ use raw::{Raw, Reading};
 pub use raw::{SettingError, Source};
 use relations::warn_of_unknown;
 pub use rows::{
-    Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, Proof, Rest, Storage, Teams,
-    Upstreams, Web, rows,
+    Audit, Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, Proof, Rest, Storage,
+    Teams, Upstreams, Web, rows,
 };
 pub use table::Row;
 pub use values::{
-    CertificateName, ForwardedBy, Framing, LogFormat, MASK, SameSite, Secret, ShardCount, Switch,
-    TlsFiles, is_mask,
+    AuditArguments, AuditCalls, CertificateName, ForwardedBy, Framing, LogFormat, MASK, SameSite,
+    Secret, ShardCount, Switch, TlsFiles, is_mask,
 };
 
 /// Variables of ContextForge that mean nothing to a gateway of this build, and why.
@@ -104,6 +104,8 @@ pub struct Settings {
     pub cache: Cache,
     /// What is counted of tools, resources, prompts, virtual servers and agents.
     pub metrics: Metrics,
+    /// The audit trail.
+    pub audit: Audit,
     /// What is written about it all.
     pub log: Log,
     /// What was set: names and values, secrets masked.
@@ -186,6 +188,7 @@ impl Settings {
         let storage = Storage::read(reading);
         let cache = Cache::read(reading);
         let metrics = Metrics::read(reading);
+        let audit = Audit::read(reading);
         let log = Log::read(reading);
         Some(Settings {
             shown: std::mem::take(&mut reading.shown),
@@ -203,6 +206,7 @@ impl Settings {
             storage: storage?,
             cache: cache?,
             metrics: metrics?,
+            audit: audit?,
             log: log?,
         })
     }

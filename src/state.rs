@@ -20,7 +20,10 @@ use crate::{
     catalog::Catalog,
     limits,
     mcp::Pages,
-    observe::meters::{Meters, Taken},
+    observe::{
+        audit::{Noted, Trail},
+        meters::{Meters, Taken},
+    },
     own, schema,
     settings::Settings,
     upstream::{
@@ -29,6 +32,7 @@ use crate::{
     },
 };
 
+pub mod auditor;
 pub mod health;
 mod keeper;
 pub mod neighbours;
@@ -37,6 +41,7 @@ pub mod pruner;
 pub mod recorder;
 mod registry;
 
+pub use auditor::AuditorHandle;
 pub use keeper::{KeeperHandle, KeeperSeed};
 pub use options::Options;
 pub use recorder::RecorderHandle;
@@ -70,6 +75,10 @@ pub struct Shard {
     pub meters: Rc<Meters>,
     /// The way to what was counted.
     pub recorder: RecorderHandle,
+    /// What this shard notes for the audit trail.
+    pub trail: Rc<Trail>,
+    /// The way to the audit trail.
+    pub auditor: AuditorHandle,
     /// Open once the shard ends.
     pub draining: Rc<Gate>,
     /// Requests that are being answered.
@@ -92,6 +101,8 @@ pub enum Message {
     Database(Option<Arc<str>>),
     /// Hand over what was counted.
     Meters(oneshot::Sender<Taken>),
+    /// Hand over what was noted for the audit trail.
+    Audit(oneshot::Sender<Noted>),
     /// The process ends: finish what is in flight.
     Drain,
 }
@@ -145,11 +156,14 @@ impl Shard {
         origins: Arc<OriginGate>,
         registry: Registry,
         recorder: RecorderHandle,
+        auditor: AuditorHandle,
         catalog: Arc<Catalog>,
         upstreams: Upstreams,
         shared: Shared,
     ) -> Shard {
         let meters = meters(&settings, recorder.clone());
+        let crowded = auditor.clone();
+        let trail = Trail::new(&settings.audit, move || crowded.crowded());
         Shard {
             index,
             options: Options::of(&settings),
@@ -163,6 +177,8 @@ impl Shard {
             registry,
             meters: Rc::new(meters),
             recorder,
+            trail: Rc::new(trail),
+            auditor,
             shared,
             draining: Rc::default(),
             request_count: Cell::new(0),
@@ -177,6 +193,15 @@ impl Shard {
     pub fn hand_over_meters(&self, to: oneshot::Sender<Taken>) {
         if !to.is_canceled() {
             let _ = to.send(self.meters.take());
+        }
+    }
+
+    /// Hands over what was noted, unless nobody waits for it any more.
+    pub fn hand_over_trail(&self, to: oneshot::Sender<Noted>) {
+        if !to.is_canceled()
+            && let Err(noted) = to.send(self.trail.take())
+        {
+            self.trail.give_back(noted);
         }
     }
 

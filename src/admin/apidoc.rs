@@ -167,6 +167,7 @@ fn answer_content(operation: &Operation, status: u16, schemas: &mut Schemas) -> 
         Answer::One(schema) => content(schemas.answer(schema)),
         Answer::List(schema) => content(list(schemas.answer(schema))),
         Answer::Page(name, schema) => content(page_of(name, schemas.answer(schema))),
+        Answer::Lines => json!({ "application/x-ndjson": { "schema": { "type": "string" } } }),
         Answer::Html => json!({ "text/html": { "schema": { "type": "string" } } }),
         Answer::Nothing => return None,
         Answer::Events => json!({ "text/event-stream": { "schema": { "type": "string" } } }),

@@ -111,6 +111,13 @@ pub async fn set_state<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAns
     Ok(show::switched("Prompt", "prompt", &stored.id, activate, shown))
 }
 
+/// A prompt as it is shown, by its id or name.
+pub fn shown(catalog: &Catalog, id: &str) -> Option<Value> {
+    let by_name = || catalog.prompts().find(|entry| entry.record.name == id);
+    let entry = catalog.prompt(id).or_else(by_name)?;
+    Some(answer::value(&show::prompt(catalog, &entry.record)))
+}
+
 fn show_record<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
     let record = find(ask, id)?;
     let catalog = ask.backend.catalog();

@@ -91,6 +91,9 @@ pub enum Route<'a> {
     ImportStatus(&'a str),
     ImportStatuses,
     CleanUpImports,
+    Audit,
+    AuditExport,
+    AuditTrails,
     Metrics,
     ResetMetrics,
     Login,
@@ -268,6 +271,7 @@ impl<'a> Route<'a> {
             Route::InvokeAgent(_) | Route::InvokeAgentById | Route::RelayToAgent(_) => {
                 Permission::A2aInvoke
             }
+            Route::Audit | Route::AuditExport | Route::AuditTrails => Permission::AuditRead,
             Route::Metrics | Route::ResetMetrics => Permission::AdminMetrics,
             Route::Login
             | Route::Register
@@ -414,6 +418,11 @@ impl<'a> Place<'a> {
                 Place::Action(Route::ImportTools)
             }
             ("tools", Some("bulk")) => Place::Action(Route::ImportTools),
+            ("audit", None) => Place::Probe(Route::Audit),
+            ("audit", Some("export")) => Place::Probe(Route::AuditExport),
+            ("api", Some("logs")) if parts.next() == Some("audit-trails") => {
+                Place::Probe(Route::AuditTrails)
+            }
             ("metrics", None) => Place::Collection(Route::Metrics, None),
             ("metrics", Some("reset")) => Place::Action(Route::ResetMetrics),
             ("tools", Some("import-openapi")) => Place::Action(Route::ImportOpenapi),
@@ -773,6 +782,9 @@ mod tests {
             (Method::Get, "/rbac/my/roles", Route::MyRoles),
             (Method::Get, "/rbac/my/permissions", Route::MyPermissions),
             (Method::Get, "/rbac/explain", Route::ExplainAccess),
+            (Method::Get, "/audit", Route::Audit),
+            (Method::Get, "/audit/export", Route::AuditExport),
+            (Method::Get, "/api/logs/audit-trails", Route::AuditTrails),
             (Method::Get, "/metrics", Route::Metrics),
             (Method::Post, "/metrics/reset", Route::ResetMetrics),
         ] {

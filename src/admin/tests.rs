@@ -3,6 +3,7 @@
 
 mod agents;
 mod apidoc;
+mod audit;
 mod gateways;
 mod harness;
 mod offers;

@@ -141,9 +141,7 @@ impl Restrictions {
         let day = weekday(now / DAY);
         let is_now = match self.minutes {
             None => self.days[day],
-            Some((first, end)) if first < end => {
-                self.days[day] && (first..end).contains(&minute)
-            }
+            Some((first, end)) if first < end => self.days[day] && (first..end).contains(&minute),
             // Over midnight: what is left of the night belongs to the day on which it began.
             Some((first, _)) if minute >= first => self.days[day],
             Some((_, end)) => minute < end && self.days[(day + 6) % 7],

@@ -12,18 +12,22 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use shards::{Driver, blocking, time};
 use storage::{
-    Applied, Mutation, StoreError, metrics::Metrics, record::Entity, seal::Sealer,
+    Applied, Mutation, StoreError,
+    audit::{AuditFilter, StoredEntry},
+    metrics::Metrics,
+    record::Entity,
+    seal::Sealer,
     shared::CacheType,
 };
 
 use crate::{
-    admin::{self, About, DatabaseAbout, RedisAbout, Rules},
+    admin::{self, About, AuditAbout, DatabaseAbout, RedisAbout, RestRequest, Rules},
     auth::{Caller, Issuer},
     catalog::{AgentEntry, Catalog, Upstream, inventory::Inventory},
     failure::Failure,
     gateway::{self, Parts},
     mcp::{HeaderSource, Transport},
-    observe::{log, meters::Execution},
+    observe::{audit::Trail, log, meters::Execution},
     reply::{self, Accepts},
     serve::door::Door,
     state::Shard,
@@ -166,6 +170,14 @@ impl admin::Backend for Backend<'_> {
         self.shard.recorder.reset(entity, id).await
     }
 
+    fn trail(&self) -> &Trail {
+        &self.shard.trail
+    }
+
+    async fn read_audit(&self, filter: &AuditFilter) -> Result<Vec<StoredEntry>, Failure> {
+        self.in_time(self.shard.auditor.read(filter)).await
+    }
+
     async fn put_import(&self, id: &str, status: Option<&str>) -> Result<(), Failure> {
         let state = &self.shard.shared.state;
         let done = match status {
@@ -188,7 +200,13 @@ impl admin::Backend for Backend<'_> {
         self.shard.upstreams.check_filter(program).await
     }
 
-    async fn rpc(&self, caller: &Caller, method: &str, params: Value) -> Result<Value, Failure> {
+    async fn rpc(
+        &self,
+        from: &RestRequest<'_>,
+        caller: &Caller,
+        method: &str,
+        params: Value,
+    ) -> Result<Value, Failure> {
         let shard = self.shard;
         let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let body = message.to_string();
@@ -196,9 +214,10 @@ impl admin::Backend for Backend<'_> {
         let parts = parts(shard, &catalog);
         let request = gateway::Request {
             caller,
+            client_ip: from.client.map(|client| client.ip),
             server_id: "",
             transport: Transport::Rpc,
-            headers: &NoHeaders,
+            headers: &FewHeaders(from),
             accepts: Accepts { json: true, events: false },
             body: body.as_bytes(),
         };
@@ -239,6 +258,7 @@ impl admin::Backend for Backend<'_> {
         let (dialect, url) = self.shard.settings.database_shown();
         let cache = &self.shard.settings.cache;
         let is_redis = cache.cache_type == CacheType::Redis;
+        let (stored, dropped) = self.shard.auditor.figures();
         About {
             started_at: self.facts.started_at,
             host: std::fs::read_to_string("/proc/sys/kernel/hostname")
@@ -256,6 +276,7 @@ impl admin::Backend for Backend<'_> {
                 available: is_redis,
                 reachable: is_redis && self.shard.shared.is_up(),
             },
+            audit: AuditAbout { stored, dropped },
             settings: self.shard.settings.shown.clone(),
         }
     }
@@ -270,19 +291,25 @@ pub fn parts<'a>(shard: &'a Shard, catalog: &'a Catalog) -> Parts<'a, Upstreams>
         prompts: &shard.prompts,
         relay: &shard.upstreams,
         meters: &shard.meters,
+        trail: &shard.trail,
         options: &shard.options,
     }
 }
 
-/// The header fields of a request that has none.
-struct NoHeaders;
+/// The header fields that a request of the REST API hands on.
+struct FewHeaders<'a>(&'a RestRequest<'a>);
 
-impl HeaderSource for NoHeaders {
-    fn get(&self, _: &str) -> Option<&[u8]> {
-        None
+impl HeaderSource for FewHeaders<'_> {
+    fn get(&self, name: &str) -> Option<&[u8]> {
+        let value = match name {
+            "user-agent" => self.0.user_agent,
+            "x-correlation-id" => self.0.request_id,
+            _ => None,
+        };
+        value.map(str::as_bytes)
     }
 
-    fn count(&self, _: &str) -> usize {
-        0
+    fn count(&self, name: &str) -> usize {
+        usize::from(self.get(name).is_some())
     }
 }

@@ -101,6 +101,15 @@ impl Door {
         holder.and_then(|holder| self.vouched.by_certificate(&holder)).map(Rc::new)
     }
 
+    /// Whether a request shows nothing of its sender that an endpoint of MCP would look at.
+    pub fn is_nameless(&self, visit: &Visit<'_, '_>) -> bool {
+        let Visit { request, certified, .. } = visit;
+        match self.vouched.proxy_header() {
+            Some(header) => request.header(header).is_none(),
+            None => certified.is_none() && request.header("authorization").is_none(),
+        }
+    }
+
     /// Says who sent a request.
     pub fn identify(&self, shard: &Shard, visit: &Visit<'_, '_>) -> Result<Rc<Caller>, Failure> {
         let (authorization, cookie) = match self.shown(shard, visit)? {
@@ -148,7 +157,13 @@ impl Door {
         if let Some(header) = self.vouched.proxy_header() {
             return self.shown_by_proxy(header, shard, visit.request);
         }
-        let authorization = visit.request.header("authorization");
+        let Visit { request, .. } = visit;
+        let mut values = request.head.fields().all(request.bytes, "authorization");
+        let authorization = values.next();
+        if values.next().is_some() {
+            // A proxy in front may have looked at the other one.
+            return Err(Failure::Malformed("Authorization must be sent once".to_owned()));
+        }
         if let (Some(basic), Some(path)) = (&self.basic, visit.rest_path)
             && basic.is_for(path)
             && let Some(identified) = authorization.and_then(|value| basic.identify(value))
@@ -161,7 +176,7 @@ impl Door {
         if let Some(claimed) = visit.certified.filter(|_| authorization.is_none()) {
             return Ok(Shown::Word(claimed.clone()));
         }
-        let cookie = visit.request.header("cookie").filter(|_| visit.rest_path.is_some());
+        let cookie = request.header("cookie").filter(|_| visit.rest_path.is_some());
         Ok(Shown::Token { authorization, cookie })
     }
 

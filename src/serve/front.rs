@@ -6,6 +6,7 @@ use net::http1::{
     Method,
     server::{Request, Responder, Service},
 };
+use storage::audit::AuditEntry;
 
 use crate::{
     admin::{self, RestRequest},
@@ -13,6 +14,7 @@ use crate::{
     failure::Failure,
     gateway, limits,
     mcp::{Era, HeaderSource, Transport, code},
+    observe::audit,
     reply::{self, Accepts},
     route::{self, Route},
     serve::{
@@ -22,6 +24,7 @@ use crate::{
         legacy,
     },
     state::Shard,
+    web::Client,
 };
 
 /// What every answer of the REST API carries.
@@ -60,7 +63,7 @@ impl Service for Front {
 
     fn admit(&self, request: &Request<'_>, responder: &mut Responder) -> Option<(Permit, u64)> {
         let door = &self.facts.door;
-        let client = door.proxies.client_of(request);
+        let client = self.client(request);
         door.greet(&client, responder);
         let origin = request.header("origin");
         let admitted = match self.shard.origins.admit(client.host.map(str::as_bytes), origin) {
@@ -111,6 +114,11 @@ impl Service for Front {
 }
 
 impl Front {
+    /// Who sent a request, seen through the proxies that are trusted.
+    fn client<'a>(&self, request: &Request<'a>) -> Client<'a> {
+        self.facts.door.proxies.client_of(request)
+    }
+
     fn route<'a>(&self, request: &Request<'a>) -> Option<Route<'a>> {
         let is_post = request.head.method() == Method::Post;
         let root: &str = &self.shard.settings.listen.root_path;
@@ -132,8 +140,9 @@ impl Front {
         }
         let is_preflight = request.head.method() == Method::Options;
         let is_open = is_preflight || rest_path.is_some_and(admin::is_open);
-        // Whoever shows a token to a server that needs none is who they say.
-        let is_unnamed = request.header("authorization").is_none() && self.needs_no_token(&route);
+        // Whoever proves to be somebody to a server that needs no proof is who they say.
+        let is_unnamed = self.needs_no_token(&route)
+            && self.facts.door.is_nameless(&self.visit(request, &route));
         let caller = match is_open || is_unnamed {
             true => Rc::new(Caller::nobody()),
             false => self.identify(request, &route)?,
@@ -155,16 +164,37 @@ impl Front {
 
     /// Who asks, and whether what they showed is good for this route.
     fn identify(&self, request: &Request<'_>, route: &Route<'_>) -> Result<Rc<Caller>, Failure> {
-        let caller = self.facts.door.identify(&self.shard, &self.visit(request, route))?;
+        let identified = self.facts.door.identify(&self.shard, &self.visit(request, route));
+        let caller = identified.map_err(|failure| self.refused(request, None, failure))?;
         let server_id = match route {
             Route::Mcp { server_id } if !server_id.is_empty() => Some(*server_id),
             _ => None,
         };
         if !caller.opens(server_id) {
             let text = "The token is bound to another virtual server";
-            return Err(Failure::Forbidden(text.to_owned()));
+            let failure = Failure::Forbidden(text.to_owned());
+            return Err(self.refused(request, Some(&caller), failure));
         }
         Ok(caller)
+    }
+
+    /// Tells the audit trail of a request that is refused before its body is read.
+    fn refused(&self, request: &Request<'_>, caller: Option<&Caller>, failure: Failure) -> Failure {
+        let trail = &self.shard.trail;
+        if !trail.is_on() {
+            return failure;
+        }
+        let peer = Some(self.client(request).ip);
+        trail.note(AuditEntry {
+            entity: Some("path".into()),
+            entity_name: Some(request.path().to_owned()),
+            allowed: false,
+            succeeded: false,
+            reason: Some(failure.to_string()),
+            status: i64::from(failure.status()),
+            ..audit::entry_of(caller, peer, &Headers(request), "auth.refused")
+        });
+        failure
     }
 
     /// Whether a route leads to a virtual server that is open to callers without a token.
@@ -188,8 +218,15 @@ impl Front {
         let parts = parts(shard, &catalog);
         let headers = Headers(request);
         let accepts = Accepts::parse(request.header("accept"));
-        let rpc =
-            gateway::Request { caller, server_id, transport, headers: &headers, accepts, body };
+        let rpc = gateway::Request {
+            caller,
+            client_ip: Some(self.client(request).ip),
+            server_id,
+            transport,
+            headers: &headers,
+            accepts,
+            body,
+        };
         let on_era = |era| {
             if era == Era::Modern {
                 responder.cancel_on_disconnect();
@@ -218,7 +255,7 @@ impl Front {
         body: &[u8],
         responder: &mut Responder,
     ) {
-        let client = self.facts.door.proxies.client_of(request);
+        let client = self.client(request);
         let text = |name| request.header(name).and_then(|value| std::str::from_utf8(value).ok());
         let rest = RestRequest {
             method: request.head.method(),
@@ -230,6 +267,7 @@ impl Front {
             caller: Some(caller),
             client: Some(client),
             user_agent: text("user-agent"),
+            request_id: text("x-correlation-id").or_else(|| text("x-request-id")),
         };
         let backend = Backend { shard: &self.shard, facts: &self.facts };
         let answer = admin::handle(&backend, rest).await;

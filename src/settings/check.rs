@@ -9,8 +9,8 @@ pub use number::{Count, Fraction, Minutes, Port, Seconds, Shards, Size, Threshol
 pub use place::{Address, Hosts, Networks, OneOrigin, OriginList, UriList};
 pub use text::{DatabaseUrl, FieldName, FilePath, Hidden, Level, RedisUrl, RootPath, Text};
 pub use word::{
-    ALGORITHM, AutoFlag, CACHE_TYPE, CERTIFICATE_NAME, FORWARDED_BY, FRAMING, Flag, LOG_FORMAT,
-    RING_DRIVER, SAME_SITE, SEPARATOR,
+    ALGORITHM, AUDIT_ARGUMENTS, AUDIT_CALLS, AutoFlag, CACHE_TYPE, CERTIFICATE_NAME, FORWARDED_BY,
+    FRAMING, Flag, LOG_FORMAT, RING_DRIVER, SAME_SITE, SEPARATOR,
 };
 
 /// Reads the text of one setting.

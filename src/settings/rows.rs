@@ -17,7 +17,8 @@ use super::check::{
 use super::network::Network;
 use super::table::table;
 use super::values::{
-    CertificateName, ForwardedBy, Framing, LogFormat, SameSite, Secret, ShardCount, Switch,
+    AuditArguments, AuditCalls, CertificateName, ForwardedBy, Framing, LogFormat, SameSite, Secret,
+    ShardCount, Switch,
 };
 
 /// The longest span that a time limit may have: a day.
@@ -528,6 +529,30 @@ table! {
         /// shard are written at once; beyond it, while the database is away, executions are lost.
         entity_count_max: usize, "METRICS_BUFFER_MAX_SIZE", [], "10000",
             Count { min: 10, max: 1_000_000 };
+    }
+
+    /// The audit trail: who did what to which entity, and who was refused.
+    Audit "Audit" {
+        /// Whether an audit trail is kept: every change by the REST API with what was there before
+        /// and after, every request that was refused and why, every login, and the calls that
+        /// `AUDIT_CALLS` names. Secrets are masked.
+        is_on: bool, "AUDIT_TRAIL_ENABLED", ["AUDIT_ENABLED"], "true", Flag;
+        /// Which calls of tools, prompts and resources it tells of. `all` costs a row of the
+        /// database for each call, so that the database and not the gateway decides how many calls
+        /// a second can be told of; what comes faster is dropped and counted.
+        calls: AuditCalls, "AUDIT_CALLS", [], "denied", check::AUDIT_CALLS;
+        /// What it keeps of the arguments of calls: all but secrets, their SHA-256, or nothing.
+        arguments: AuditArguments, "AUDIT_ARGUMENTS", [], "hash", check::AUDIT_ARGUMENTS;
+        /// How often entries are written to the database. Reading the trail writes those of this
+        /// process at once.
+        flush_interval: Duration, "AUDIT_FLUSH_INTERVAL", [], "1",
+            Seconds { min_ms: 100, max: 3600 };
+        /// The most entries of a shard that wait to be written. Half as many are written at once;
+        /// beyond it, while the database is away, new ones are dropped and counted.
+        entry_count_max: usize, "AUDIT_BUFFER_MAX_SIZE", [], "10000",
+            Count { min: 10, max: 1_000_000 };
+        /// How many days entries are kept; 0 for ever.
+        retention_days: usize, "AUDIT_RETENTION_DAYS", [], "90", Count { min: 0, max: 36_500 };
     }
 
     /// What is written about it all, to the standard error.

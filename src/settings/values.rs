@@ -85,6 +85,28 @@ pub enum SameSite {
     None,
 }
 
+/// Which calls of tools, prompts and resources the audit trail tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditCalls {
+    /// All.
+    All,
+    /// Those that were refused.
+    Denied,
+    /// None.
+    None,
+}
+
+/// What the audit trail keeps of what a call was made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditArguments {
+    /// All but secrets.
+    Keep,
+    /// A digest, by which equal arguments are known.
+    Hash,
+    /// Nothing.
+    Drop,
+}
+
 /// The two files that TLS needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TlsFiles<'a> {

@@ -7,6 +7,7 @@ mod harness;
 mod agents;
 mod apparatus;
 mod apply;
+mod audit;
 mod auth;
 mod cli;
 mod clients;

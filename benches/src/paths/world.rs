@@ -15,6 +15,7 @@ use ringway::catalog::{Catalog, Upstream};
 use ringway::failure::Failure;
 use ringway::gateway::{self, Parts};
 use ringway::mcp::{HeaderSource, Pages, Transport};
+use ringway::observe::audit::Trail;
 use ringway::observe::meters::Meters;
 use ringway::own::Prompts;
 use ringway::reply::{self, Accepts};
@@ -54,6 +55,7 @@ pub struct World {
     pages: Pages,
     schemas: Cache,
     meters: Rc<Meters>,
+    trail: Rc<Trail>,
     prompts: Prompts,
     options: Options,
     relay: Canned,
@@ -74,6 +76,7 @@ impl World {
             catalog: catalog(tool_count, upstreams),
             pages: Pages::default(),
             schemas: Cache::new(settings.catalog.schema_count_max),
+            trail: Rc::new(Trail::new(&settings.audit, || ())),
             meters: Rc::new(Meters::new(settings.metrics.entity_count_max, || ())),
             prompts: Prompts::new(settings.catalog.prompt_count_max),
             options: Options::of(&settings),
@@ -149,6 +152,7 @@ impl World {
         let headers = Headers(&request);
         let rpc = gateway::Request {
             caller: &caller,
+            client_ip: Some(HOST.ip()),
             server_id,
             transport,
             headers: &headers,
@@ -162,6 +166,7 @@ impl World {
             prompts: &self.prompts,
             relay: &self.relay,
             meters: &self.meters,
+            trail: &self.trail,
             options: &self.options,
         };
         let answered = at_once(gateway::answer(&parts, &rpc, &|_| ()));

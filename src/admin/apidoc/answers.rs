@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
-use super::super::probes::{DatabaseAbout, RedisAbout};
+use super::super::probes::{AuditAbout, DatabaseAbout, RedisAbout};
 use super::super::show::{AgentMetricsRead, MetricsRead, Time};
 
 /// An error.
@@ -478,6 +478,7 @@ pub struct Version {
     platform: Platform,
     database: DatabaseAbout,
     redis: RedisAbout,
+    audit: AuditAbout,
     /// Settings by name, secrets masked; for administrators.
     #[schemars(skip_serializing_if = "Option::is_none")]
     settings: Option<BTreeMap<String, String>>,

@@ -38,6 +38,8 @@ pub enum Answer {
     List(Type),
     /// A part of a list, which has this name when it is wrapped.
     Page(&'static str, Type),
+    /// A value on each line.
+    Lines,
     /// A page for people.
     Html,
     /// Events without an end.
@@ -69,7 +71,7 @@ pub struct Operation {
 }
 
 /// The groups of operations, in the order they are shown in.
-pub const TAGS: [(&str, &str); 19] = [
+pub const TAGS: [(&str, &str); 20] = [
     ("MCP", "The Model Context Protocol over Streamable HTTP, and plain JSON-RPC"),
     ("Gateways", "Upstream MCP servers, registered here"),
     ("Tools", "What can be called"),
@@ -85,6 +87,7 @@ pub const TAGS: [(&str, &str); 19] = [
     ("Roles", "What users may do, and why"),
     ("Tags", "Words to find records by"),
     ("Export and import", "The registry as one document"),
+    ("Audit", "Who did what, and who was refused"),
     ("Metrics", "What was counted"),
     ("Sessions", "What pages of users need"),
     ("Operation", "What load balancers and operators ask"),

@@ -290,6 +290,10 @@ fn told_story() -> Story {
     tell_of_documents(&mut story);
     tell_of_users(&mut story);
     tell_of_identity(&mut story);
+    for id in ["audit", "auditExport", "auditTrails"] {
+        story.send(id, "?limit=x", &Value::Null);
+        story.send(id, "", &Value::Null);
+    }
     story.send("resetMetrics", "?entity=nothing", &Value::Null);
     story.send("resetMetrics", "", &Value::Null);
     for id in ["deleteServer", "deleteTool", "deleteGateway"] {

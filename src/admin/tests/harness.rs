@@ -13,19 +13,21 @@ use std::time::Instant;
 
 use net::http1::Method;
 use serde_json::{Map, Value, json, value::RawValue};
+use storage::audit::{AuditBatch, AuditFilter, StoredEntry};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Era, Grant, Transport, User, new_id, now};
 use storage::seal::Sealer;
 use storage::{Applied, Location, Mutation, Store, StoreOptions};
 
 use crate::admin::{
-    About, Backend, DatabaseAbout, IdentityRules, RedisAbout, RestAnswer, RestRequest, Rules,
-    handle,
+    About, AuditAbout, Backend, DatabaseAbout, IdentityRules, RedisAbout, RestAnswer, RestRequest,
+    Rules, handle,
 };
 use crate::auth::{Caller, access::Rights, roles, settle::settle};
 use crate::catalog::inventory::{Inventory, Listed};
 use crate::catalog::{AgentEntry, Catalog, Upstream};
 use crate::failure::{Failure, UpstreamKind};
+use crate::observe::audit::Trail;
 use crate::settings;
 use crate::settings::Secret;
 use crate::upstream::a2a;
@@ -59,6 +61,7 @@ pub struct Gateway {
     pub rpcs: RefCell<Vec<(String, Value)>>,
     pub script: RefCell<Script>,
     pub pages: RefCell<Pages>,
+    pub trail: Trail,
     sealer: Sealer,
     cookies: Cookies,
     csrf: Csrf,
@@ -104,6 +107,7 @@ impl Gateway {
             pages: RefCell::new(Box::new(|url| {
                 Err(Failure::upstream(url, UpstreamKind::Unreachable, "nothing is there", false))
             })),
+            trail: Trail::new(&settings::parse("", [], &[]).unwrap().settings.audit, || ()),
             sealer,
             cookies: Cookies::new(&settings),
             csrf: Csrf::new(&settings, &Secret::new("a secret that only tests have")),
@@ -135,6 +139,7 @@ impl Gateway {
             caller: request.caller.as_ref(),
             client: Some(Client { ip: [192, 0, 2, 7].into(), ..Client::LOCAL }),
             user_agent: Some("tests/1"),
+            request_id: Some("request 1"),
         };
         block_on(handle(self, rest))
     }
@@ -323,6 +328,18 @@ impl Backend for Gateway {
         Ok(self.store.reset_metrics(entity, id.as_deref()).await?)
     }
 
+    fn trail(&self) -> &Trail {
+        &self.trail
+    }
+
+    async fn read_audit(&self, filter: &AuditFilter) -> Result<Vec<StoredEntry>, Failure> {
+        let entries = self.trail.take().entries;
+        let number = now();
+        let batch = AuditBatch { writer: "tests".to_owned(), number, entries };
+        self.store.append_audit(Arc::new(batch)).await?;
+        Ok(self.store.read_audit(filter).await?)
+    }
+
     async fn put_import(&self, id: &str, status: Option<&str>) -> Result<(), Failure> {
         match status {
             Some(status) => self.kept_imports.borrow_mut().insert(id.to_owned(), status.to_owned()),
@@ -340,7 +357,13 @@ impl Backend for Gateway {
         is_sound.then_some(()).ok_or_else(|| "jsonpath_filter is no program of jq".to_owned())
     }
 
-    async fn rpc(&self, _: &Caller, method: &str, params: Value) -> Result<Value, Failure> {
+    async fn rpc(
+        &self,
+        _: &RestRequest<'_>,
+        _: &Caller,
+        method: &str,
+        params: Value,
+    ) -> Result<Value, Failure> {
         self.rpcs.borrow_mut().push((method.to_owned(), params));
         Ok(json!({"contents": [{"uri": "test://asked", "text": "told"}], "messages": []}))
     }
@@ -367,6 +390,7 @@ impl Backend for Gateway {
             shard_count: 2,
             ring_driver: "epoll".to_owned(),
             redis: RedisAbout::default(),
+            audit: AuditAbout::default(),
             database: DatabaseAbout {
                 dialect: "sqlite".to_owned(),
                 url: "sqlite://".to_owned(),

@@ -1,11 +1,12 @@
 //! The rows of the table.
 
 use super::super::parameters::{
-    ACTIVATE, AGE, DEPENDENCIES, ENTITIES, ENTITY, EXPORT, FILTER, IMPORT, INACTIVE, KINDS,
-    METRICS, PAGE, RESHAPE, URI,
+    ACTIVATE, AGE, AUDIT, AUDIT_PAGES, AUDIT_TRAILS, DEPENDENCIES, ENTITIES, ENTITY, EXPORT,
+    FILTER, IMPORT, INACTIVE, KINDS, METRICS, PAGE, RESHAPE, URI,
 };
 use super::super::{answers, requests};
 use super::{Answer, Operation, Type, delete, get, of, post, put};
+use crate::admin::audit::{AuditPage, AuditTrailRead};
 use crate::admin::import::status::Status;
 use crate::admin::show::{AgentRead, GatewayRead, PromptRead, ResourceRead, ServerRead, ToolRead};
 use crate::admin::tags::{TagRead, Tagged};
@@ -19,6 +20,8 @@ const TAG_READ: Type = of::<TagRead<'static>>;
 const TAGGED: Type = of::<Tagged<'static>>;
 const EXPORTED: Type = of::<answers::Exported>;
 const IMPORT_STATUS: Type = of::<Status>;
+const AUDIT_PAGE: Type = of::<AuditPage<'static>>;
+const AUDIT_TRAIL_READ: Type = of::<AuditTrailRead<'static>>;
 const PROMPT_READ: Type = of::<PromptRead<'static>>;
 
 /// Every operation.
@@ -365,6 +368,22 @@ pub const OPERATIONS: &[Operation] = &[
         Answer::One(of::<answers::CleanedUp>),
     )
     .query(&[AGE]),
+    get("/audit", "Audit", "Lists who did what, newest first", Answer::One(AUDIT_PAGE))
+        .query(&[AUDIT, AUDIT_PAGES]),
+    get(
+        "/audit/export",
+        "Audit",
+        "Lists it as lines of JSON; what follows is asked for by the last line's cursor",
+        Answer::Lines,
+    )
+    .query(&[AUDIT, AUDIT_PAGES]),
+    get(
+        "/api/logs/audit-trails",
+        "Audit",
+        "Lists it as ContextForge does",
+        Answer::List(AUDIT_TRAIL_READ),
+    )
+    .query(&[AUDIT_TRAILS]),
     get("/metrics", "Metrics", "Tells what was counted", Answer::One(of::<answers::Totals>)),
     post(
         "/metrics/reset",
