@@ -36,6 +36,7 @@ pub mod redis_ready;
 pub mod settings_page;
 pub mod token;
 pub mod tools;
+pub mod user;
 pub mod why;
 
 use readiness::NotReady;
@@ -64,6 +65,8 @@ enum Command {
     RedisReady(redis_ready::RedisReadyArgs),
     /// Make a token, or show what is in one.
     Token(token::TokenArgs),
+    /// List, make and change the users of the database.
+    User(user::UserArgs),
     /// List every setting.
     Settings(settings_page::SettingsArgs),
     /// Register an upstream: its URL, or the command that starts it.
@@ -123,6 +126,9 @@ pub fn main() -> ExitCode {
         Some(Command::Token(args)) => {
             with_settings(|settings| token::run(&args, settings, &mut stdout(), &mut stderr()))
         }
+        Some(Command::User(args)) => with_settings(|settings| {
+            user::run(&args, settings, &mut io::stdin().lock(), &mut stdout())
+        }),
         Some(Command::FilterWorker) => rest::work().map_err(say),
         Some(Command::Settings(args)) => settings_page::run(&args, &mut stdout()).map_err(say),
         Some(Command::Openapi) => openapi::run(&mut stdout()).map_err(say),
@@ -154,6 +160,7 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         | Command::DbReady(_)
         | Command::RedisReady(_)
         | Command::Token(_)
+        | Command::User(_)
         | Command::FilterWorker
         | Command::Settings(_)
         | Command::Openapi

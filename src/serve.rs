@@ -38,6 +38,7 @@ use crate::{
 mod backend;
 mod changes;
 mod door;
+mod first_admin;
 mod front;
 mod legacy;
 mod neighbourhood;
@@ -344,6 +345,8 @@ async fn shard_main(index: usize, common: Common, own: Own) {
         closing.extend(parts.neighbourhood.keep(&shard, moved));
         closing.push(task::spawn(recorder.grow().run()));
         closing.push(task::spawn(auditor.grow().run()));
+        task::spawn(first_admin::run(shard.clone(), facts.clone()));
+        task::spawn(state::pruner::run(shard.clone()));
     }
     task::spawn(read_mailbox(shard.clone(), own.mailbox));
     let take = |stream: TcpStream, peer: SocketAddr| {

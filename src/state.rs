@@ -40,6 +40,7 @@ pub mod health;
 mod keeper;
 pub mod neighbours;
 mod options;
+pub mod pruner;
 pub mod recorder;
 mod registry;
 

@@ -17,6 +17,8 @@ use crate::auth::password::{PASSWORD_SIZE_MAX, PasswordRules, Place};
 use crate::catalog::{People, naming};
 use crate::failure::Failure;
 use crate::settings::Settings;
+use crate::web::cookie::Readers;
+use crate::web::csrf::Session;
 
 /// What the settings say about users and logins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,7 +146,7 @@ pub async fn login<B: Backend>(
         let text = "Username must be an email address";
         return Err(Failure::Malformed(text.to_owned()));
     }
-    match try_login(backend, rules, &email, password.unwrap_or_default()).await {
+    match try_login(backend, request, &email, password.unwrap_or_default()).await {
         Err(Failure::Unauthorized { detail, challenge }) => {
             backend.rest_until(begun + rules.login_failure_time).await;
             Err(Failure::Unauthorized { detail, challenge })
@@ -159,10 +161,11 @@ fn wrong() -> Failure {
 
 async fn try_login<B: Backend>(
     backend: &B,
-    rules: &IdentityRules,
+    request: &RestRequest<'_>,
     email: &str,
     password: String,
 ) -> Result<RestAnswer, Failure> {
+    let rules = &backend.rules().identity;
     let user = backend.catalog().people().user_by_email(email).cloned();
     let hash = user.as_ref().and_then(|user| user.password_hash.clone());
     // For an unknown user as much work is done as for a known one.
@@ -192,11 +195,16 @@ async fn try_login<B: Backend>(
         user.last_login = Some(at);
     });
     let user = user.await?;
-    session(backend, &user, 200)
+    session(backend, request, &user, 200)
 }
 
-/// The answer to a login: a token for `user`.
-pub fn session<B: Backend>(backend: &B, user: &User, status: u16) -> Result<RestAnswer, Failure> {
+/// The answer to a login: a token for `user`, which browsers keep as a cookie.
+pub fn session<B: Backend>(
+    backend: &B,
+    request: &RestRequest<'_>,
+    user: &User,
+    status: u16,
+) -> Result<RestAnswer, Failure> {
     let rules = &backend.rules().identity;
     let expires_in = rules.session_lifetime.as_secs();
     let mut claims = claims(rules, user);
@@ -206,9 +214,47 @@ pub fn session<B: Backend>(backend: &B, user: &User, status: u16) -> Result<Rest
         claims.insert("exp".to_owned(), json!(issued_at + expires_in));
     }
     let access_token = backend.issue(&claims)?;
+    let session = Session { email: &user.email, id: claims["jti"].as_str() };
+    let cookies = session_cookies(backend, request, session, &access_token);
     let user = UserRead::of(user, now());
     let read = LoginRead { access_token, token_type: "bearer", expires_in, user };
-    Ok(answer::with_status(status, &read))
+    Ok(RestAnswer { cookies, ..answer::with_status(status, &read) })
+}
+
+/// The cookie in which browsers keep the token of a session.
+const SESSION_COOKIE: &str = "jwt_token";
+
+/// How long a browser keeps the token of a session that has no end.
+const COOKIE_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Gives a browser its session, and what proves that its requests are not forged.
+fn session_cookies<B: Backend>(
+    backend: &B,
+    request: &RestRequest<'_>,
+    session: Session<'_>,
+    token: &str,
+) -> Vec<String> {
+    let Some(client) = &request.client else { return Vec::new() };
+    let (cookies, csrf) = (backend.cookies(), backend.csrf());
+    let lifetime = backend.rules().identity.session_lifetime;
+    let age = if lifetime.is_zero() { COOKIE_AGE } else { lifetime };
+    let seconds = u64::try_from(now() / 1_000_000).unwrap_or_default();
+    let guard = csrf.token(session, seconds);
+    let strict = cookies.strict();
+    vec![
+        cookies.set(client, SESSION_COOKIE, token, age, Readers::Ourselves),
+        strict.set(client, csrf.cookie_name(), &guard, csrf.lifetime(), Readers::Pages),
+    ]
+}
+
+/// Takes a browser's session away.
+fn end_cookies<B: Backend>(ask: &Ask<'_, B>) -> Vec<String> {
+    let Some(client) = &ask.request.client else { return Vec::new() };
+    let (cookies, csrf) = (ask.backend.cookies(), ask.backend.csrf());
+    vec![
+        cookies.clear(client, SESSION_COOKIE, Readers::Ourselves),
+        cookies.strict().clear(client, csrf.cookie_name(), Readers::Pages),
+    ]
 }
 
 /// What every token of ours says of its user.
@@ -316,7 +362,7 @@ pub async fn register<B: Backend>(
     let fields = Fields::parse(request.content_type, request.body)?;
     let form = UserForm::read(fields, None, rules, false)?;
     let user = make_user(backend, form, "local").await?;
-    session(backend, &user, 200)
+    session(backend, request, &user, 200)
 }
 
 /// `GET /auth/email/me`.
@@ -371,8 +417,8 @@ pub async fn change_password<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer,
     Ok(answer::ok(&done("Password changed; log in again")))
 }
 
-/// A new password ends every token that was issued before it.
-fn set_password(user: &mut User, hash: &str, change_required: bool) {
+/// Gives a user a new password, by its hash, which ends every token that was issued before it.
+pub fn set_password(user: &mut User, hash: &str, change_required: bool) {
     let at = now();
     user.password_hash = Some(hash.to_owned());
     user.password_change_required = change_required;
@@ -402,7 +448,7 @@ pub async fn logout<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure>
         };
         ask.backend.apply(vec![Mutation::PutIdentity(revocation.into())]).await?;
     }
-    Ok(answer::ok(&done("Logged out")))
+    Ok(RestAnswer { cookies: end_cookies(ask), ..answer::ok(&done("Logged out")) })
 }
 
 /// `POST /auth/refresh`: a new token for the one that asks, which stays good until it ends.
@@ -413,7 +459,7 @@ pub fn refresh<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     }
     let user = ask.backend.catalog().people().user_by_email(&ask.caller.email).cloned();
     let user = user.ok_or_else(|| no_user(&ask.caller.email))?;
-    session(ask.backend, &user, 200)
+    session(ask.backend, ask.request, &user, 200)
 }
 
 /// `GET /auth/validate`: who the token is, and until when.
@@ -614,14 +660,18 @@ impl UserForm {
     }
 }
 
-fn check_email(fields: &mut Fields, email: &str, stored: Option<&User>) {
-    let parts = email.split_once('@');
+/// Whether a text can be the address of a user.
+pub fn is_email(text: &str) -> bool {
     let is_sound = |part: &str| {
         !part.is_empty() && part.chars().all(|c| !c.is_control() && !c.is_whitespace() && c != '@')
     };
-    if !parts.is_some_and(|(name, domain)| is_sound(name) && is_sound(domain))
-        || email.len() > EMAIL_LENGTH_MAX
-    {
+    let parts = text.split_once('@');
+    parts.is_some_and(|(name, domain)| is_sound(name) && is_sound(domain))
+        && text.len() <= EMAIL_LENGTH_MAX
+}
+
+fn check_email(fields: &mut Fields, email: &str, stored: Option<&User>) {
+    if !is_email(email) {
         fields.error("email", "Input should be an email address");
     }
     if stored.is_some_and(|user| user.email != email) {

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::Outside;
-
+use super::restrictions::Outside;
 use crate::failure::Failure;
 
 /// Why a request is from nobody we know: answer 401 with [`AuthError::challenge`].

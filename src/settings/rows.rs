@@ -161,6 +161,9 @@ table! {
         argon2_lanes: usize, "ARGON2ID_PARALLELISM", [], "1", Count { min: 1, max: 64 };
         /// How many passwords are hashed at once; who comes then is answered by 503.
         hashing_count_max: usize, "PASSWORD_HASHING_MAX", [], "4", Count { min: 1, max: 256 };
+        /// How often the revocations of tokens that have ended anyway are forgotten.
+        revocations_pruned_every: Duration, "TOKEN_REVOCATION_CLEANUP_INTERVAL", [],
+            "3600", Seconds { min_ms: 100, max: DAY };
         /// How often in a row a login may fail before the user is locked.
         login_failure_max: usize, "MAX_FAILED_LOGIN_ATTEMPTS", [], "5",
             Count { min: 1, max: 1_000_000 };
