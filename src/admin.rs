@@ -20,6 +20,7 @@ mod listing;
 mod metrics;
 mod offers;
 mod openapi;
+mod people;
 mod portable;
 mod probes;
 mod prompt_form;
@@ -39,6 +40,7 @@ mod servers;
 mod show;
 mod tags;
 mod teams;
+mod tokens;
 mod tool_form;
 mod tools;
 mod writing;
@@ -46,10 +48,11 @@ mod writing;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 pub use net::http1::Method;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Ownership, now};
 use storage::seal::Sealer;
@@ -69,6 +72,7 @@ use crate::upstream::a2a;
 
 pub use apidoc::document as openapi_document;
 pub use changes::Watched;
+pub use people::{IdentityRules, birth};
 pub use probes::{About, DatabaseAbout, RedisAbout, Security};
 use rbac::{explain, grants, permissions};
 use routes::Route;
@@ -164,6 +168,8 @@ pub struct Rules {
     pub source: String,
     /// Whether there are A2A agents here.
     pub a2a_enabled: bool,
+    /// What users and logins are.
+    pub identity: IdentityRules,
     /// What `GET /health/security` tells.
     pub security: Security,
     /// Which teams there can be.
@@ -192,6 +198,7 @@ impl Rules {
             stdio_allowed: settings.stdio_allowed(),
             source: format!("http://{}", settings.address()),
             a2a_enabled: catalog.a2a_enabled,
+            identity: IdentityRules::new(settings),
             security: Security::new(settings),
             teams: TeamRules::new(settings),
             standing: Standing::new(&settings.auth),
@@ -284,6 +291,16 @@ pub trait Backend {
     /// [`Failure::Internal`] if the log was never set up.
     fn set_log_level(&self, level: &str) -> Result<(), Failure>;
 
+    /// Signs a token with these claims.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Malformed`] that names the setting, if there is no key to sign with.
+    fn issue(&self, claims: &Map<String, Value>) -> Result<String, Failure>;
+
+    /// Waits until then; not at all if that is past.
+    fn rest_until(&self, then: Instant) -> impl Future<Output = ()>;
+
     /// Whether requests can be served, or why not.
     fn ready(&self) -> Result<(), String>;
 
@@ -315,7 +332,7 @@ pub fn methods(path: &str) -> Option<&'static str> {
 
 /// Whether the path is answered without asking who the caller is.
 pub fn is_open(path: &str) -> bool {
-    Route::parse(Method::Get, path).is_ok_and(|route| route.is_open())
+    routes::is_open(path)
 }
 
 /// Answers a request about one entity, for those who make many of them.
@@ -463,6 +480,28 @@ async fn act<B: Backend>(
         Route::MyPermissions => permissions::mine(&ask?),
         Route::ExplainAccess => explain::explain(&ask?),
         Route::Metrics => metrics::totals(&ask?).await,
+        Route::Login => people::login(backend, request).await,
+        Route::Register => people::register(backend, request).await,
+        Route::Me => people::me(&ask?),
+        Route::ChangePassword => people::change_password(&ask?).await,
+        Route::Logout => people::logout(&ask?).await,
+        Route::RefreshToken => people::refresh(&ask?),
+        Route::ValidateToken => Ok(people::validate(&ask?)),
+        Route::Users => people::list(&ask?),
+        Route::CreateUser => people::create(&ask?).await,
+        Route::User(email) => people::get(&ask?, email),
+        Route::UpdateUser(email) => people::update(&ask?, email).await,
+        Route::DeleteUser(email) => people::delete(&ask?, email).await,
+        Route::UnlockUser(email) => people::unlock(&ask?, email).await,
+        Route::Tokens => tokens::list(&ask?),
+        Route::CreateToken => tokens::create(&ask?, None).await,
+        Route::Token(id) => tokens::get(&ask?, id),
+        Route::UpdateToken(id) => tokens::update(&ask?, id).await,
+        Route::RevokeToken(id) => tokens::revoke(&ask?, id).await,
+        Route::AllTokens => tokens::list_all(&ask?),
+        Route::RevokeAnyToken(id) => tokens::revoke_any(&ask?, id).await,
+        Route::TeamTokens(id) => tokens::list_of_team(&ask?, id),
+        Route::CreateTeamToken(id) => tokens::create(&ask?, Some(id)).await,
         Route::ResetMetrics => metrics::reset(&ask?).await,
         Route::Export
         | Route::ExportSelective
@@ -542,6 +581,10 @@ fn permit(caller: &Caller, route: &Route<'_>) -> Result<(), Failure> {
         return Err(Failure::Forbidden(sentence.to_owned()));
     }
     let Some(permission) = route.permission() else { return Ok(()) };
+    if caller.must_change_password {
+        let text = "Password change required: POST /auth/email/change-password first";
+        return Err(Failure::Forbidden(text.to_owned()));
+    }
     match access::decide(caller, permission, Object::Nothing) {
         Verdict::Allow(_) => Ok(()),
         Verdict::Deny(reason) => Err(Failure::Forbidden(reason.to_string())),

@@ -10,6 +10,7 @@ mod credentials;
 mod error;
 pub mod held;
 pub mod origin;
+pub mod password;
 pub mod roles;
 pub mod secret;
 pub mod settle;

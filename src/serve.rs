@@ -64,6 +64,7 @@ const LEAVE_WITHIN: Duration = Duration::from_millis(500);
 struct Common {
     settings: Arc<Settings>,
     rules: Option<Arc<auth::Rules>>,
+    issuer: Option<Arc<auth::Issuer>>,
     origins: Arc<auth::Gate>,
     acceptor: Option<Acceptor>,
     started_at: i64,
@@ -215,6 +216,8 @@ fn bind(address: SocketAddr, count: usize) -> Result<Vec<BoundSocket>, StartErro
 fn common(settings: &Arc<Settings>, parts: Parts) -> Result<Common, StartError> {
     let fail = |error: &dyn fmt::Display| StartError(error.to_string());
     let rules = auth::shared_rules(settings).map_err(|error| fail(&error))?;
+    // Whoever has the public key alone checks tokens and makes none.
+    let issuer = auth::Issuer::load(settings, settings.auth.algorithm, None).ok().map(Arc::new);
     let acceptor = settings
         .tls()
         .map(|files| Acceptor::from_files(files.certificate, files.key))
@@ -222,6 +225,7 @@ fn common(settings: &Arc<Settings>, parts: Parts) -> Result<Common, StartError> 
         .map_err(|error| fail(&error))?;
     Ok(Common {
         rules,
+        issuer,
         origins: Arc::new(auth::Gate::new(settings)),
         acceptor,
         started_at: storage::record::now(),
@@ -273,6 +277,7 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     let limits = Rc::new(connection_limits(&common.settings));
     let parts = common.parts;
     let facts = Rc::new(Facts {
+        issuer: common.issuer.clone(),
         rules: Rules::new(&common.settings),
         started_at: common.started_at,
         shard_count: parts.mailboxes.len(),

@@ -92,6 +92,28 @@ pub enum Route<'a> {
     CleanUpImports,
     Metrics,
     ResetMetrics,
+    Login,
+    Register,
+    Me,
+    ChangePassword,
+    Logout,
+    RefreshToken,
+    ValidateToken,
+    Users,
+    CreateUser,
+    User(&'a str),
+    UpdateUser(&'a str),
+    DeleteUser(&'a str),
+    UnlockUser(&'a str),
+    Tokens,
+    CreateToken,
+    Token(&'a str),
+    UpdateToken(&'a str),
+    RevokeToken(&'a str),
+    AllTokens,
+    RevokeAnyToken(&'a str),
+    TeamTokens(&'a str),
+    CreateTeamToken(&'a str),
     Teams,
     CreateTeam,
     DiscoverTeams,
@@ -160,6 +182,8 @@ impl<'a> Route<'a> {
             Method::Get | Method::Head => place.get(),
             Method::Post => place.post(),
             Method::Put => place.put(),
+            // Users alone are changed by this method too, as the contract's later line has it.
+            Method::Patch => place.put().filter(|put| matches!(put, Route::UpdateUser(_))),
             Method::Delete => place.delete(),
             _ => None,
         };
@@ -168,7 +192,15 @@ impl<'a> Route<'a> {
 
     /// Whether nobody needs to prove who they are: load balancers ask here.
     pub fn is_open(&self) -> bool {
-        matches!(self, Route::Home | Route::Health | Route::Ready | Route::Docs)
+        matches!(
+            self,
+            Route::Home
+                | Route::Health
+                | Route::Ready
+                | Route::Docs
+                | Route::Login
+                | Route::Register
+        )
     }
 
     /// The permission that is needed, by the contract's name; `None` if a valid token is enough.
@@ -236,6 +268,25 @@ impl<'a> Route<'a> {
                 Permission::A2aInvoke
             }
             Route::Metrics | Route::ResetMetrics => Permission::AdminMetrics,
+            Route::Login
+            | Route::Register
+            | Route::Me
+            | Route::ChangePassword
+            | Route::Logout
+            | Route::RefreshToken
+            | Route::ValidateToken => return None,
+            Route::Users
+            | Route::CreateUser
+            | Route::User(_)
+            | Route::UpdateUser(_)
+            | Route::DeleteUser(_)
+            | Route::UnlockUser(_) => Permission::AdminUserManagement,
+            Route::Tokens | Route::Token(_) | Route::AllTokens | Route::TeamTokens(_) => {
+                Permission::TokensRead
+            }
+            Route::CreateToken | Route::CreateTeamToken(_) => Permission::TokensCreate,
+            Route::UpdateToken(_) => Permission::TokensUpdate,
+            Route::RevokeToken(_) | Route::RevokeAnyToken(_) => Permission::TokensRevoke,
             Route::Teams | Route::DiscoverTeams | Route::Team(_) | Route::TeamMembers(_) => {
                 Permission::TeamsRead
             }
@@ -311,6 +362,13 @@ impl<'a> Route<'a> {
 }
 
 /// The methods that a path takes, as the `Allow` header lists them.
+/// Whether the path is answered without asking who the caller is, by whichever method.
+pub fn is_open(path: &str) -> bool {
+    let place = Place::find(path);
+    place.and_then(|place| place.get().or(place.post())).is_some_and(|route| route.is_open())
+}
+
+/// The methods that a path takes, as the `Allow` header lists them; `None` if it is not here.
 pub fn methods(path: &str) -> Option<&'static str> {
     Place::find(path).map(Place::allow)
 }
@@ -384,6 +442,8 @@ impl<'a> Place<'a> {
                 Place::Action(Route::Sample)
             }
             ("logging", Some("setLevel")) => Place::Action(Route::SetLogLevel),
+            ("auth", part) => Place::auth(part, parts.next(), &mut parts)?,
+            ("tokens", id) => Place::token(id, parts.next())?,
             ("teams", id) => Place::team(id, [parts.next(), parts.next(), parts.next()])?,
             ("rbac", part) => Place::rbac(part, [parts.next(), parts.next(), parts.next()])?,
             _ => return None,
@@ -471,6 +531,52 @@ impl<'a> Place<'a> {
         })
     }
 
+    fn auth(
+        part: Option<&str>,
+        next: Option<&str>,
+        rest: &mut std::str::Split<'a, char>,
+    ) -> Option<Place<'a>> {
+        Some(match (part?, next) {
+            ("login", None) | ("email", Some("login")) => Place::Action(Route::Login),
+            ("logout", None) => Place::Action(Route::Logout),
+            ("refresh", None) => Place::Action(Route::RefreshToken),
+            ("validate", None) => Place::Probe(Route::ValidateToken),
+            ("email", Some("register")) => Place::Action(Route::Register),
+            ("email", Some("me")) => Place::Probe(Route::Me),
+            ("email", Some("change-password")) => Place::Action(Route::ChangePassword),
+            ("email", Some("admin")) => match (rest.next()?, rest.next(), rest.next()) {
+                ("users", None, _) => Place::Collection(Route::Users, Some(Route::CreateUser)),
+                ("users", Some(email), None) => Place::Record {
+                    get: Route::User(email),
+                    put: Some(Route::UpdateUser(email)),
+                    delete: Some(Route::DeleteUser(email)),
+                },
+                ("users", Some(email), Some("unlock")) => Place::Action(Route::UnlockUser(email)),
+                _ => return None,
+            },
+            _ => return None,
+        })
+    }
+
+    fn token(id: Option<&'a str>, part: Option<&'a str>) -> Option<Place<'a>> {
+        Some(match (id, part) {
+            (None, _) => Place::Collection(Route::Tokens, Some(Route::CreateToken)),
+            (Some("admin"), Some("all")) => Place::Probe(Route::AllTokens),
+            (Some("admin"), Some(id)) => {
+                Place::Part { put: None, delete: Route::RevokeAnyToken(id) }
+            }
+            (Some("teams"), Some(id)) => {
+                Place::Collection(Route::TeamTokens(id), Some(Route::CreateTeamToken(id)))
+            }
+            (Some(id), None) => Place::Record {
+                get: Route::Token(id),
+                put: Some(Route::UpdateToken(id)),
+                delete: Some(Route::RevokeToken(id)),
+            },
+            _ => return None,
+        })
+    }
+
     fn agent(id: Option<&'a str>, part: Option<&str>) -> Option<Place<'a>> {
         Some(match (id, part) {
             (None, _) => Place::Collection(Route::Agents, Some(Route::CreateAgent)),
@@ -526,6 +632,7 @@ impl<'a> Place<'a> {
             Place::Probe(_) | Place::Collection(_, None) => "GET, HEAD",
             Place::Collection(_, Some(_)) => "GET, HEAD, POST",
             Place::Record { put: None, .. } => "GET, HEAD",
+            Place::Record { get: Route::User(_), .. } => "GET, HEAD, PUT, PATCH, DELETE",
             Place::Record { .. } => "GET, HEAD, PUT, DELETE",
             Place::Prompt(_) => "GET, HEAD, POST, PUT, DELETE",
             Place::Action(_) => "POST",

@@ -7,6 +7,7 @@ mod gateways;
 mod harness;
 mod offers;
 mod openapi;
+mod people;
 mod rbac;
 mod servers;
 mod tags;

@@ -26,6 +26,8 @@ pub struct Caller {
     pub is_session: bool,
     /// Whether the token is one of those that users make for programs: there must be a record of it.
     pub is_api_token: bool,
+    /// Whether they must choose another password before anything else.
+    pub must_change_password: bool,
     /// What they may.
     pub rights: Rights,
 }
@@ -72,6 +74,7 @@ impl Caller {
             issued_at: None,
             is_session: false,
             is_api_token: false,
+            must_change_password: false,
             rights: if is_admin { Rights::unrestricted() } else { Rights::guest() },
         }
     }

@@ -158,6 +158,7 @@ impl Claims {
             token_id: self.jti,
             expires_at,
             issued_at: self.iat.map(|iat| iat.floor() as i64),
+            must_change_password: false,
             rights: Rights::none(),
         };
         Ok((caller, span))

@@ -93,6 +93,12 @@ pub fn settle(
         None => {}
     }
     let mut until = i64::MAX;
+    caller.must_change_password =
+        caller.is_session && user.is_some_and(|user| user.password_change_required);
+    if caller.must_change_password {
+        caller.rights = Rights { mask: PermissionSet::EMPTY, ..Rights::none() };
+        return Ok((caller, until));
+    }
     caller.rights = rights(&caller, people, standing, user.is_some(), now, &mut until);
     Ok((caller, until))
 }
@@ -116,9 +122,12 @@ fn check_terms(caller: &mut Caller, people: &People, now: i64) -> Result<(), Fau
     // The record rules, so that what is changed there bites at once.
     caller.scopes =
         Some(Scopes { server_id: terms.server_id.clone(), permissions: terms.permissions.clone() });
-    if let Some(team_id) = &terms.team_id {
-        caller.teams = Teams::Listed(vec![team_id.clone()]);
-    }
+    caller.is_api_token = true;
+    caller.teams = match &terms.team_id {
+        Some(team_id) => Teams::Listed(vec![team_id.clone()]),
+        // All that its user may.
+        None => Teams::Absent,
+    };
     Ok(())
 }
 
@@ -174,6 +183,7 @@ impl Reach<'_> {
     fn of(caller: &Caller) -> Reach<'_> {
         match &caller.teams {
             _ if caller.is_session => Reach::All,
+            Teams::Absent if caller.is_api_token => Reach::All,
             Teams::Listed(ids) if !ids.is_empty() => Reach::Teams(ids),
             Teams::Listed(_) => Reach::Public,
             // The minimal token of the command line, which ContextForge 0.8 made for its

@@ -5,11 +5,11 @@ use std::{
     rc::Rc,
     sync::Arc,
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use shards::{Driver, blocking, time};
 use storage::{
     Applied, Mutation, StoreError, metrics::Metrics, record::Entity, seal::Sealer,
@@ -18,7 +18,7 @@ use storage::{
 
 use crate::{
     admin::{self, About, DatabaseAbout, RedisAbout, Rules},
-    auth::Caller,
+    auth::{Caller, Issuer},
     catalog::{AgentEntry, Catalog, Upstream, inventory::Inventory},
     failure::Failure,
     gateway::{self, Parts},
@@ -56,6 +56,8 @@ pub struct Facts {
     pub shard_count: usize,
     /// What runs them.
     pub driver: Driver,
+    /// What signs tokens, if there is a key.
+    pub issuer: Option<Arc<Issuer>>,
 }
 
 /// How long reading metrics may take: less than what waits for it would mind.
@@ -194,6 +196,18 @@ impl admin::Backend for Backend<'_> {
 
     fn set_log_level(&self, level: &str) -> Result<(), Failure> {
         log::set_level(level).map_err(|error| Failure::Internal(error.to_string()))
+    }
+
+    fn issue(&self, claims: &Map<String, Value>) -> Result<String, Failure> {
+        let Some(issuer) = &self.facts.issuer else {
+            let text = "There is no key to sign tokens with: set JWT_PRIVATE_KEY_PATH";
+            return Err(Failure::Malformed(text.to_owned()));
+        };
+        issuer.issue(claims).map_err(|error| Failure::Internal(error.to_string()))
+    }
+
+    async fn rest_until(&self, then: Instant) {
+        time::sleep(then.saturating_duration_since(Instant::now())).await;
     }
 
     fn ready(&self) -> Result<(), String> {

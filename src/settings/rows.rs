@@ -125,6 +125,46 @@ table! {
         expiration_required: bool, "REQUIRE_TOKEN_EXPIRATION", [], "false", Flag;
         /// How long a token of `ringway token` lives unless `--exp` says otherwise; 0 for ever.
         token_lifetime: Duration, "TOKEN_EXPIRY", [], "10080", Minutes;
+        /// How long the token of a login is good.
+        session_lifetime: Duration, "SESSION_TOKEN_EXPIRY", [], "1440", Minutes;
+        /// The first administrator's password. Unset: a strong one is made and shown once, when the
+        /// database has no user yet.
+        admin_password: Option<Secret>, "PLATFORM_ADMIN_PASSWORD", [], "", Optional(Hidden);
+        /// The first administrator's full name.
+        admin_name: String, "PLATFORM_ADMIN_FULL_NAME", [], "Platform Administrator", Text;
+        /// Whether the first administrator is made, and people log in with passwords.
+        email_enabled: bool, "EMAIL_AUTH_ENABLED", [], "true", Flag;
+        /// Whether whoever comes may make a user of their own.
+        registration_open: bool, "PUBLIC_REGISTRATION_ENABLED", [], "false", Flag;
+        /// Whether each new user gets a team of their own.
+        personal_teams: bool, "AUTO_CREATE_PERSONAL_TEAMS", [], "true", Flag;
+        /// The fewest characters of a password.
+        password_length_min: usize, "PASSWORD_MIN_LENGTH", ["PASSWORD_MIN_LENGTH_USER"], "8",
+            Count { min: 1, max: 256 };
+        /// Whether a password needs an upper-case letter.
+        password_upper: bool, "PASSWORD_REQUIRE_UPPERCASE", [], "false", Flag;
+        /// Whether a password needs a lower-case letter.
+        password_lower: bool, "PASSWORD_REQUIRE_LOWERCASE", [], "false", Flag;
+        /// Whether a password needs a digit.
+        password_digit: bool, "PASSWORD_REQUIRE_NUMBERS", [], "false", Flag;
+        /// Whether a password needs a character that is neither letter nor digit.
+        password_special: bool, "PASSWORD_REQUIRE_SPECIAL", [], "false", Flag;
+        /// How often hashing a password fills its memory.
+        argon2_time: usize, "ARGON2ID_TIME_COST", [], "3", Count { min: 1, max: 100 };
+        /// How much memory hashing a password takes, in KiB.
+        argon2_memory: usize, "ARGON2ID_MEMORY_COST", [], "65536", Count { min: 8, max: 4_194_304 };
+        /// Over how many lanes hashing a password goes.
+        argon2_lanes: usize, "ARGON2ID_PARALLELISM", [], "1", Count { min: 1, max: 64 };
+        /// How many passwords are hashed at once; who comes then is answered by 503.
+        hashing_count_max: usize, "PASSWORD_HASHING_MAX", [], "4", Count { min: 1, max: 256 };
+        /// How often in a row a login may fail before the user is locked.
+        login_failure_max: usize, "MAX_FAILED_LOGIN_ATTEMPTS", [], "5",
+            Count { min: 1, max: 1_000_000 };
+        /// How long a user is locked.
+        lockout: Duration, "ACCOUNT_LOCKOUT_DURATION_MINUTES", [], "30", Minutes;
+        /// How long a login takes at least that fails, in milliseconds, so that the time tells nothing.
+        login_failure_ms: usize, "FAILED_LOGIN_MIN_RESPONSE_MS", [], "250",
+            Count { min: 0, max: 60_000 };
         /// The user whose tokens (`sub`) are an administrator's.
         admin_email: String, "PLATFORM_ADMIN_EMAIL", [], "admin@example.com", Text;
         /// Whether a token must name a user of the database. If not, a token that is signed as it

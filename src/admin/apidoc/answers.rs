@@ -566,3 +566,15 @@ pub enum FailedOrRpcFailure {
     /// Refused as JSON-RPC.
     Rpc(RpcFailure),
 }
+
+/// Who a token is.
+#[derive(JsonSchema)]
+pub struct TokenState {
+    valid: bool,
+    email: String,
+    is_admin: bool,
+    /// In seconds since the epoch.
+    expires_at: Option<u64>,
+    /// `session` or `api`.
+    token_use: String,
+}

@@ -42,6 +42,8 @@ pub enum Answer {
     Html,
     /// Events without an end.
     Events,
+    /// No body.
+    Nothing,
     /// A JSON-RPC answer, by itself or in a stream of events.
     Rpc,
 }
@@ -67,7 +69,7 @@ pub struct Operation {
 }
 
 /// The groups of operations, in the order they are shown in.
-pub const TAGS: [(&str, &str); 16] = [
+pub const TAGS: [(&str, &str); 18] = [
     ("MCP", "The Model Context Protocol over Streamable HTTP, and plain JSON-RPC"),
     ("Gateways", "Upstream MCP servers, registered here"),
     ("Tools", "What can be called"),
@@ -77,6 +79,8 @@ pub const TAGS: [(&str, &str); 16] = [
     ("Roots", "Where clients may be told to work"),
     ("Protocol", "Methods of MCP, by REST"),
     ("Agents", "A2A agents"),
+    ("Users", "Who logs in, and how"),
+    ("Tokens", "What users make for programs"),
     ("Teams", "Users who own things together"),
     ("Roles", "What users may do, and why"),
     ("Tags", "Words to find records by"),
@@ -133,6 +137,15 @@ const fn put(
     answer: Answer,
 ) -> Operation {
     operation("put", path, tag, summary, answer).versioned()
+}
+
+const fn patch(
+    path: &'static str,
+    tag: &'static str,
+    summary: &'static str,
+    answer: Answer,
+) -> Operation {
+    operation("patch", path, tag, summary, answer)
 }
 
 const fn delete(
@@ -197,6 +210,9 @@ impl Operation {
     /// Names the operation, as programs that are made from the document call it.
     pub fn id(&self) -> String {
         match self.route() {
+            Some(route) if self.method == "patch" => {
+                format!("{}ByPatch", lower_first(&route.name()))
+            }
             Some(route) => lower_first(&route.name()),
             None => self.path.split(['/', '{', '}', '_']).map(upper_first).collect::<String>(),
         }

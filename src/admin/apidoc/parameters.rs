@@ -112,6 +112,16 @@ pub const ENTITY: &[Parameter] = &[
     text("entity_id", "Only this one of the kind."),
 ];
 
+/// Which part of a list that is cut by count.
+pub const OFFSETS: &[Parameter] = &[
+    Parameter { name: "limit", sentence: "The most records of a page.", kind: Kind::Count },
+    Parameter {
+        name: "offset",
+        sentence: "How many are left out before the page.",
+        kind: Kind::Count,
+    },
+];
+
 /// Which part of a list that is cut by count, too.
 pub const SKIP: &[Parameter] = &[Parameter {
     name: "skip",

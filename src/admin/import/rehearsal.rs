@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Era};
 use storage::seal::Sealer;
@@ -122,6 +123,14 @@ impl<B: Backend> Backend for Rehearsal<'_, B> {
 
     async fn imports(&self) -> Result<Vec<String>, Failure> {
         self.backend.imports().await
+    }
+
+    fn issue(&self, claims: &Map<String, Value>) -> Result<String, Failure> {
+        self.backend.issue(claims)
+    }
+
+    async fn rest_until(&self, then: Instant) {
+        self.backend.rest_until(then).await;
     }
 
     fn ready(&self) -> Result<(), String> {

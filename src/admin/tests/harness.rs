@@ -3,21 +3,24 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::Instant;
 
 use net::http1::Method;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Map, Value, json, value::RawValue};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Era, Grant, Transport, User, new_id, now};
 use storage::seal::Sealer;
 use storage::{Applied, Location, Mutation, Store, StoreOptions};
 
 use crate::admin::{
-    About, Backend, DatabaseAbout, RedisAbout, RestAnswer, RestRequest, Rules, handle,
+    About, Backend, DatabaseAbout, IdentityRules, RedisAbout, RestAnswer, RestRequest, Rules,
+    handle,
 };
 use crate::auth::{Caller, access::Rights, roles, settle::settle};
 use crate::catalog::inventory::{Inventory, Listed};
@@ -78,6 +81,7 @@ impl Gateway {
             bulk_count_max: 3,
             stdio_allowed: true,
             a2a_enabled: true,
+            identity: identity(),
             source: "http://127.0.0.1:4444".to_owned(),
             ..Rules::new(&settings::parse("", [], &[]).unwrap().settings)
         };
@@ -331,6 +335,12 @@ impl Backend for Gateway {
         Ok(())
     }
 
+    fn issue(&self, claims: &Map<String, Value>) -> Result<String, Failure> {
+        Ok(Value::Object(claims.clone()).to_string())
+    }
+
+    async fn rest_until(&self, _: Instant) {}
+
     fn ready(&self) -> Result<(), String> {
         self.ready.borrow().clone()
     }
@@ -351,6 +361,16 @@ impl Backend for Gateway {
             settings: vec![("HOST".to_owned(), "127.0.0.1".to_owned())],
         }
     }
+}
+
+/// Rules by which hashing costs next to nothing.
+fn identity() -> IdentityRules {
+    let cheap = [("ARGON2ID_MEMORY_COST", "8"), ("ARGON2ID_TIME_COST", "1")];
+    let set = [("MAX_FAILED_LOGIN_ATTEMPTS", "3"), ("PUBLIC_REGISTRATION_ENABLED", "true")];
+    let pairs = cheap.into_iter().chain(set);
+    let pairs: Vec<(OsString, OsString)> =
+        pairs.map(|(name, value)| (name.into(), value.into())).collect();
+    IdentityRules::new(&settings::parse("", pairs, &[]).unwrap().settings)
 }
 
 /// A request; by an administrator unless told otherwise.

@@ -78,6 +78,7 @@ fn takes_the_minimal_token_of_the_command_line() {
         issued_at: Some(1),
         is_session: false,
         is_api_token: false,
+        must_change_password: false,
         rights: crate::auth::access::Rights::none(),
     };
     assert_eq!(caller, expected);
