@@ -28,7 +28,7 @@ pub async fn run(shard: Rc<Shard>, facts: Rc<Facts>) {
     if !facts.rules.identity.email_enabled {
         return;
     }
-    let backend = Backend { shard: &shard, facts: &facts };
+    let backend = Backend { shard: &shard, client_ip: None, facts: &facts };
     let is_missing = || backend.catalog().people().users().next().is_none();
     while is_missing() && !shard.draining.is_open() {
         match make(&backend).await {
