@@ -68,6 +68,9 @@ impl Restrictions {
         for (name, value) in times.into_iter().flatten() {
             bounds.read_time(name, value)?;
         }
+        if !bounds.days.contains(&true) {
+            return Err("days leave no day on which the token is good".to_owned());
+        }
         Ok((!bounds.is_empty()).then_some(bounds))
     }
 
@@ -116,10 +119,7 @@ impl Restrictions {
         for (day, is_named) in self.days.iter_mut().zip(named) {
             *day &= is_named;
         }
-        match self.days.contains(&true) {
-            true => Ok(()),
-            false => Err("days leave no day on which the token is good".to_owned()),
-        }
+        Ok(())
     }
 
     fn is_empty(&self) -> bool {

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Instant;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use net::http1::Method;
 use serde_json::{Map, Value, json, value::RawValue};
 use storage::audit::{AuditBatch, AuditFilter, StoredEntry};
@@ -383,7 +384,7 @@ impl Backend for Gateway {
     }
 
     fn issue(&self, claims: &Map<String, Value>) -> Result<String, Failure> {
-        Ok(Value::Object(claims.clone()).to_string())
+        Ok(URL_SAFE_NO_PAD.encode(Value::Object(claims.clone()).to_string()))
     }
 
     async fn rest_until(&self, _: Instant) {}
