@@ -68,10 +68,16 @@ impl Accepts {
         accepts.json |= !accepts.events;
         accepts
     }
+
+    /// The same for a gateway that answers in JSON where it can, or in events where it can.
+    pub fn preferring_json(self, json: bool) -> Accepts {
+        Accepts { json: self.json && (json || !self.events), ..self }
+    }
 }
 
 const JSON: &str = "content-type: application/json\r\n";
-const EVENTS: &str =
+/// What the head of a stream of events says.
+pub const EVENTS: &str =
     "content-type: text/event-stream\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n";
 
 /// Writes the answer to the request `id` (raw).

@@ -13,7 +13,7 @@ use shards::{
     mailbox::{self, SendError, oneshot},
 };
 
-use storage::{record::Entity, shared::Shared};
+use storage::{record::Entity, seal::Sealer, shared::Shared};
 
 use crate::{
     auth::{AuthError, Caller, Gate as OriginGate, Rules, Verifier},
@@ -27,6 +27,7 @@ use crate::{
     own,
     policy::Book,
     schema,
+    session::Sessions,
     settings::Settings,
     throttle::{Counts, Throttle},
     upstream::{
@@ -74,6 +75,8 @@ pub struct Shard {
     pub registry: Registry,
     /// What is shared with other nodes for a while.
     pub shared: Shared,
+    /// The sessions of clients; none if every request stands alone.
+    pub sessions: Option<Rc<Sessions>>,
     /// The rates.
     pub throttle: Throttle,
     /// What this shard counts of entities that are used.
@@ -166,8 +169,12 @@ impl Shard {
         catalog: Arc<Catalog>,
         upstreams: Upstreams,
         shared: Shared,
+        sealer: Arc<Sealer>,
         counts: Counts,
     ) -> Shard {
+        let chosen = &settings.sessions;
+        let sessions = || Sessions::new(sealer, &shared, chosen.ttl, chosen.message_ttl);
+        let sessions = chosen.is_on.then(sessions).map(Rc::new);
         let meters = meters(&settings, recorder.clone());
         let crowded = auditor.clone();
         let trail = Trail::new(&settings.audit, move || crowded.crowded());
@@ -190,6 +197,7 @@ impl Shard {
             trail: Rc::new(trail),
             auditor,
             shared,
+            sessions,
             draining: Rc::default(),
             request_count: Cell::new(0),
             connection_count: Cell::new(0),
@@ -273,6 +281,9 @@ impl Shard {
         self.pages.retain(|id| catalog.server(id).is_some());
         let former = self.catalog.replace(catalog.clone());
         self.upstreams.retain(&former, &catalog);
+        if let Some(sessions) = &self.sessions {
+            sessions.listeners.ring();
+        }
     }
 }
 

@@ -10,15 +10,17 @@ pub mod discover;
 mod fetch;
 pub mod http;
 mod legs;
+mod question;
 pub mod rest;
 pub mod sse;
 pub mod stdio;
 
 use net::span::Span;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, mcp::Capabilities};
 
 pub use legs::{Health, Upstreams};
+pub use question::Question;
 
 /// A request of a client on its way to an upstream.
 ///
@@ -42,6 +44,8 @@ pub struct Outgoing<'a> {
     pub modern: bool,
     /// How long the whole exchange may take.
     pub within: std::time::Duration,
+    /// What the client can be asked meanwhile.
+    pub capabilities: Capabilities,
 }
 
 /// One replacement within raw JSON.
@@ -83,6 +87,8 @@ pub enum Outcome {
 pub enum Event {
     /// A notification, as the whole raw message.
     Notification(Vec<u8>),
+    /// The upstream asks the client something; the answer goes on once it is told.
+    Question(Question),
     /// The answer; nothing comes after it.
     Reply(Reply),
 }

@@ -151,6 +151,7 @@ impl World {
             policies: Rc::default(),
             throttle: Throttle::new(&settings.rate_limits, Counts::new(&settings), None),
             options: Options {
+                answer_within: Duration::from_secs(5),
                 app_name: "Ringway".to_owned(),
                 envelope: EnvelopeLimits::default(),
                 params_size_max: 10_000,
@@ -174,6 +175,7 @@ impl World {
             trail: &self.trail,
             policies: self.policies.clone(),
             throttle: &self.throttle,
+            sessions: None,
             options: &self.options,
         };
         let answered = answer(&parts, request, &|_| ()).now_or_never();
@@ -234,7 +236,7 @@ fn request<'a>(
     let accepts = Accepts { json: true, events: true };
     static OPERATOR: std::sync::LazyLock<Caller> = std::sync::LazyLock::new(Caller::operator);
     let (caller, body) = (&*OPERATOR, body.as_bytes());
-    Request { caller, client_ip: None, server_id, transport, headers, accepts, body }
+    Request { session: None, caller, client_ip: None, server_id, transport, headers, accepts, body }
 }
 
 fn text(raw: &[u8]) -> &str {

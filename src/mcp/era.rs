@@ -9,7 +9,7 @@ use crate::{
         param_headers::{self, decode_header_value},
     },
     failure::{Failure, ProtocolError},
-    mcp::{LEGACY, MODERN, code, meta},
+    mcp::{LEGACY, LEVELS, MODERN, code, meta},
 };
 
 /// How a message reached us.
@@ -209,8 +209,6 @@ fn header_agrees(
 }
 
 fn check_log_level(raw: Option<&str>) -> Result<(), Failure> {
-    const LEVELS: [&str; 8] =
-        ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
     let Some(raw) = raw else { return Ok(()) };
     let level = jsonrpc::unescape(raw).unwrap_or_default();
     if LEVELS.contains(&&*level) {

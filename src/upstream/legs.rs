@@ -76,6 +76,7 @@ impl Upstreams {
                 wait_within: upstreams.pool_timeout,
                 idle_max: upstreams.idle_count_max,
                 idle_within: upstreams.idle_timeout,
+                answer_within: settings.sessions.answer_timeout,
                 json_depth_max: settings.http.json_depth_max,
             },
             policy: AddressPolicy {

@@ -162,6 +162,7 @@ impl World {
             client_ip: Some(HOST.ip()),
             server_id,
             transport,
+            session: None,
             headers: &headers,
             accepts,
             body,
@@ -176,6 +177,7 @@ impl World {
             trail: &self.trail,
             policies: self.policies.clone(),
             throttle: &self.throttle,
+            sessions: None,
             options: &self.options,
         };
         let answered = at_once(gateway::answer(&parts, &rpc, &|_| ()));
