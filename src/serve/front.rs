@@ -1,6 +1,6 @@
 //! What a shard does with HTTP requests: admission on the head, then the gateway or the REST API.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use net::http1::{
     Method,
@@ -11,6 +11,7 @@ use storage::audit::AuditEntry;
 use crate::{
     admin::{self, RestRequest},
     auth::Caller,
+    catalog::VirtualServer,
     failure::Failure,
     gateway::{self, Agreed},
     limits,
@@ -20,7 +21,7 @@ use crate::{
     route::{self, Route},
     serve::{
         backend::{Backend, Facts, parts},
-        changes::Changes,
+        changes::{Changes, Identify},
         door::Visit,
         legacy, replay, streams,
     },
@@ -360,14 +361,27 @@ impl Front {
         }
         let last = request.header("last-event-id");
         let last = last.and_then(|last| std::str::from_utf8(last).ok());
-        let route = Route::Mcp { server_id };
-        let identify = self.facts.door.identify_again(&self.shard, &self.visit(request, &route));
+        let identify = self.identify_again(request, server_id, caller);
         let stream = streams::open(&self.shard, &session, last, identify).await?;
         responder.cancel_on_disconnect();
         responder.begin(200);
         responder.lines(reply::EVENTS);
         responder.finish_stream(stream);
         Ok(())
+    }
+
+    /// Says again who opened a stream on an MCP endpoint, for as long as it is open.
+    fn identify_again(&self, request: &Request<'_>, server_id: &str, caller: &Caller) -> Identify {
+        let route = Route::Mcp { server_id };
+        if *caller != Caller::nobody() {
+            return self.facts.door.identify_again(&self.shard, &self.visit(request, &route));
+        }
+        let (shard, server_id) = (self.shard.clone(), server_id.to_owned());
+        Box::new(move || {
+            let catalog = shard.catalog();
+            let is_open = |server: &Arc<VirtualServer>| !server.record.auth_required;
+            catalog.server(&server_id).is_some_and(is_open).then(|| Rc::new(Caller::nobody()))
+        })
     }
 
     /// Answers DELETE: the client has no more use for its session.
