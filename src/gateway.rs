@@ -192,7 +192,10 @@ async fn handle<R: Relay>(
         "resources/read" => call.resource().await,
         "prompts/get" => call.prompt().await,
         "completion/complete" => call.completion().await,
-        "server/discover" if era == Era::Modern => Ok(call.describe(|offer| mcp::discover(&offer))),
+        "subscriptions/listen" if era == Era::Modern => call.listen(),
+        "server/discover" if era == Era::Modern => {
+            Ok(call.describe(|offer| mcp::discover(&call.with_streams(offer))))
+        }
         "initialize" => {
             let version = text_param(message, Param::ProtocolVersion)?;
             let version = version.ok_or_else(|| needed("protocolVersion"))?;

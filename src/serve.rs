@@ -409,7 +409,7 @@ async fn read_mailbox(shard: Rc<Shard>, mut mailbox: mailbox::Receiver<Message>)
             Message::Database(trouble) => shard.note_database(trouble),
             Message::Drain => {
                 shard.draining.open();
-                shard.sessions.iter().for_each(|sessions| sessions.listeners.ring());
+                shard.listeners.ring();
             }
         }
     }

@@ -101,6 +101,7 @@ impl Sessions {
         shared: &Shared,
         ttl: Duration,
         message_ttl: Duration,
+        listeners: Listeners,
     ) -> Sessions {
         Sessions {
             sealer,
@@ -110,7 +111,7 @@ impl Sessions {
             message_ttl,
             known: RefCell::default(),
             calls: RefCell::default(),
-            listeners: Listeners::default(),
+            listeners,
             asks: Rc::new(Asks::new(&shared.bus)),
         }
     }

@@ -27,7 +27,7 @@ use crate::{
     own,
     policy::Book,
     schema,
-    session::Sessions,
+    session::{Listeners, Sessions},
     settings::Settings,
     throttle::{Counts, Throttle},
     upstream::{
@@ -77,6 +77,8 @@ pub struct Shard {
     pub shared: Shared,
     /// The sessions of clients; none if every request stands alone.
     pub sessions: Option<Rc<Sessions>>,
+    /// The streams that are told of what changes.
+    pub listeners: Listeners,
     /// The rates.
     pub throttle: Throttle,
     /// What this shard counts of entities that are used.
@@ -173,7 +175,9 @@ impl Shard {
         counts: Counts,
     ) -> Shard {
         let chosen = &settings.sessions;
-        let sessions = || Sessions::new(sealer, &shared, chosen.ttl, chosen.message_ttl);
+        let listeners = Listeners::default();
+        let (ttl, message_ttl, listening) = (chosen.ttl, chosen.message_ttl, listeners.clone());
+        let sessions = || Sessions::new(sealer, &shared, ttl, message_ttl, listening);
         let sessions = chosen.is_on.then(sessions).map(Rc::new);
         let meters = meters(&settings, recorder.clone());
         let crowded = auditor.clone();
@@ -198,6 +202,7 @@ impl Shard {
             auditor,
             shared,
             sessions,
+            listeners,
             draining: Rc::default(),
             request_count: Cell::new(0),
             connection_count: Cell::new(0),
@@ -281,9 +286,7 @@ impl Shard {
         self.pages.retain(|id| catalog.server(id).is_some());
         let former = self.catalog.replace(catalog.clone());
         self.upstreams.retain(&former, &catalog);
-        if let Some(sessions) = &self.sessions {
-            sessions.listeners.ring();
-        }
+        self.listeners.ring();
     }
 }
 

@@ -3,12 +3,15 @@
 
 use net::jsonrpc::{self, Message, Param};
 
+use storage::record::Ownership;
+
 use super::{Agreed, Call, Parts, Request, needed, stream::Client, text_param, wrong_params};
 use crate::{
     failure::Failure,
+    limits,
     mcp::{Capabilities, Era, LEGACY, LEVELS, Offer, Transport},
     permission::Permission,
-    reply::Reply,
+    reply::{Filter, Reply},
     route,
     session::Word,
     upstream::Relay,
@@ -64,10 +67,43 @@ impl<R: Relay> Call<'_, R> {
         })
     }
 
+    /// Answers a client that wants to hear of changes (2026-07-28, `subscriptions/listen`): of the
+    /// resources that it names those are honoured that it may read.
+    pub(super) fn listen(&self) -> Result<Reply, Failure> {
+        let params = serde_json::from_str(self.params()).unwrap_or_default();
+        let mut filter = Filter::read(&params);
+        if filter.uris.len() > limits::SESSION_URI_COUNT_MAX {
+            let most = limits::SESSION_URI_COUNT_MAX;
+            return Err(wrong_params(format!("resourceSubscriptions: at most {most} URIs")));
+        }
+        filter.uris.retain(|uri| {
+            self.readable(uri)
+                .is_some_and(|owned| self.request.caller.may(Permission::ResourcesRead, owned))
+        });
+        Ok(Reply::Listen(Box::new(filter)))
+    }
+
+    /// Whose the resource at `uri` is, if there is one or an upstream that may have it.
+    fn readable(&self, uri: &str) -> Option<&Ownership> {
+        if let Some(entry) = route::own_resource(self.seen, uri) {
+            return Some(&entry.record.ownership);
+        }
+        let (entry, upstream) = route::resource(self.parts.catalog, self.seen, uri)?;
+        Some(entry.map_or(&upstream.record.ownership, |entry| &entry.record.ownership))
+    }
+
     /// What is offered to a client that is about to have a session, if it is.
     pub(super) fn with_session(&self, offer: Offer) -> Offer {
         let has_session = self.parts.sessions.is_some();
         match has_session && self.request.transport == Transport::StreamableHttp {
+            true => offer.with_changes().with_logging(),
+            false => offer,
+        }
+    }
+
+    /// What is offered to a client of the stateless revision, which can listen over HTTP.
+    pub(super) fn with_streams(&self, offer: Offer) -> Offer {
+        match self.request.transport == Transport::StreamableHttp {
             true => offer.with_changes().with_logging(),
             false => offer,
         }
@@ -96,14 +132,7 @@ impl<R: Relay> Call<'_, R> {
             return Ok(Reply::Result(b"{}".to_vec()));
         };
         if wanted {
-            let found = route::resource(self.parts.catalog, self.seen, &uri);
-            let own = route::own_resource(self.seen, &uri);
-            let owned = match (own, found) {
-                (Some(entry), _) => &entry.record.ownership,
-                (None, Some((Some(entry), _))) => &entry.record.ownership,
-                (None, Some((None, upstream))) => &upstream.record.ownership,
-                (None, None) => return Err(self.no_such_resource(&uri)),
-            };
+            let owned = self.readable(&uri).ok_or_else(|| self.no_such_resource(&uri))?;
             self.permit(Permission::ResourcesRead, owned)?;
         }
         let change = |wishes: &mut crate::session::Wishes| match wanted {

@@ -194,7 +194,7 @@ impl World {
                 }
                 jsonrpc::result(&mut out, id, raw);
             }
-            Ok(Reply::Stream(_)) => unreachable!("canned upstreams do not stream"),
+            Ok(Reply::Stream(_) | Reply::Listen(_)) => unreachable!("nothing here streams"),
             Err(failure) => {
                 return format!("{id} {} {} {failure}", failure.rpc_status(), failure.code());
             }

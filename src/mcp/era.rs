@@ -52,7 +52,8 @@ impl HeaderSource for NoHeaders {
 }
 
 /// Methods of the stateless revision that the gateway answers or relays.
-const MODERN_METHODS: [&str; 9] = [
+const MODERN_METHODS: [&str; 10] = [
+    "subscriptions/listen",
     "tools/call",
     "tools/list",
     "server/discover",

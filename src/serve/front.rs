@@ -4,7 +4,7 @@ use std::{rc::Rc, sync::Arc};
 
 use net::http1::{
     Method,
-    server::{Request, Responder, Service},
+    server::{BodyStream, Request, Responder, Service},
 };
 use storage::audit::AuditEntry;
 
@@ -280,6 +280,14 @@ impl Front {
             outcome = legacy::answer(&backend, caller, body).await.unwrap_or(outcome);
         }
         match outcome {
+            Ok(Reply::Listen(filter)) if accepts.events => {
+                let identify = self.identify_again(request, server_id, caller);
+                let id = answered.id.unwrap_or("null");
+                match streams::listen(shard, server_id, id, *filter, identify) {
+                    Ok(stream) => write_stream(responder, stream),
+                    Err(failure) => reply::write_failure(responder, answered.id, &failure, true),
+                }
+            }
             Ok(Reply::Stream(messages)) => match &session {
                 Some(session) if !answered.modern => {
                     replay::play(
@@ -363,10 +371,7 @@ impl Front {
         let last = last.and_then(|last| std::str::from_utf8(last).ok());
         let identify = self.identify_again(request, server_id, caller);
         let stream = streams::open(&self.shard, &session, last, identify).await?;
-        responder.cancel_on_disconnect();
-        responder.begin(200);
-        responder.lines(reply::EVENTS);
-        responder.finish_stream(stream);
+        write_stream(responder, stream);
         Ok(())
     }
 
@@ -548,6 +553,14 @@ fn check_rpc(request: &Request<'_>, methods: &'static str) -> Result<(), Failure
         true => Ok(()),
         false => Err(Failure::UnsupportedMediaType { expected: "application/json" }),
     }
+}
+
+/// Answers with a stream of events, which ends when the client leaves.
+fn write_stream(responder: &mut Responder, stream: Box<dyn BodyStream>) {
+    responder.cancel_on_disconnect();
+    responder.begin(200);
+    responder.lines(reply::EVENTS);
+    responder.finish_stream(stream);
 }
 
 fn not_found() -> Failure {

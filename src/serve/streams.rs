@@ -2,12 +2,13 @@
 
 use std::{future::Future, pin::Pin, rc::Rc, time::Duration};
 
-use net::{http1::server::BodyStream, sse};
+use net::{http1::server::BodyStream, jsonrpc, sse};
 use serde_json::json;
 
 use crate::{
     failure::Failure,
     mcp::LEGACY,
+    reply::Filter,
     serve::{
         changes::Identify,
         feed::{Feed, Heard, Lists, News},
@@ -36,7 +37,7 @@ pub async fn open(
         return Ok(Box::new(Placed { stream: resumed, _place: place }));
     }
     let sessions = shard.sessions.clone().ok_or_else(gone)?;
-    let listening = sessions.listeners.listen(Some(&session.ticket.key));
+    let listening = shard.listeners.listen(Some(&session.ticket.key));
     sessions.take_over(session, &listening).await;
     let mut feed =
         Feed::new(shard, listening, identify, &session.ticket.server_id).ok_or_else(gone)?;
@@ -153,6 +154,108 @@ impl BodyStream for SessionStream {
         Box::pin(self.wait(out))
     }
 }
+
+/// Opens the stream of a client of the stateless revision that wants to hear of changes; `id` is the
+/// raw id of its request, which every message of the stream names.
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn listen(
+    shard: &Rc<Shard>,
+    server_id: &str,
+    id: &str,
+    filter: Filter,
+    identify: Identify,
+) -> Result<Box<dyn BodyStream>, Failure> {
+    let place = Place::take(shard)?;
+    let listening = shard.listeners.listen(None);
+    let feed = Feed::new(shard, listening, identify, server_id).ok_or_else(gone)?;
+    let stream = ListenStream {
+        feed,
+        filter,
+        id: id.to_owned(),
+        keepalive: shard.settings.http.sse_keepalive,
+        begun: false,
+    };
+    Ok(Box::new(Placed { stream, _place: place }))
+}
+
+/// The stream of a client that listens (2026-07-28, Subscriptions).
+struct ListenStream {
+    feed: Feed,
+    filter: Filter,
+    id: String,
+    keepalive: Duration,
+    begun: bool,
+}
+
+impl ListenStream {
+    async fn wait(&mut self, out: &mut Vec<u8>) -> bool {
+        if !std::mem::replace(&mut self.begun, true) {
+            let honoured = format!("\"notifications\":{},", self.filter.to_json());
+            self.write(out, "notifications/subscriptions/acknowledged", &honoured);
+            return true;
+        }
+        let patience = if self.keepalive.is_zero() { Duration::MAX } else { self.keepalive };
+        loop {
+            match self.feed.wait(patience, &self.filter.uris).await {
+                Heard::End => {
+                    let id = &self.id;
+                    let result = format!(
+                        "{{\"resultType\":\"complete\",\"_meta\":{{\"{SUBSCRIPTION}\":{id}}}}}"
+                    );
+                    let mut message = Vec::new();
+                    jsonrpc::result(&mut message, id, &result);
+                    sse::encode(out, Some("message"), None, &message);
+                    return false;
+                }
+                Heard::Silence => {
+                    sse::comment(out);
+                    return true;
+                }
+                Heard::News(news) => {
+                    for one in news.iter().filter(|one| self.wants(one)) {
+                        let (method, uri) = one.message();
+                        let uri = uri.map(|uri| format!("\"uri\":{},", json!(uri)));
+                        self.write(out, method, &uri.unwrap_or_default());
+                    }
+                    if !out.is_empty() {
+                        return true;
+                    }
+                }
+            }
+        }
+    }
+
+    fn wants(&self, news: &News) -> bool {
+        match news {
+            News::Tools => self.filter.tools,
+            News::Prompts => self.filter.prompts,
+            News::Resources => self.filter.resources,
+            News::Updated(_) => true,
+        }
+    }
+
+    /// Writes a notification; `members` are those of its params besides `_meta`, each with a comma.
+    fn write(&self, out: &mut Vec<u8>, method: &str, members: &str) {
+        let id = &self.id;
+        let message = format!(
+            "{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\
+             \"params\":{{{members}\"_meta\":{{\"{SUBSCRIPTION}\":{id}}}}}}}"
+        );
+        sse::encode(out, Some("message"), None, message.as_bytes());
+    }
+}
+
+impl BodyStream for ListenStream {
+    fn next<'a>(&'a mut self, out: &'a mut Vec<u8>) -> Pin<Box<dyn Future<Output = bool> + 'a>> {
+        Box::pin(self.wait(out))
+    }
+}
+
+/// Under which a message of such a stream names the request that it belongs to.
+const SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 
 /// The id of an event of this stream says what the lists looked like then: whoever comes back with it
 /// is told of those that changed since, wherever it comes.

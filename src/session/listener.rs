@@ -39,8 +39,8 @@ impl Listener {
     }
 }
 
-/// All of them.
-#[derive(Default)]
+/// All of them. Clones share them.
+#[derive(Clone, Default)]
 pub struct Listeners(Rc<Table>);
 
 #[derive(Default)]
