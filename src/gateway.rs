@@ -28,16 +28,18 @@ use crate::{
     policy::Book,
     reply::{Accepts, Relayed, Reply},
     route, schema,
-    session::{Session, Sessions},
+    session::{Session, Sessions, parking::Parking},
     state::Options,
     throttle::Throttle,
-    upstream::{Answer, Edit, Outcome, Outgoing, Relay},
+    upstream::{Answer, Edit, Outcome, Outgoing, Relay, Stream},
 };
 
 mod audit;
 mod facts;
 mod guard;
 mod own_tool;
+mod parked;
+mod rounds;
 mod session;
 mod stream;
 
@@ -66,6 +68,8 @@ pub struct Parts<'a, R> {
     pub throttle: &'a Throttle,
     /// The sessions, if there are any.
     pub sessions: Option<&'a Rc<Sessions>>,
+    /// Where calls wait for their clients, if they can.
+    pub parking: Option<&'a Rc<Parking>>,
     /// What the operator chose.
     pub options: &'a Options,
 }
@@ -332,7 +336,7 @@ impl<R: Relay> Call<'_, R> {
         outgoing.within = self.parts.options.tool_within;
         outgoing.param_headers = param_headers::encode_all(&entry.param_headers, arguments);
         let execution = self.begin(Entity::Tool, &entry.record.id);
-        let reply = self.relay(upstream, &outgoing, false, Some(execution)).await?;
+        let reply = self.relay(upstream, &mut outgoing, false, Some(execution)).await?;
         Ok(hold(reply, turn))
     }
 
@@ -378,9 +382,9 @@ impl<R: Relay> Call<'_, R> {
         };
         self.permit(Permission::PromptsRead, &entry.record.ownership)?;
         self.guard(Thing::Prompt(entry, &name)).await?;
-        let outgoing = self.outgoing(Param::Name, &name, &entry.record.original_name);
+        let mut outgoing = self.outgoing(Param::Name, &name, &entry.record.original_name);
         let execution = self.begin(Entity::Prompt, &entry.record.id);
-        self.relay(upstream, &outgoing, false, Some(execution)).await
+        self.relay(upstream, &mut outgoing, false, Some(execution)).await
     }
 
     /// Renders a prompt that no upstream has.
@@ -416,10 +420,10 @@ impl<R: Relay> Call<'_, R> {
         let owned = entry.map_or(&upstream.record.ownership, |entry| &entry.record.ownership);
         self.permit(Permission::ResourcesRead, owned)?;
         self.guard(Thing::Resource(entry.map(|entry| &**entry), &uri)).await?;
-        let outgoing = self.outgoing(Param::Uri, &uri, &uri);
+        let mut outgoing = self.outgoing(Param::Uri, &uri, &uri);
         let id = entry.map_or("", |entry| &entry.record.id);
         let execution = self.begin(Entity::Resource, id);
-        self.relay(upstream, &outgoing, true, Some(execution)).await
+        self.relay(upstream, &mut outgoing, true, Some(execution)).await
     }
 
     async fn completion(&self) -> Result<Reply, Failure> {
@@ -464,7 +468,7 @@ impl<R: Relay> Call<'_, R> {
                 .edits
                 .push(Edit { span: place.shifted(offset), replacement: quoted(original) });
         }
-        self.relay(upstream, &outgoing, false, None).await
+        self.relay(upstream, &mut outgoing, false, None).await
     }
 
     /// The name or URI that the request is about, checked against its header.
@@ -545,15 +549,31 @@ impl<R: Relay> Call<'_, R> {
     async fn relay(
         &self,
         upstream: &Arc<Upstream>,
-        outgoing: &Outgoing<'_>,
+        outgoing: &mut Outgoing<'_>,
         cached: bool,
         execution: Option<Execution<'_>>,
     ) -> Result<Reply, Failure> {
         let modern_upstream = upstream.record.era == Some(storage::record::Era::Modern);
-        let translation = stream::Translation::between(self.era, modern_upstream, cached);
+        let mut translation = stream::Translation::between(self.era, modern_upstream, cached);
         let name = &upstream.record.name;
         let meters = self.parts.meters;
-        match self.parts.relay.request(upstream, outgoing).await {
+        let mut parker = None;
+        let answer = match self.resumed(upstream, outgoing.name.unwrap_or_default()).await? {
+            Some(answer) => {
+                // It was translated where it waited, and is counted there.
+                translation = stream::Translation::None;
+                Ok(answer)
+            }
+            None => {
+                if self.era == Era::Modern && !modern_upstream {
+                    outgoing.capabilities = self.declared();
+                    parker = self.parker(upstream, outgoing.name.unwrap_or_default());
+                }
+                let answer = self.parts.relay.request(upstream, outgoing).await;
+                answer.and_then(|answer| self.in_rounds(upstream, outgoing, answer))
+            }
+        };
+        match answer {
             Ok(Answer::Whole(reply)) => {
                 let is_success = execution.is_some_and(|execution| succeeded(&execution, &reply));
                 let reply = translation.reply(reply, name);
@@ -565,13 +585,38 @@ impl<R: Relay> Call<'_, R> {
                 let execution = execution.map(|execution| (meters.clone(), execution.keep()));
                 let source = stream::Source::new(source, execution);
                 let accepts = self.request.accepts;
-                stream::relay(source, id, name, translation, accepts, self.client()).await
+                let asked = stream::Asked { client: self.client(), parker };
+                stream::relay(source, id, name, translation, accepts, asked).await
             }
             Err(failure) => {
                 end(meters, execution, false);
                 Err(discreet(upstream, failure))
             }
         }
+    }
+}
+
+impl<R: Relay> Call<'_, R> {
+    /// An answer of an upstream of the stateless revision, for a client that it can ask only in the
+    /// way of before.
+    fn in_rounds(
+        &self,
+        upstream: &Arc<Upstream>,
+        outgoing: &Outgoing<'_>,
+        answer: Answer,
+    ) -> Result<Answer, Failure> {
+        let is_modern = upstream.record.era == Some(storage::record::Era::Modern);
+        let may_ask = match &answer {
+            _ if !is_modern || outgoing.capabilities.is_empty() || self.era == Era::Modern => false,
+            Answer::Whole(reply) => rounds::needs_input(reply),
+            Answer::Stream(_) => true,
+        };
+        if !may_ask {
+            return Ok(answer);
+        }
+        let held = self.parts.relay.hold(upstream)?;
+        let rounds = rounds::Rounds::new(held, &upstream.record.name, outgoing, answer);
+        Ok(Answer::Stream(Stream::new(Box::new(rounds))))
     }
 }
 

@@ -21,6 +21,9 @@ pub const UPDATES_WAITING_COUNT_MAX: usize = 1024;
 /// Questions of upstreams that wait for clients, on a shard.
 pub const ASK_COUNT_MAX: usize = 10_000;
 
+/// Calls that wait for their clients to come back, on a shard.
+pub const PARKED_COUNT_MAX: usize = 10_000;
+
 /// Messages of a stream that are kept for a client that comes back.
 pub const LOG_COUNT_MAX: usize = 256;
 

@@ -354,6 +354,7 @@ async fn shard_main(index: usize, common: Common, own: Own) {
         task::spawn(first_admin::run(shard.clone(), facts.clone()));
         task::spawn(state::pruner::run(shard.clone()));
     }
+    task::spawn(shard.parking.clone().hear());
     if let Some(sessions) = &shard.sessions {
         task::spawn(sessions.clone().hear());
         task::spawn(sessions.clone().hear_answers());

@@ -9,6 +9,7 @@
 mod asks;
 mod listener;
 mod log;
+pub mod parking;
 mod ticket;
 
 use std::{

@@ -27,7 +27,7 @@ use crate::{
     own,
     policy::Book,
     schema,
-    session::{Listeners, Sessions},
+    session::{Listeners, Sessions, parking::Parking},
     settings::Settings,
     throttle::{Counts, Throttle},
     upstream::{
@@ -77,6 +77,8 @@ pub struct Shard {
     pub shared: Shared,
     /// The sessions of clients; none if every request stands alone.
     pub sessions: Option<Rc<Sessions>>,
+    /// The calls that wait for their clients to come back.
+    pub parking: Rc<Parking>,
     /// The streams that are told of what changes.
     pub listeners: Listeners,
     /// The rates.
@@ -176,6 +178,7 @@ impl Shard {
     ) -> Shard {
         let chosen = &settings.sessions;
         let listeners = Listeners::default();
+        let parking = Rc::new(Parking::new(sealer.clone(), &shared.bus));
         let (ttl, message_ttl, listening) = (chosen.ttl, chosen.message_ttl, listeners.clone());
         let sessions = || Sessions::new(sealer, &shared, ttl, message_ttl, listening);
         let sessions = chosen.is_on.then(sessions).map(Rc::new);
@@ -203,6 +206,7 @@ impl Shard {
             shared,
             sessions,
             listeners,
+            parking,
             draining: Rc::default(),
             request_count: Cell::new(0),
             connection_count: Cell::new(0),

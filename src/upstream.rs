@@ -128,6 +128,16 @@ impl Reply {
 }
 
 impl Outgoing<'_> {
+    /// Where a place of the client's params lies in those that the upstream sees. It must not be
+    /// one that is edited.
+    pub fn moved(&self, span: Span) -> Span {
+        let at = |offset: u32| {
+            let before = self.edits.iter().take_while(|edit| edit.span.end <= offset);
+            before.fold(offset as usize, |at, edit| at + edit.replacement.len() - edit.span.len())
+        };
+        Span::new(at(span.start), at(span.end))
+    }
+
     /// Appends the params as the upstream must see them.
     pub fn write_params(&self, out: &mut Vec<u8>) {
         splice(out, self.params, &self.edits);
@@ -145,8 +155,31 @@ pub fn splice(out: &mut Vec<u8>, raw: &[u8], edits: &[Edit<'_>]) {
     out.extend_from_slice(&raw[from..]);
 }
 
+/// The way to one upstream, for who has more to send to it later.
+pub trait Held {
+    /// Sends one request.
+    ///
+    /// # Errors
+    ///
+    /// As [`Relay::request`].
+    fn request<'a>(
+        &'a self,
+        outgoing: Outgoing<'a>,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Answer, Failure>> + 'a>>;
+}
+
 /// The way to the upstreams, as the request path sees it.
 pub trait Relay {
+    /// Holds the way to `upstream`.
+    ///
+    /// # Errors
+    ///
+    /// A refused upstream.
+    fn hold(
+        &self,
+        upstream: &std::sync::Arc<crate::catalog::Upstream>,
+    ) -> Result<Box<dyn Held>, Failure>;
+
     /// Sends one request to `upstream` and returns what it answers.
     ///
     /// # Errors

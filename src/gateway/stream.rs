@@ -14,7 +14,7 @@ use shards::{local::Gate, task, time};
 
 use crate::{
     failure::{Failure, UpstreamKind},
-    gateway::{relayed, succeeded},
+    gateway::{parked::Parker, relayed, succeeded},
     mcp::{self, Capabilities, Era, LEVELS},
     observe::meters::{LongExecution, Meters},
     reply::{Accepts, Messages, Reply},
@@ -118,7 +118,12 @@ impl Source {
         Source { stream, execution }
     }
 
-    async fn next(&mut self) -> Result<Event, Failure> {
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    ///
+    /// An upstream failure.
+    pub async fn next(&mut self) -> Result<Event, Failure> {
         let event = self.stream.next().await;
         if matches!(event, Ok(Event::Notification(_) | Event::Question(_))) {
             return event;
@@ -140,21 +145,35 @@ pub async fn relay(
     upstream: &str,
     translation: Translation,
     accepts: Accepts,
-    client: Option<Client>,
+    asked: Asked,
 ) -> Result<Reply, Failure> {
     if accepts.events {
         let (id, upstream) = (id.to_owned(), upstream.to_owned());
         let over = Rc::default();
-        let relay = Relay { source, id, upstream, translation, client, over };
+        let relay = Relay { source: Some(source), id, upstream, translation, asked, over };
         return Ok(Reply::Stream(Box::new(relay)));
     }
     loop {
         match source.next().await? {
             Event::Notification(message) => drop(message),
-            Event::Question(question) => question.refuse(),
+            Event::Question(question) => match asked.parker {
+                Some(parker) => {
+                    let result = parker.park(source, question, upstream, translation);
+                    return result.map(Reply::Result);
+                }
+                None => question.refuse(),
+            },
             Event::Reply(reply) => return translation.reply(reply, upstream),
         }
     }
+}
+
+/// How a client is asked what an upstream wants to know, if it can be.
+pub struct Asked {
+    /// By its stream, while its request runs.
+    pub client: Option<Client>,
+    /// By the result, which it answers by sending its request again.
+    pub parker: Option<Parker>,
 }
 
 /// A client that can be asked something while its request runs.
@@ -227,11 +246,12 @@ async fn unless<F: Future>(gate: &Gate, future: F) -> Option<F::Output> {
 
 /// An upstream's stream on its way to the client.
 struct Relay {
-    source: Source,
+    /// None once it waits elsewhere.
+    source: Option<Source>,
     id: String,
     upstream: String,
     translation: Translation,
-    client: Option<Client>,
+    asked: Asked,
     /// Open once nobody waits any more.
     over: Rc<Gate>,
 }
@@ -246,16 +266,26 @@ impl Messages for Relay {
     fn next<'a>(&'a mut self, out: &'a mut Vec<u8>) -> Pin<Box<dyn Future<Output = bool> + 'a>> {
         Box::pin(async move {
             let outcome = loop {
-                break match self.source.next().await {
+                let Some(source) = &mut self.source else { return false };
+                break match source.next().await {
                     Ok(Event::Notification(message)) => {
-                        if self.client.as_ref().is_some_and(|client| !client.wants(&message)) {
+                        if self.asked.client.as_ref().is_some_and(|client| !client.wants(&message))
+                        {
                             continue;
                         }
                         out.extend_from_slice(&message);
                         return true;
                     }
                     Ok(Event::Question(question)) => {
-                        let Some(client) = &self.client else {
+                        if let Some(parker) = self.asked.parker.take()
+                            && let Some(source) = self.source.take()
+                        {
+                            let (upstream, translation) = (&self.upstream, self.translation);
+                            break parker
+                                .park(source, question, upstream, translation)
+                                .map(Reply::Result);
+                        }
+                        let Some(client) = &self.asked.client else {
                             question.refuse();
                             continue;
                         };

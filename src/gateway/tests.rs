@@ -11,7 +11,7 @@ use storage::{
 use super::*;
 use crate::settings::{self, Audit, AuditCalls};
 use crate::throttle::Counts;
-use crate::upstream::{Reply as UpstreamReply, a2a::AgentCall, rest::RestCall};
+use crate::upstream::{Held, Reply as UpstreamReply, a2a::AgentCall, rest::RestCall};
 
 /// Upstreams that answer what they are told to, and remember what they were sent.
 struct Canned {
@@ -20,6 +20,10 @@ struct Canned {
 }
 
 impl Relay for Canned {
+    fn hold(&self, _: &Arc<Upstream>) -> Result<Box<dyn Held>, Failure> {
+        unreachable!("nothing here is asked twice")
+    }
+
     async fn request(
         &self,
         upstream: &Arc<Upstream>,
@@ -176,6 +180,7 @@ impl World {
             policies: self.policies.clone(),
             throttle: &self.throttle,
             sessions: None,
+            parking: None,
             options: &self.options,
         };
         let answered = answer(&parts, request, &|_| ()).now_or_never();

@@ -311,6 +311,7 @@ pub fn parts<'a>(shard: &'a Shard, catalog: &'a Catalog) -> Parts<'a, Upstreams>
         policies: shard.policies(),
         throttle: &shard.throttle,
         sessions: shard.sessions.as_ref(),
+        parking: Some(&shard.parking),
         options: &shard.options,
     }
 }

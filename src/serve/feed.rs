@@ -140,12 +140,30 @@ impl Feed {
         ];
         news.extend(changed.into_iter().filter(|(is_other, _)| *is_other).map(|(_, one)| one));
         let catalog = self.shard.catalog();
+        for (upstream_id, kind) in self.listening.take_changed() {
+            let one = match kind {
+                Kind::Tools => News::Tools,
+                Kind::Resources | Kind::Templates => News::Resources,
+                Kind::Prompts => News::Prompts,
+            };
+            if !news.contains(&one) && self.offers(&catalog, caller, &upstream_id) {
+                news.push(one);
+            }
+        }
         while let Some((upstream_id, uri)) = self.listening.next_update() {
             if uris.contains(&*uri) && self.reads(&catalog, caller, &upstream_id, &uri) {
                 news.push(News::Updated(uri.to_string()));
             }
         }
         news
+    }
+
+    /// Whether the endpoint has something of that upstream for the caller.
+    fn offers(&self, catalog: &Catalog, caller: &Caller, upstream_id: &str) -> bool {
+        let Some(view) = gateway::view(catalog, caller, &self.server_id) else { return false };
+        let sees = |owned: &_| caller.sees(owned);
+        let seen = crate::catalog::Seen { view, sees: &sees };
+        seen.upstream_ids().any(|id| id == upstream_id)
     }
 
     /// Whether the caller may read the resource of that upstream under this URI.

@@ -9,7 +9,7 @@ use std::{
 use ahash::AHashMap;
 use shards::local::Bell;
 
-use crate::limits;
+use crate::{limits, mcp::Kind};
 
 /// The end of a stream at which it hears what happens.
 #[derive(Default)]
@@ -20,6 +20,7 @@ pub struct Listener {
     pub bell: Bell,
     is_ended: Cell<bool>,
     updated: RefCell<VecDeque<(Rc<str>, Rc<str>)>>,
+    changed: RefCell<Vec<(Rc<str>, Kind)>>,
 }
 
 impl Listener {
@@ -31,6 +32,11 @@ impl Listener {
     /// Takes a resource that changed: the id of its upstream, and its URI there.
     pub fn next_update(&self) -> Option<(Rc<str>, Rc<str>)> {
         self.updated.borrow_mut().pop_front()
+    }
+
+    /// Takes the lists of upstreams that changed by their own word: the id of each, and which list.
+    pub fn take_changed(&self) -> Vec<(Rc<str>, Kind)> {
+        std::mem::take(&mut *self.changed.borrow_mut())
     }
 
     fn end(&self) {
@@ -121,6 +127,19 @@ impl Listeners {
             }
             updated.push_back((upstream_id.clone(), uri.clone()));
             listener.bell.ring();
+        }
+    }
+
+    /// Tells every stream that an upstream said that a list of its changed.
+    pub fn changed(&self, upstream_id: &str, kind: Kind) {
+        let upstream_id: Rc<str> = upstream_id.into();
+        for listener in self.0.all.borrow().values() {
+            let mut changed = listener.changed.borrow_mut();
+            let is_known = changed.iter().any(|one| *one.0 == *upstream_id && one.1 == kind);
+            if !is_known && changed.len() < limits::UPDATES_WAITING_COUNT_MAX {
+                changed.push((upstream_id.clone(), kind));
+                listener.bell.ring();
+            }
         }
     }
 
