@@ -26,8 +26,7 @@ pub fn list<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     let catalog = ask.backend.catalog();
     let mut users: Vec<_> = catalog.people().users().collect();
     users.sort_by(|a, b| a.email.cmp(&b.email));
-    let behind =
-        |user: &&&Arc<User>| cursor.as_ref().is_none_or(|last| user.email > *last);
+    let behind = |user: &&&Arc<User>| cursor.as_ref().is_none_or(|last| user.email > *last);
     let mut rest = users.iter().filter(behind).skip(offset);
     let at = now();
     let page: Vec<_> = rest.by_ref().take(limit).collect();
