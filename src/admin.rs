@@ -548,8 +548,13 @@ async fn perform<B: Backend>(
         Route::Register => people::register(backend, request).await,
         Route::Me => people::me(&ask?),
         Route::ChangePassword => people::change_password(&ask?).await,
+        Route::ForgotPassword | Route::CheckReset(_) | Route::ResetPassword(_) => {
+            Ok(people::unavailable())
+        }
+        Route::AuthEvents => people::own_events(&ask?).await,
+        Route::AllAuthEvents => people::all_events(&ask?).await,
         Route::Logout => people::logout(&ask?).await,
-        Route::RefreshToken => people::refresh(&ask?),
+        Route::RefreshToken => people::refresh(&ask?).await,
         Route::ValidateToken => Ok(people::validate(&ask?)),
         Route::Users => people::list(&ask?),
         Route::CreateUser => people::create(&ask?).await,

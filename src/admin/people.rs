@@ -2,10 +2,12 @@
 
 mod account;
 mod birth;
+mod events;
 mod form;
 mod hashing;
 mod login;
 mod manage;
+mod recovery;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,9 +28,11 @@ use crate::settings::Settings;
 
 pub use account::{change_password, me, register};
 pub use birth::birth;
+pub use events::{AuthEventRead, all_events, own_events};
 pub use form::is_email;
 pub use login::{LoginRead, claims, login, logout, refresh, validate};
 pub use manage::{create, delete, get, list, unlock, update};
+pub use recovery::unavailable;
 
 /// What the settings say about users and logins.
 #[derive(Debug, Clone, PartialEq, Eq)]

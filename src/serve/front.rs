@@ -70,7 +70,10 @@ impl Service for Front {
         let admitted = match self.shard.origins.admit(client.host.map(str::as_bytes), origin) {
             Ok(()) if origin.is_some() && door.meet_page(request, responder) => return None,
             Ok(()) => self.check(request),
-            Err(foreign) => Err(Failure::Forbidden(foreign.detail().to_owned())),
+            Err(foreign) => {
+                let failure = Failure::Forbidden(foreign.detail().to_owned());
+                Err(self.refused(request, None, failure))
+            }
         };
         admitted.map_err(|failure| write_rest_failure(responder, &failure)).ok()
     }
@@ -370,11 +373,11 @@ impl HeaderSource for Headers<'_> {
     }
 }
 
-/// A path as the audit trail tells it: the token of an invitation is as good as the invitation.
+/// A path as the audit trail tells it: without a token in it, which is as good as what it opens.
 fn told_path(path: &str) -> String {
-    const INVITATIONS: &str = "/invitations/";
-    let end = path.find(INVITATIONS).map_or(path.len(), |start| start + INVITATIONS.len());
-    path[..end].to_owned()
+    let end = |before: &&str| path.find(before).map(|start| start + before.len());
+    let ends = ["/invitations/", "/reset-password/"].iter().filter_map(end);
+    path[..ends.min().unwrap_or(path.len())].to_owned()
 }
 
 fn is_unknown_method(failure: &Failure) -> bool {

@@ -28,9 +28,6 @@ pub struct LoginRead<'a> {
     user: UserRead<'a>,
 }
 
-/// One text for all that can be wrong with a login, so that it tells nothing about users.
-const WRONG: &str = "Invalid email or password";
-
 /// `POST /auth/login` and `POST /auth/email/login`.
 pub async fn login<B: Backend>(
     backend: &B,
@@ -44,7 +41,8 @@ pub async fn login<B: Backend>(
     let password = fields.secret("password");
     let Some(email) = email.or(name) else {
         fields.missing("email");
-        return Err(fields.finish().err().unwrap_or_else(wrong));
+        fields.finish()?;
+        return Err(Failure::field("email", "Field required"));
     };
     if password.is_none() {
         fields.missing("password");
@@ -55,16 +53,12 @@ pub async fn login<B: Backend>(
         return Err(Failure::Malformed(text.to_owned()));
     }
     match try_login(backend, request, &email, password.unwrap_or_default()).await {
-        Err(Failure::Unauthorized { detail, challenge }) => {
+        Err(Failure::LoginFailed { why }) => {
             backend.rest_until(begun + rules.login_failure_time).await;
-            Err(Failure::Unauthorized { detail, challenge })
+            Err(Failure::LoginFailed { why })
         }
         other => other,
     }
-}
-
-fn wrong() -> Failure {
-    Failure::Unauthorized { detail: WRONG, challenge: "Bearer" }
 }
 
 async fn try_login<B: Backend>(
@@ -74,28 +68,33 @@ async fn try_login<B: Backend>(
     password: String,
 ) -> Result<RestAnswer, Failure> {
     let rules = &backend.rules().identity;
-    let user = backend.catalog().people().user_by_email(email).cloned();
-    let hash = user.as_ref().and_then(|user| user.password_hash.clone());
+    let hash = || {
+        let catalog = backend.catalog();
+        catalog.people().user_by_email(email).and_then(|user| user.password_hash.clone())
+    };
+    let compared = hash();
     // For an unknown user as much work is done as for a known one.
-    let is_right = verify(backend, rules, password, hash).await?;
-    let Some(user) = user.filter(|_| rules.email_enabled) else { return Err(wrong()) };
+    let is_right = verify(backend, rules, password, compared.clone()).await? && hash() == compared;
+    let refused = |why| Err(Failure::LoginFailed { why });
+    // That took its time, in which others may have locked the user.
+    let user = backend.catalog().people().user_by_email(email).cloned();
+    let Some(user) = user else { return refused("There is no such user") };
     let at = now();
-    if user.locked_until.is_some_and(|until| until > at) || !user.is_active {
-        tracing::warn!(email = user.email, "a login of a locked or disabled user was refused");
-        return Err(wrong());
+    if !rules.email_enabled {
+        return refused("Nobody logs in with a password here: EMAIL_AUTH_ENABLED is false");
+    }
+    if !user.is_active {
+        return refused("The user is switched off");
+    }
+    if user.locked_until.is_some_and(|until| until > at) {
+        return refused("The user is locked");
     }
     if !is_right {
-        let locked = at + micros(rules.lockout);
-        let user = change_user(backend, &user.id, |user| {
-            user.failed_login_attempts += 1;
-            if user.failed_login_attempts >= rules.login_failure_max {
-                user.failed_login_attempts = 0;
-                user.locked_until = Some(locked);
-            }
-        });
-        let user = user.await?;
-        tracing::warn!(email = user.email, locked = user.locked_until.is_some(), "a login failed");
-        return Err(wrong());
+        let user = count_failure(backend, &user, at).await?;
+        return match user.locked_until {
+            Some(_) => refused("The password is wrong, and the user is locked now"),
+            None => refused("The password is wrong"),
+        };
     }
     let user = change_user(backend, &user.id, |user| {
         user.failed_login_attempts = 0;
@@ -104,6 +103,24 @@ async fn try_login<B: Backend>(
     });
     let user = user.await?;
     session(backend, request, &user, 200)
+}
+
+/// Counts a wrong password, and locks the user after too many in a row.
+async fn count_failure<B: Backend>(backend: &B, user: &User, at: i64) -> Result<User, Failure> {
+    let rules = &backend.rules().identity;
+    let until = at + micros(rules.lockout);
+    let counted = change_user(backend, &user.id, |user| {
+        if user.locked_until.is_some_and(|until| until > at) {
+            return;
+        }
+        user.failed_login_attempts += 1;
+        user.locked_until = None;
+        if user.failed_login_attempts >= rules.login_failure_max {
+            user.failed_login_attempts = 0;
+            user.locked_until = Some(until);
+        }
+    });
+    counted.await
 }
 
 /// The answer to a login: a token for `user`, which browsers keep as a cookie.
@@ -192,30 +209,36 @@ fn micros(span: Duration) -> i64 {
 
 /// `POST /auth/logout`: the token that asks is good no more.
 pub async fn logout<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
-    if let Some(jti) = &ask.caller.token_id {
-        let revocation = Revocation {
-            id: jti.clone(),
-            user_email: Some(ask.caller.email.clone()),
-            revoked_by: Some(ask.caller.email.clone()),
-            reason: Some("logout".to_owned()),
-            revoked_at: now(),
-            expires_at: ask.caller.expires_at.map(|end| (end as i64).saturating_mul(1_000_000)),
-            version: 1,
-        };
-        ask.backend.apply(vec![Mutation::PutIdentity(revocation.into())]).await?;
-    }
+    end_token(ask, "logout").await?;
     Ok(RestAnswer { cookies: end_cookies(ask), ..answer::ok(&done("Logged out")) })
 }
 
-/// `POST /auth/refresh`: a new token for the one that asks, which stays good until it ends.
-pub fn refresh<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
+/// `POST /auth/refresh`: a new token for the one that asks, which is good no more.
+pub async fn refresh<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     if !ask.caller.is_session {
         let text = "Only the token of a login is refreshed; make an API token anew at /tokens";
         return Err(Failure::Forbidden(text.to_owned()));
     }
     let user = ask.backend.catalog().people().user_by_email(&ask.caller.email).cloned();
     let user = user.ok_or_else(|| no_user(&ask.caller.email))?;
-    session(ask.backend, ask.request, &user, 200)
+    let begun = session(ask.backend, ask.request, &user, 200)?;
+    end_token(ask, "refresh").await?;
+    Ok(begun)
+}
+
+/// Revokes the token that asks; one without an id, which we never make, cannot be named.
+async fn end_token<B: Backend>(ask: &Ask<'_, B>, why: &str) -> Result<(), Failure> {
+    let Some(jti) = &ask.caller.token_id else { return Ok(()) };
+    let revocation = Revocation {
+        id: jti.clone(),
+        user_email: Some(ask.caller.email.clone()),
+        revoked_by: Some(ask.caller.email.clone()),
+        reason: Some(why.to_owned()),
+        revoked_at: now(),
+        expires_at: ask.caller.expires_at.map(|end| (end as i64).saturating_mul(1_000_000)),
+        version: 1,
+    };
+    ask.backend.apply(vec![Mutation::PutIdentity(revocation.into())]).await.map(|_| ())
 }
 
 /// `GET /auth/validate`: who the token is, and until when.

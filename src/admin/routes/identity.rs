@@ -91,7 +91,14 @@ impl<'a> Place<'a> {
             ("email", Some("register")) => Place::Action(Route::Register),
             ("email", Some("me")) => Place::Probe(Route::Me),
             ("email", Some("change-password")) => Place::Action(Route::ChangePassword),
+            ("email", Some("events")) => Place::Probe(Route::AuthEvents),
+            ("email", Some("forgot-password")) => Place::Action(Route::ForgotPassword),
+            ("email", Some("reset-password")) => {
+                let token = rest.next()?;
+                Place::Collection(Route::CheckReset(token), Some(Route::ResetPassword(token)))
+            }
             ("email", Some("admin")) => match (rest.next()?, rest.next(), rest.next()) {
+                ("events", None, _) => Place::Probe(Route::AllAuthEvents),
                 ("users", None, _) => Place::Collection(Route::Users, Some(Route::CreateUser)),
                 ("users", Some(email), None) => Place::Record {
                     get: Route::User(email),

@@ -14,6 +14,9 @@ impl Route<'_> {
                 | Route::Docs
                 | Route::Login
                 | Route::Register
+                | Route::ForgotPassword
+                | Route::CheckReset(_)
+                | Route::ResetPassword(_)
         )
     }
 
@@ -94,6 +97,10 @@ impl Route<'_> {
             | Route::Register
             | Route::Me
             | Route::ChangePassword
+            | Route::ForgotPassword
+            | Route::CheckReset(_)
+            | Route::ResetPassword(_)
+            | Route::AuthEvents
             | Route::Logout
             | Route::RefreshToken
             | Route::ValidateToken => return None,
@@ -102,7 +109,8 @@ impl Route<'_> {
             | Route::User(_)
             | Route::UpdateUser(_)
             | Route::DeleteUser(_)
-            | Route::UnlockUser(_) => Permission::AdminUserManagement,
+            | Route::UnlockUser(_)
+            | Route::AllAuthEvents => Permission::AdminUserManagement,
             Route::Tokens | Route::Token(_) | Route::AllTokens | Route::TeamTokens(_) => {
                 Permission::TokensRead
             }
