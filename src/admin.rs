@@ -81,7 +81,7 @@ use crate::web::{Client, Cookies, Csrf};
 
 pub use apidoc::document as openapi_document;
 pub use changes::Watched;
-pub use people::{IdentityRules, birth, is_email, set_password};
+pub use people::{IdentityRules, birth, is_email, is_last_admin, set_password};
 pub use probes::{About, AuditAbout, DatabaseAbout, RedisAbout};
 use rbac::{explain, grants, permissions};
 use routes::Route;

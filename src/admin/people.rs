@@ -31,7 +31,7 @@ pub use birth::birth;
 pub use events::{AuthEventRead, all_events, own_events};
 pub use form::is_email;
 pub use login::{LoginRead, claims, login, logout, refresh, validate};
-pub use manage::{create, delete, get, list, unlock, update};
+pub use manage::{create, delete, get, is_last_admin, list, unlock, update};
 pub use recovery::unavailable;
 
 /// What the settings say about users and logins.

@@ -14,6 +14,9 @@ use crate::permission::Permission;
 pub struct Caller {
     /// The user's address, or the name that stands for one.
     pub email: String,
+    /// The id of the user's record, if the token names it: without that record it is good no more,
+    /// whoever has the address then.
+    pub user_id: Option<String>,
     /// Whether they command the gateway.
     pub is_admin: bool,
     /// The teams they act for.
@@ -74,6 +77,7 @@ impl Caller {
     fn unnamed(is_admin: bool) -> Caller {
         Caller {
             email: "anonymous".to_owned(),
+            user_id: None,
             is_admin,
             teams: if is_admin { Teams::Null } else { Teams::Absent },
             scopes: None,

@@ -19,6 +19,7 @@ mod faults;
 mod health;
 mod http;
 mod lifecycle;
+mod login;
 mod metrics;
 mod nodes;
 mod openapi;

@@ -131,7 +131,8 @@ pub async fn unlock<B: Backend>(ask: &Ask<'_, B>, email: &str) -> Result<RestAns
     Ok(answer::ok(&done(&message)))
 }
 
-fn is_last_admin(people: &People, user: &User) -> bool {
+/// Whether nobody would command the gateway any more without this user.
+pub fn is_last_admin(people: &People, user: &User) -> bool {
     let is_one = |user: &User| user.is_admin && user.is_active;
     is_one(user) && people.users().filter(|other| is_one(other)).count() == 1
 }
