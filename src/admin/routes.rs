@@ -128,6 +128,7 @@ pub enum Route<'a> {
     Tokens,
     CreateToken,
     Token(&'a str),
+    TokenUsage(&'a str),
     UpdateToken(&'a str),
     RevokeToken(&'a str),
     AllTokens,
@@ -234,6 +235,17 @@ impl<'a> Route<'a> {
 pub fn is_open(path: &str) -> bool {
     let place = Place::find(path);
     place.and_then(|place| place.get().or(place.post())).is_some_and(|route| route.is_open())
+}
+
+/// The part of the API that a path belongs to, as `/tools`; `None` if it is not here.
+pub fn area(path: &str) -> Option<&str> {
+    Place::find(path)?;
+    let path = match path.strip_prefix("/v1") {
+        Some(rest) if rest.starts_with('/') => rest,
+        _ => path,
+    };
+    let inside = path.strip_prefix('/').unwrap_or(path);
+    Some(inside.find('/').map_or(path, |end| &path[..=end]))
 }
 
 /// The methods that a path takes, as the `Allow` header lists them; `None` if it is not here.

@@ -160,6 +160,7 @@ impl Claims {
             is_admin,
             is_session,
             is_api_token,
+            api_token_id: None,
             teams: self.teams.into(),
             scopes,
             token_id: self.jti,

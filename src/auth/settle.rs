@@ -131,6 +131,7 @@ fn check_terms(caller: &mut Caller, people: &People, now: i64) -> Result<(), Fau
         restrictions: restrictions(terms)?.map(Arc::new),
     });
     caller.is_api_token = true;
+    caller.api_token_id = Some(terms.id.clone());
     caller.teams = match &terms.team_id {
         Some(team_id) => Teams::Listed(vec![team_id.clone()]),
         // All that its user may.

@@ -1,6 +1,6 @@
 //! What a shard does with HTTP requests: admission on the head, then the gateway or the REST API.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Instant};
 
 use net::http1::{
     Method,
@@ -14,7 +14,7 @@ use crate::{
     failure::Failure,
     gateway, limits,
     mcp::{Era, HeaderSource, Transport, code},
-    observe::audit,
+    observe::{audit, usage::Use},
     reply::{self, Accepts},
     route::{self, Route},
     serve::{
@@ -30,6 +30,9 @@ use crate::{
 
 /// What every answer of the REST API carries.
 const REST_HEADERS: &str = "content-type: application/json\r\n";
+
+/// What tokens are counted by that ask for paths which are not here.
+const NOWHERE: &str = "other";
 
 /// What the MCP and JSON-RPC endpoints take.
 const RPC_METHODS: &str = "POST, OPTIONS";
@@ -86,6 +89,7 @@ impl Service for Front {
         responder: &mut Responder,
     ) {
         let Permit { caller, room } = permit;
+        let begun = caller.api_token_id.as_ref().map(|_| Instant::now());
         match self.route(request) {
             Some(Route::Mcp { .. } | Route::Rpc) if request.head.method() == Method::Options => {
                 write_options(responder, RPC_METHODS);
@@ -102,6 +106,9 @@ impl Service for Front {
                 self.answer_rest(request, path, &caller, body, responder).await;
             }
             None => write_rest_failure(responder, &not_found()),
+        }
+        if let Some(begun) = begun {
+            self.count_use(request, &caller, responder.status(), begun);
         }
         drop(room);
     }
@@ -177,9 +184,23 @@ impl Front {
         if !caller.opens(server_id) {
             let text = "The token is bound to another virtual server";
             let failure = Failure::Forbidden(text.to_owned());
+            self.count_use(request, &caller, failure.status(), Instant::now());
             return Err(self.refused(request, Some(&caller), failure));
         }
         Ok(caller)
+    }
+
+    /// Counts that an API token was used, if the caller came by one.
+    fn count_use(&self, request: &Request<'_>, caller: &Caller, status: u16, begun: Instant) {
+        let Some(token_id) = &caller.api_token_id else { return };
+        let endpoint = match self.route(request) {
+            Some(Route::Mcp { server_id: "" }) => "/mcp",
+            Some(Route::Mcp { .. }) => "/servers/{id}/mcp",
+            Some(Route::Rpc) => "/rpc",
+            Some(Route::Rest(path)) => admin::area(path).unwrap_or(NOWHERE),
+            None => NOWHERE,
+        };
+        self.shard.meters.count_use(Use { token_id, endpoint, status }, begun);
     }
 
     /// Tells the audit trail of a request that is refused before its body is read.

@@ -5,6 +5,7 @@ mod endings;
 mod first;
 mod machine;
 mod sessions;
+mod usage;
 
 use std::io::Write;
 use std::process::{Output, Stdio};

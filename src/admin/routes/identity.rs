@@ -122,6 +122,7 @@ impl<'a> Place<'a> {
             (Some("teams"), Some(id)) => {
                 Place::Collection(Route::TeamTokens(id), Some(Route::CreateTeamToken(id)))
             }
+            (Some(id), Some("usage")) => Place::Probe(Route::TokenUsage(id)),
             (Some(id), None) => Place::Record {
                 get: Route::Token(id),
                 put: Some(Route::UpdateToken(id)),

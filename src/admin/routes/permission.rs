@@ -111,9 +111,11 @@ impl Route<'_> {
             | Route::DeleteUser(_)
             | Route::UnlockUser(_)
             | Route::AllAuthEvents => Permission::AdminUserManagement,
-            Route::Tokens | Route::Token(_) | Route::AllTokens | Route::TeamTokens(_) => {
-                Permission::TokensRead
-            }
+            Route::Tokens
+            | Route::Token(_)
+            | Route::TokenUsage(_)
+            | Route::AllTokens
+            | Route::TeamTokens(_) => Permission::TokensRead,
             Route::CreateToken | Route::CreateTeamToken(_) => Permission::TokensCreate,
             Route::UpdateToken(_) => Permission::TokensUpdate,
             Route::RevokeToken(_) | Route::RevokeAnyToken(_) => Permission::TokensRevoke,

@@ -102,6 +102,8 @@ fn every_path_is_found_with_and_without_version_and_slash() {
         (Method::Post, "/a2a/x/invoke", Route::InvokeAgent("x")),
         (Method::Post, "/a2a/invoke", Route::InvokeAgentById),
         (Method::Post, "/a2a/x/jsonrpc", Route::RelayToAgent("x")),
+        (Method::Get, "/tokens/x", Route::Token("x")),
+        (Method::Get, "/tokens/x/usage", Route::TokenUsage("x")),
         (Method::Post, "/auth/email/forgot-password", Route::ForgotPassword),
         (Method::Get, "/auth/email/reset-password/x", Route::CheckReset("x")),
         (Method::Post, "/auth/email/reset-password/x", Route::ResetPassword("x")),
@@ -198,5 +200,20 @@ fn another_method_is_told_which_ones_there_are() {
             Err(Failure::MethodNotAllowed { allow }) => assert_eq!(allow, expected, "{path}"),
             other => panic!("{path}: {other:?}"),
         }
+    }
+}
+
+#[test]
+fn the_part_of_the_api_is_the_first_of_a_path_that_is_here() {
+    for (path, expected) in [
+        ("/tools", Some("/tools")),
+        ("/v1/tools/x", Some("/tools")),
+        ("/auth/email/me", Some("/auth")),
+        ("/tools/", Some("/tools")),
+        ("/", Some("/")),
+        ("/toolsmith", None),
+        ("/tools/x/y", None),
+    ] {
+        assert_eq!(area(path), expected, "{path}");
     }
 }

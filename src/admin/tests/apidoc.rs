@@ -500,6 +500,8 @@ fn tell_of_users(story: &mut Story) {
         }
     }
     story.send("token", "", &none);
+    story.send("tokenUsage", "?days=0", &none);
+    story.send("tokenUsage", "", &none);
     story.send("updateToken", "", &json!({"name": 7}));
     story.send("updateToken", "", &json!({"description": "d", "scope": {}}));
     story.send("revokeToken", "", &none);

@@ -1,7 +1,7 @@
 //! The rows about users, tokens, teams and roles.
 
 use super::super::parameters::{
-    ACTIVE_ONLY, FORCE, INACTIVE, OFFSETS, PAGE, QUESTION, SCOPE, SCOPE_ID, SKIP, TEAM_ID,
+    ACTIVE_ONLY, DAYS, FORCE, INACTIVE, OFFSETS, PAGE, QUESTION, SCOPE, SCOPE_ID, SKIP, TEAM_ID,
     USER_EMAIL,
 };
 use super::super::{answers, requests};
@@ -12,7 +12,7 @@ use crate::admin::show::{
     Discovered, InvitationRead, JoinRequestRead, MemberRead, RoleRead, TeamMade, TeamRead, Teams,
     UserRoleRead,
 };
-use crate::admin::tokens::{NewTokenRead, TokenListRead, TokenRead};
+use crate::admin::tokens::{NewTokenRead, TokenListRead, TokenRead, UsageRead};
 
 const TEAM_READ: Type = of::<TeamRead<'static>>;
 const MEMBER_READ: Type = of::<MemberRead<'static>>;
@@ -275,6 +275,13 @@ pub const IDENTITY: &[Operation] = &[
     .body(of::<requests::NewToken>)
     .status(201),
     get("/tokens/{token_id}", "Tokens", "Shows a token's terms", Answer::One(TOKEN_READ)),
+    get(
+        "/tokens/{token_id}/usage",
+        "Tokens",
+        "Tells how a token was used",
+        Answer::One(of::<UsageRead>),
+    )
+    .query(&[DAYS]),
     put("/tokens/{token_id}", "Tokens", "Changes a token's terms", Answer::One(TOKEN_READ))
         .body(of::<requests::TokenChange>)
         .unversioned(),
