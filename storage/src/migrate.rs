@@ -58,6 +58,11 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "V0006__audit",
         sql: include_str!("../migrations/V0006__audit.sql"),
     },
+    Migration {
+        version: 7,
+        name: "V0007__token_usage",
+        sql: include_str!("../migrations/V0007__token_usage.sql"),
+    },
 ];
 
 const _: () = {

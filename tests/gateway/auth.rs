@@ -1,9 +1,12 @@
 //! Who may do what: tokens, their faults, Origin and Host.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use crate::harness::eventually;
 use crate::harness::faulty::Faulty;
 use crate::harness::gateway::{Gateway, SECRET};
 use crate::harness::mcp::{Client, LEGACY, names};

@@ -21,6 +21,7 @@ mod health;
 mod http;
 mod isolation;
 mod lifecycle;
+mod login;
 mod matrix;
 mod metrics;
 mod nodes;
