@@ -9,6 +9,7 @@ mod caller;
 mod claims;
 pub mod credentials;
 mod error;
+pub mod external;
 pub mod held;
 pub mod origin;
 pub mod roles;
@@ -19,7 +20,8 @@ mod verifier;
 pub mod vouched;
 pub mod why;
 
-pub use caller::{Caller, Scopes, Teams};
+pub use caller::{Caller, Foreign, Scopes, Teams};
+pub use external::Resource;
 pub use error::{AuthError, Fault, KeyError};
 pub use origin::Gate;
 pub use token::{Issuer, Rules};

@@ -6,6 +6,7 @@
 pub mod authority;
 mod check;
 mod dotenv;
+mod issuers;
 pub mod network;
 pub mod page;
 mod raw;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use storage::{Location, StoreError, StoreOptions};
 
+pub use issuers::{ASYMMETRIC, ExternalIssuer};
 use raw::{Raw, Reading};
 pub use raw::{SettingError, Source};
 use relations::warn_of_unknown;

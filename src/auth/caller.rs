@@ -1,5 +1,7 @@
 //! Who sent a request.
 
+use std::sync::Arc;
+
 use storage::record::Ownership;
 
 use super::access::{self, Object, Rights};
@@ -26,8 +28,21 @@ pub struct Caller {
     pub is_session: bool,
     /// Whether the token is one of those that users make for programs: there must be a record of it.
     pub is_api_token: bool,
+    /// What another issuer's token says of itself; `None` for ours.
+    pub foreign: Option<Arc<Foreign>>,
     /// What they may.
     pub rights: Rights,
+}
+
+/// What a token of another issuer says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    /// Who issued it.
+    pub issuer: Arc<str>,
+    /// Whom it is for.
+    pub audiences: Vec<String>,
+    /// What it is good for, by its issuer's words.
+    pub scopes: Vec<String>,
 }
 
 /// The claim `teams`: its three states mean three things (contract §4).
@@ -72,6 +87,7 @@ impl Caller {
             issued_at: None,
             is_session: false,
             is_api_token: false,
+            foreign: None,
             rights: if is_admin { Rights::unrestricted() } else { Rights::guest() },
         }
     }

@@ -12,7 +12,7 @@ use super::secret;
 use crate::settings::{Auth, Secret, Settings};
 
 /// The longest token, in bytes: a head has no room for more by default.
-const TOKEN_SIZE_MAX: usize = 16 * 1024;
+pub(super) const TOKEN_SIZE_MAX: usize = 16 * 1024;
 
 /// Which tokens are good: the key, the algorithm and what the claims must say.
 pub struct Rules {
@@ -180,7 +180,7 @@ fn encoding_key(family: AlgorithmFamily, pem: &[u8]) -> jsonwebtoken::errors::Re
     }
 }
 
-fn fault(kind: &jsonwebtoken::errors::ErrorKind) -> Fault {
+pub(super) fn fault(kind: &jsonwebtoken::errors::ErrorKind) -> Fault {
     use jsonwebtoken::errors::ErrorKind;
     match kind {
         ErrorKind::InvalidSignature => Fault::Signature,

@@ -7,7 +7,7 @@ mod word;
 
 pub use number::{Count, Fraction, Minutes, Port, Seconds, Shards, Size, Threshold};
 pub use place::{Address, Hosts, Networks, OneOrigin, OriginList, UriList};
-pub use text::{DatabaseUrl, FieldName, FilePath, Hidden, Level, RedisUrl, RootPath, Text};
+pub use text::{DatabaseUrl, FieldName, FilePath, Hidden, Level, RedisUrl, RootPath, Text, Words};
 pub use word::{
     ALGORITHM, AutoFlag, CACHE_TYPE, CERTIFICATE_NAME, FORWARDED_BY, FRAMING, Flag, LOG_FORMAT,
     RING_DRIVER, SAME_SITE, SEPARATOR,

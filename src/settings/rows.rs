@@ -12,9 +12,10 @@ use super::authority::{Allowed, HostRule, Origin};
 use super::check::{
     self, Address, AutoFlag, Count, DatabaseUrl, FieldName, FilePath, Flag, Fraction, Hidden,
     Hosts, Level, Minutes, Networks, OneOrigin, Optional, OriginList, Port, RedisUrl, RootPath,
-    Seconds, Shards, Size, Text, Threshold, UriList,
+    Seconds, Shards, Size, Text, Threshold, UriList, Words,
 };
 use super::network::Network;
+use super::issuers::{ExternalIssuer, Issuers};
 use super::table::table;
 use super::values::{
     CertificateName, ForwardedBy, Framing, LogFormat, SameSite, Secret, ShardCount, Switch,
@@ -128,6 +129,22 @@ table! {
         expiration_required: bool, "REQUIRE_TOKEN_EXPIRATION", [], "false", Flag;
         /// How long a token of `ringway token` lives unless `--exp` says otherwise; 0 for ever.
         token_lifetime: Duration, "TOKEN_EXPIRY", [], "10080", Minutes;
+        /// Other issuers whose tokens are good here, each with the audience that its tokens must
+        /// have. Their users are found by address; `team_mapping` and `admin_groups` say what their
+        /// groups are here.
+        issuers: Vec<ExternalIssuer>, "JWT_ISSUERS", [], "", Issuers;
+        /// How old the keys of another issuer may become before they are read again. If it does not
+        /// answer, they are used for twelve times as long.
+        keys_age_max: Duration, "JWKS_CACHE_TTL", [], "300", Seconds { min_ms: 1000, max: DAY };
+        /// The shortest time between two readings of an issuer's keys, however many tokens name keys
+        /// that are not known.
+        keys_pause: Duration, "JWKS_REFETCH_INTERVAL", [], "10",
+            Seconds { min_ms: 1000, max: 3600 };
+        /// Authorization servers (issuers) whose tokens open `/mcp`, if they are for its address;
+        /// clients find them by the protected resource metadata. A virtual server names its own.
+        authorization_servers: Vec<String>, "MCP_AUTHORIZATION_SERVERS", [], "", UriList;
+        /// The scopes that a token of those must have, words with spaces between.
+        scopes_required: String, "MCP_REQUIRED_SCOPES", [], "", Words;
         /// The user whose tokens (`sub`) are an administrator's.
         admin_email: String, "PLATFORM_ADMIN_EMAIL", [], "admin@example.com", Text;
         /// Whether a token must name a user of the database. If not, a token that is signed as it

@@ -53,6 +53,16 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "V0005__identity",
         sql: include_str!("../migrations/V0005__identity.sql"),
     },
+    Migration {
+        version: 6,
+        name: "V0006__audit",
+        sql: include_str!("../migrations/V0006__audit.sql"),
+    },
+    Migration {
+        version: 7,
+        name: "V0007__oauth",
+        sql: include_str!("../migrations/V0007__oauth.sql"),
+    },
 ];
 
 const _: () = {

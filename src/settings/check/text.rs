@@ -26,6 +26,25 @@ impl Check for Text {
     }
 }
 
+/// Words with spaces between, perhaps none, without quotation marks.
+pub struct Words;
+
+impl Check for Words {
+    type Value = String;
+
+    fn read(&self, text: &str) -> Result<String, String> {
+        let is_plain = |byte: u8| (byte.is_ascii_graphic() && !b"\"\\".contains(&byte)) || byte == b' ';
+        match text.bytes().all(is_plain) {
+            true => Ok(text.trim().to_owned()),
+            false => Err("holds a character that no such word may hold".to_owned()),
+        }
+    }
+
+    fn form(&self) -> String {
+        "words with spaces between".to_owned()
+    }
+}
+
 /// The name of a header field or of a cookie (a token of RFC 9110 §5.6.2).
 pub struct FieldName;
 
