@@ -25,6 +25,7 @@ mod portable;
 mod probes;
 mod prompt_form;
 mod prompts;
+mod protected;
 mod protocol;
 mod query;
 mod rbac;
@@ -61,18 +62,19 @@ use crate::auth::access::{self, Object, Verdict};
 use crate::auth::settle::Standing;
 use crate::catalog::author::Author;
 use crate::catalog::inventory::Inventory;
-use crate::catalog::{AgentEntry, Catalog, Record, Upstream};
+use crate::catalog::{AgentEntry, Catalog, Protection, Record, Upstream};
 use crate::failure::{Failure, ProtocolError};
 use crate::mcp::code;
 use crate::permission::Permission;
 use crate::safety;
 use crate::settings::Settings;
 use crate::upstream::a2a;
-use crate::web::{Client, Cookies, Csrf};
+use crate::web::{Base, Client, Cookies, Csrf};
 
 pub use apidoc::document as openapi_document;
 pub use changes::Watched;
 pub use probes::{About, DatabaseAbout, RedisAbout};
+pub use protected::{endpoint, of_everything, shown};
 use rbac::{explain, grants, permissions};
 use routes::Route;
 use teams::{TeamRules, invitations, joining, members};
@@ -167,6 +169,12 @@ pub struct Rules {
     pub stdio_allowed: bool,
     /// The address of this gateway, as exports name it.
     pub source: String,
+    /// What our own addresses begin with.
+    pub base: Base,
+    /// What makes `/mcp` a protected resource of OAuth.
+    pub protection: Option<Protection>,
+    /// The issuers that anybody may name as authorization server of a virtual server.
+    pub trusted_issuers: Vec<String>,
     /// Whether there are A2A agents here.
     pub a2a_enabled: bool,
     /// What `GET /health/security` tells.
@@ -196,6 +204,9 @@ impl Rules {
             bulk_count_max: catalog.bulk_count_max,
             stdio_allowed: settings.stdio_allowed(),
             source: format!("http://{}", settings.address()),
+            base: Base::new(settings),
+            protection: protected::of_everything(settings),
+            trusted_issuers: trusted_issuers(settings),
             a2a_enabled: catalog.a2a_enabled,
             security: safety::Report::new(settings),
             teams: TeamRules::new(settings),
@@ -203,6 +214,11 @@ impl Rules {
             admin_email: settings.auth.admin_email.clone(),
         }
     }
+}
+
+fn trusted_issuers(settings: &Settings) -> Vec<String> {
+    let known = settings.auth.issuers.iter().map(|known| known.issuer.clone());
+    known.chain(settings.auth.authorization_servers.iter().cloned()).collect()
 }
 
 /// The gateway as the REST API needs it.
@@ -375,6 +391,7 @@ async fn act<B: Backend>(
         Route::Version => Ok(probes::version(&ask?).await),
         Route::Security => Ok(probes::security(&ask?)),
         Route::CsrfToken => csrf::token(&ask?),
+        Route::ProtectedResource(id) => protected::metadata(backend, request, id),
         Route::Gateways => gateways::list(&ask?),
         Route::CreateGateway => gateways::create(&ask?).await,
         Route::Gateway(id) => gateways::get(&ask?, id),

@@ -21,8 +21,8 @@ pub mod vouched;
 pub mod why;
 
 pub use caller::{Caller, Foreign, Scopes, Teams};
-pub use external::Resource;
 pub use error::{AuthError, Fault, KeyError};
+pub use external::Resource;
 pub use origin::Gate;
 pub use token::{Issuer, Rules};
 pub use verifier::{Verifier, shared_rules};

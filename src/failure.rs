@@ -15,6 +15,15 @@ pub enum Failure {
         /// The value of `WWW-Authenticate` (RFC 6750 §3).
         challenge: &'static str,
     },
+    /// The caller did not prove who it is, or not for all that is needed, and is told how it can.
+    Challenged {
+        /// 401 or 403.
+        status: u16,
+        /// What was wrong.
+        detail: String,
+        /// The value of `WWW-Authenticate`.
+        challenge: String,
+    },
     /// The caller is known, and may not.
     Forbidden(String),
     /// There is no such thing for this caller.
@@ -141,6 +150,7 @@ impl Failure {
     pub fn status(&self) -> u16 {
         match self {
             Failure::Unauthorized { .. } => 401,
+            Failure::Challenged { status, .. } => *status,
             Failure::Forbidden(_) => 403,
             Failure::NotFound(_) => 404,
             Failure::MethodNotAllowed { .. } => 405,
@@ -162,7 +172,9 @@ impl Failure {
         match self {
             Failure::Malformed(_) | Failure::UnsupportedMediaType { .. } => -32600,
             Failure::Invalid(_) | Failure::NotFound(_) => -32602,
-            Failure::Unauthorized { .. } | Failure::Forbidden(_) => -32003,
+            Failure::Unauthorized { .. } | Failure::Challenged { .. } | Failure::Forbidden(_) => {
+                -32003
+            }
             Failure::MethodNotAllowed { .. } => -32601,
             Failure::Protocol(error) => error.code,
             Failure::Upstream(_) => -32000,
@@ -260,7 +272,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Unauthorized { detail, .. } => f.write_str(detail),
-            Failure::Forbidden(text)
+            Failure::Challenged { detail: text, .. }
+            | Failure::Forbidden(text)
             | Failure::NotFound(text)
             | Failure::Malformed(text)
             | Failure::Conflict(text)

@@ -38,6 +38,7 @@ mod door;
 mod front;
 mod legacy;
 mod neighbourhood;
+mod protected;
 mod seeds;
 
 use backend::Facts;

@@ -15,7 +15,7 @@ use shards::{
 use storage::{record::Entity, shared::Shared};
 
 use crate::{
-    auth::{AuthError, Caller, Gate as OriginGate, Rules, Verifier},
+    auth::{AuthError, Caller, Gate as OriginGate, Resource, Rules, Verifier},
     catalog::Catalog,
     limits,
     mcp::Pages,
@@ -30,6 +30,7 @@ use crate::{
 
 pub mod health;
 mod keeper;
+mod keys;
 pub mod neighbours;
 mod options;
 pub mod recorder;
@@ -200,6 +201,21 @@ impl Shard {
         cookie: Option<&[u8]>,
     ) -> Result<Rc<Caller>, AuthError> {
         self.verifier.identify(authorization, cookie, self.catalog.borrow().people(), now())
+    }
+
+    /// As [`Shard::identify`], for a request to `resource`.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError`]: answer 401; or read the keys that it asks for, and try again.
+    pub fn identify_at(
+        &self,
+        resource: &Resource<'_>,
+        authorization: Option<&[u8]>,
+        cookie: Option<&[u8]>,
+    ) -> Result<Rc<Caller>, AuthError> {
+        let catalog = self.catalog.borrow();
+        self.verifier.identify_at(resource, authorization, cookie, catalog.people(), now())
     }
 
     /// Says what a user may now for whom something else than a token vouches.

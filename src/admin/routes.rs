@@ -19,6 +19,7 @@ pub enum Route<'a> {
     OpenApi,
     Security,
     CsrfToken,
+    ProtectedResource(&'a str),
     Gateways,
     CreateGateway,
     Gateway(&'a str),
@@ -169,7 +170,10 @@ impl<'a> Route<'a> {
 
     /// Whether nobody needs to prove who they are: load balancers ask here.
     pub fn is_open(&self) -> bool {
-        matches!(self, Route::Home | Route::Health | Route::Ready | Route::Docs)
+        matches!(
+            self,
+            Route::Home | Route::Health | Route::Ready | Route::Docs | Route::ProtectedResource(_)
+        )
     }
 
     /// The permission that is needed, by the contract's name; `None` if a valid token is enough.
@@ -177,6 +181,7 @@ impl<'a> Route<'a> {
         Some(match self {
             Route::Home | Route::Health | Route::Ready | Route::Version => return None,
             Route::Docs | Route::OpenApi | Route::CsrfToken => return None,
+            Route::ProtectedResource(_) => return None,
             Route::Security => Permission::AdminSystemConfig,
             Route::Gateways | Route::Gateway(_) => Permission::GatewaysRead,
             Route::CreateGateway => Permission::GatewaysCreate,
@@ -341,6 +346,22 @@ impl<'a> Place<'a> {
             ("tags", None) => Place::Collection(Route::Tags, None),
             ("tags", Some(tag)) if parts.next() == Some("entities") => {
                 Place::Collection(Route::TagEntities(tag), None)
+            }
+            (".well-known", Some("oauth-protected-resource")) => match parts.next() {
+                None | Some("mcp") => Place::Probe(Route::ProtectedResource("")),
+                Some("servers") => {
+                    let id = parts.next().filter(|id| !id.is_empty())?;
+                    // ContextForge takes the address without `/mcp` too.
+                    parts.next().is_none_or(|last| last == "mcp").then_some(())?;
+                    Place::Probe(Route::ProtectedResource(id))
+                }
+                Some(_) => return None,
+            },
+            ("servers", Some(id)) if parts.clone().next() == Some(".well-known") => {
+                parts.next();
+                (parts.next() == Some("oauth-protected-resource") && !id.is_empty())
+                    .then_some(())?;
+                Place::Probe(Route::ProtectedResource(id))
             }
             ("servers", id) => Place::server(id, parts.next())?,
             ("export", None) => Place::Collection(Route::Export, None),

@@ -100,9 +100,8 @@ impl Externals {
         issuer: &ExternalIssuer,
         now: u64,
     ) -> Result<Checked, Missing> {
-        let header = jsonwebtoken::decode_header(token).map_err(|error| {
-            Missing::Fault(super::token::fault(error.kind()))
-        })?;
+        let header = jsonwebtoken::decode_header(token)
+            .map_err(|error| Missing::Fault(super::token::fault(error.kind())))?;
         let algorithm = header.alg;
         if algorithm.family() == AlgorithmFamily::Hmac || !issuer.algorithms.contains(&algorithm) {
             return Err(Missing::Fault(Fault::Algorithm));

@@ -11,17 +11,20 @@ use net::{
 };
 
 use crate::{
+    admin,
     auth::{
-        Caller,
+        AuthError, Caller, Resource,
         basic::{self, Basic},
         credentials,
+        external::keyring::Slot,
         vouched::{Nobody, Vouched},
     },
+    catalog::Protection,
     failure::Failure,
     serve::changes::Identify,
     settings::{Secret, Settings},
     state::{self, Shard},
-    web::{Client, Cookies, Cors, Csrf, Headers, Proxies, Scheme, cookie, csrf::Session},
+    web::{Base, Client, Cookies, Cors, Csrf, Headers, Proxies, Scheme, cookie, csrf::Session},
 };
 
 /// What is the same for all connections of a process.
@@ -30,6 +33,10 @@ pub struct Door {
     pub proxies: Proxies,
     /// How cookies are set.
     pub cookies: Cookies,
+    /// What our own addresses begin with.
+    pub base: Base,
+    /// What makes `/mcp` a protected resource.
+    pub protection: Option<Protection>,
     /// Tokens against forged requests.
     pub csrf: Csrf,
     headers: Headers,
@@ -46,6 +53,22 @@ pub struct Visit<'a, 'b> {
     pub rest_path: Option<&'a str>,
     /// Whom the certificate of the connection is made out to.
     pub certified: Option<&'b Rc<Caller>>,
+    /// What it is sent to, as tokens name it.
+    pub resource: Resource<'b>,
+}
+
+/// Why a request is not let in.
+pub enum Refusal {
+    /// It ends so.
+    Failure(Failure),
+    /// Its token cannot be judged before the keys of its issuer are read.
+    Keys(Slot),
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Refusal {
+        Refusal::Failure(failure)
+    }
 }
 
 /// What a request shows of its sender.
@@ -62,6 +85,8 @@ impl Door {
         Door {
             proxies: Proxies::new(settings),
             cookies: Cookies::new(settings),
+            base: Base::new(settings),
+            protection: admin::of_everything(settings),
             csrf: Csrf::new(settings, secret),
             headers: Headers::new(settings),
             cors: Cors::new(settings),
@@ -102,15 +127,20 @@ impl Door {
     }
 
     /// Says who sent a request.
-    pub fn identify(&self, shard: &Shard, visit: &Visit<'_, '_>) -> Result<Rc<Caller>, Failure> {
+    pub fn identify(&self, shard: &Shard, visit: &Visit<'_, '_>) -> Result<Rc<Caller>, Refusal> {
         let (authorization, cookie) = match self.shown(shard, visit)? {
-            Shown::Word(claimed) => return shard.vouch(&claimed).map_err(Failure::from),
+            Shown::Word(claimed) => {
+                return shard.vouch(&claimed).map_err(|error| Failure::from(error).into());
+            }
             Shown::Token { authorization, cookie } => (authorization, cookie),
         };
-        let identified = shard.identify(authorization, cookie);
-        let caller = identified.map_err(|error| Failure::Unauthorized {
-            detail: error.detail(),
-            challenge: self.challenge(visit.rest_path).unwrap_or(error.challenge()),
+        let identified = shard.identify_at(&visit.resource, authorization, cookie);
+        let caller = identified.map_err(|error| match error {
+            AuthError::Keys(slot) => Refusal::Keys(slot),
+            error => Refusal::Failure(Failure::Unauthorized {
+                detail: error.detail(),
+                challenge: self.challenge(visit.rest_path).unwrap_or(error.challenge()),
+            }),
         })?;
         if let Some(cookies) = cookie
             && authorization.and_then(credentials::bearer).is_none()

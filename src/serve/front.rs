@@ -9,7 +9,7 @@ use net::http1::{
 
 use crate::{
     admin::{self, RestRequest},
-    auth::Caller,
+    auth::{AuthError, Caller, Resource, external::keyring::Slot},
     failure::Failure,
     gateway, limits,
     mcp::{Era, HeaderSource, Transport, code},
@@ -18,8 +18,8 @@ use crate::{
     serve::{
         backend::{Backend, Facts, parts},
         changes::Changes,
-        door::Visit,
-        legacy,
+        door::{Refusal, Visit},
+        legacy, protected,
     },
     state::Shard,
 };
@@ -42,8 +42,15 @@ pub struct Front {
 
 /// A request that may go on. Dropping it makes room for another.
 pub struct Permit {
-    caller: Rc<Caller>,
+    sender: Sender,
     room: Room,
+}
+
+/// Who sent a request that may go on.
+enum Sender {
+    Known(Rc<Caller>),
+    /// That is known once these keys are read.
+    Awaited(Slot),
 }
 
 /// A place among the requests in flight.
@@ -78,7 +85,14 @@ impl Service for Front {
         body: &[u8],
         responder: &mut Responder,
     ) {
-        let Permit { caller, room } = permit;
+        let Permit { sender, room } = permit;
+        let caller = match sender {
+            Sender::Known(caller) => caller,
+            Sender::Awaited(slot) => match self.await_sender(request, slot).await {
+                Ok(caller) => caller,
+                Err(failure) => return write_rest_failure(responder, &failure),
+            },
+        };
         match self.route(request) {
             Some(Route::Mcp { .. } | Route::Rpc) if request.head.method() == Method::Options => {
                 write_options(responder, RPC_METHODS);
@@ -134,35 +148,82 @@ impl Front {
         let is_open = is_preflight || rest_path.is_some_and(admin::is_open);
         // Whoever shows a token to a server that needs none is who they say.
         let is_unnamed = request.header("authorization").is_none() && self.needs_no_token(&route);
-        let caller = match is_open || is_unnamed {
-            true => Rc::new(Caller::nobody()),
-            false => self.identify(request, &route)?,
+        let sender = match is_open || is_unnamed {
+            true => Sender::Known(Rc::new(Caller::nobody())),
+            false => match self.identify(request, &route) {
+                Ok(caller) => Sender::Known(caller),
+                Err(Refusal::Keys(slot)) => Sender::Awaited(slot),
+                Err(Refusal::Failure(failure)) => return Err(failure),
+            },
         };
+        let is_admin = matches!(&sender, Sender::Known(caller) if caller.is_admin);
         shard.request_count.set(shard.request_count.get() + 1);
         let body_size_max = match rest_path {
             // A whole registry may come in one document, which only administrators may send.
-            Some("/import") if caller.is_admin => shard.settings.http.body_size_max as u64,
+            Some("/import") if is_admin => shard.settings.http.body_size_max as u64,
             Some(_) => limits::REST_BODY_SIZE_MAX.min(shard.settings.http.body_size_max as u64),
             None => shard.settings.http.body_size_max as u64,
         };
-        Ok((Permit { caller, room: Room(shard.clone()) }, body_size_max))
+        Ok((Permit { sender, room: Room(shard.clone()) }, body_size_max))
     }
 
     fn visit<'b>(&'b self, request: &'b Request<'b>, route: &Route<'b>) -> Visit<'b, 'b> {
         let rest_path = if let Route::Rest(path) = route { Some(*path) } else { None };
-        Visit { request, rest_path, certified: self.certified.as_ref() }
+        let (certified, resource) = (self.certified.as_ref(), Resource::PLAIN);
+        Visit { request, rest_path, certified, resource }
+    }
+
+    /// Who asks, once the keys of the issuer of their token were read.
+    async fn await_sender(&self, request: &Request<'_>, slot: Slot) -> Result<Rc<Caller>, Failure> {
+        self.shard.read_keys(slot).await?;
+        let route = self.route(request).ok_or_else(not_found)?;
+        self.identify(request, &route).map_err(|refusal| match refusal {
+            Refusal::Failure(failure) => failure,
+            Refusal::Keys(slot) => AuthError::Keys(slot).into(),
+        })
     }
 
     /// Who asks, and whether what they showed is good for this route.
-    fn identify(&self, request: &Request<'_>, route: &Route<'_>) -> Result<Rc<Caller>, Failure> {
-        let caller = self.facts.door.identify(&self.shard, &self.visit(request, route))?;
+    fn identify(&self, request: &Request<'_>, route: &Route<'_>) -> Result<Rc<Caller>, Refusal> {
+        let door = &self.facts.door;
+        let Route::Mcp { server_id } = route else {
+            return self
+                .check_bounds(door.identify(&self.shard, &self.visit(request, route))?, route);
+        };
+        let catalog = self.shard.catalog_now();
+        let server = catalog.server(server_id);
+        let (protection, shown) = match server {
+            None if server_id.is_empty() => (door.protection.as_ref(), door.protection.as_ref()),
+            None => (None, None),
+            Some(server) => (server.protection.as_ref(), admin::shown(server)),
+        };
+        let base = || door.base.of(Some(&door.proxies.client_of(request)));
+        let metadata_url = || protected::metadata_url(&base(), server_id);
+        let uri = || Some(base() + &admin::endpoint(server_id));
+        let resource = Resource { protection, uri: &uri };
+        let visit = Visit { resource, ..self.visit(request, route) };
+        let caller =
+            door.identify(&self.shard, &visit).map_err(|refusal| match (refusal, shown) {
+                (Refusal::Failure(failure), Some(shown)) => {
+                    Refusal::Failure(protected::point(failure, shown, &metadata_url()))
+                }
+                (refusal, _) => refusal,
+            })?;
+        if let Some(protection) = protection {
+            protected::check_scopes(&caller, protection, metadata_url)?;
+        }
+        self.check_bounds(caller, route)
+    }
+
+    /// Refuses a token that is bound to another virtual server.
+    fn check_bounds(&self, caller: Rc<Caller>, route: &Route<'_>) -> Result<Rc<Caller>, Refusal> {
         let server_id = match route {
             Route::Mcp { server_id } if !server_id.is_empty() => Some(*server_id),
             _ => None,
         };
         if !caller.opens(server_id) {
             let text = "The token is bound to another virtual server";
-            return Err(Failure::Forbidden(text.to_owned()));
+            return Err(Failure::Forbidden(text.to_owned()).into());
         }
         Ok(caller)
     }

@@ -151,7 +151,13 @@ mod tests {
     #[test]
     fn reads_what_is_said_and_fills_in_the_rest() {
         let read = Issuers.read(r#"[{"issuer": "https://a", "audience": "b"}]"#).unwrap();
-        assert_eq!(read, [ExternalIssuer { audience: vec!["b".to_owned()], ..ExternalIssuer::named("https://a") }]);
+        assert_eq!(
+            read,
+            [ExternalIssuer {
+                audience: vec!["b".to_owned()],
+                ..ExternalIssuer::named("https://a")
+            }]
+        );
         assert_eq!(Issuers.read(""), Ok(Vec::new()));
     }
 

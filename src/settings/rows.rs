@@ -14,8 +14,8 @@ use super::check::{
     Hosts, Level, Minutes, Networks, OneOrigin, Optional, OriginList, Port, RedisUrl, RootPath,
     Seconds, Shards, Size, Text, Threshold, UriList, Words,
 };
-use super::network::Network;
 use super::issuers::{ExternalIssuer, Issuers};
+use super::network::Network;
 use super::table::table;
 use super::values::{
     CertificateName, ForwardedBy, Framing, LogFormat, SameSite, Secret, ShardCount, Switch,
@@ -142,7 +142,7 @@ table! {
             Seconds { min_ms: 1000, max: 3600 };
         /// Authorization servers (issuers) whose tokens open `/mcp`, if they are for its address;
         /// clients find them by the protected resource metadata. A virtual server names its own.
-        authorization_servers: Vec<String>, "MCP_AUTHORIZATION_SERVERS", [], "", UriList;
+        authorization_servers: Vec<String>, "MCP_AUTHORIZATION_SERVERS", [], "[]", UriList;
         /// The scopes that a token of those must have, words with spaces between.
         scopes_required: String, "MCP_REQUIRED_SCOPES", [], "", Words;
         /// The user whose tokens (`sub`) are an administrator's.

@@ -573,3 +573,11 @@ pub enum FailedOrRpcFailure {
     /// Refused as JSON-RPC.
     Rpc(RpcFailure),
 }
+/// A protected resource of OAuth 2.1 (RFC 9728).
+#[derive(JsonSchema)]
+pub struct ProtectedResource {
+    resource: String,
+    authorization_servers: Vec<String>,
+    bearer_methods_supported: Vec<String>,
+    scopes_supported: Option<Vec<String>>,
+}

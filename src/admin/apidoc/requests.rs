@@ -462,6 +462,11 @@ struct ServerFields {
     tool_overrides: Option<Map<String, Value>>,
     /// Whether its endpoint needs a token.
     auth_required: Option<bool>,
+    /// Tokens of authorization servers open it.
+    oauth_enabled: Option<bool>,
+    /// Which: `authorization_servers`, and perhaps `scopes_supported`, `scopes_required`,
+    /// `resource`.
+    oauth_config: Option<serde_json::Map<String, serde_json::Value>>,
     /// Words to find it by.
     tags: Option<Tags>,
     #[schemars(flatten)]

@@ -33,7 +33,8 @@ pub fn read(
     let is_admin = groups.iter().any(|group| issuer.admin_groups.contains(group));
     let mapped: Vec<String> =
         groups.iter().filter_map(|group| issuer.team_mapping.get(group).cloned()).collect();
-    let foreign = Foreign { issuer: issuer.issuer.as_str().into(), audiences: audiences(&claims), scopes };
+    let foreign =
+        Foreign { issuer: issuer.issuer.as_str().into(), audiences: audiences(&claims), scopes };
     let caller = Caller {
         email,
         is_admin,

@@ -35,7 +35,8 @@ impl Metadata {
         }
         let addresses = [&metadata.jwks_uri, &metadata.token_endpoint, &metadata.userinfo_endpoint];
         let is_open = |url: &&String| !url.starts_with("https://");
-        if issuer.starts_with("https://") && addresses.into_iter().flatten().any(|url| is_open(&url))
+        if issuer.starts_with("https://")
+            && addresses.into_iter().flatten().any(|url| is_open(&url))
         {
             return Err("its metadata lead to addresses without TLS".to_owned());
         }

@@ -88,8 +88,7 @@ impl Key {
     }
 
     fn fits(&self, algorithm: Algorithm) -> bool {
-        self.family == algorithm.family()
-            && self.algorithm.is_none_or(|only| only == algorithm)
+        self.family == algorithm.family() && self.algorithm.is_none_or(|only| only == algorithm)
     }
 }
 

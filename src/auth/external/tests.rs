@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -187,9 +186,8 @@ fn a_protected_resource_takes_tokens_of_its_servers_that_are_for_it() {
     };
     let uri = || Some("https://mcp.example/servers/a/mcp".to_owned());
     let resource = Resource { protection: Some(&protection), uri: &uri };
-    let token = |aud: &str| {
-        stage.signer.token(&claims(json!({"iss": "https://as.example", "aud": aud})))
-    };
+    let token =
+        |aud: &str| stage.signer.token(&claims(json!({"iss": "https://as.example", "aud": aud})));
     assert!(stage.ask_at(&resource, &token("https://mcp.example/servers/a/mcp")).is_ok());
     for aud in ["https://mcp.example/servers/b/mcp", "https://mcp.example", "us", ""] {
         let refused = stage.ask_at(&resource, &token(aud));
@@ -210,11 +208,13 @@ fn a_remembered_token_is_looked_at_again_when_its_key_is_old() {
     let token = stage.signer.token(&claims(json!({"exp": NOW + 10_000})));
     assert!(stage.ask(&token).is_ok());
     let header = format!("Bearer {token}");
-    let later = stage.verifier.identify(Some(header.as_bytes()), None, &People::default(), NOW + 300);
+    let later =
+        stage.verifier.identify(Some(header.as_bytes()), None, &People::default(), NOW + 300);
     assert!(matches!(later, Err(AuthError::Keys(_))), "{later:?}");
     let next = Signer::new("k2");
     let set = jwks::KeySet::parse(&super::tests::jwks(&[&next])).unwrap();
     stage.verifier.externals.keyring.put("https://id.example", Some(set), NOW + 300);
-    let gone = stage.verifier.identify(Some(header.as_bytes()), None, &People::default(), NOW + 301);
+    let gone =
+        stage.verifier.identify(Some(header.as_bytes()), None, &People::default(), NOW + 301);
     assert_eq!(gone, Err(AuthError::Invalid(Fault::UnknownKey)));
 }

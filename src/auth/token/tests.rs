@@ -69,6 +69,7 @@ const GOOD: &str = r#"{"sub":"a@b","iss":"mcpgateway","aud":"mcpgateway-api"}"#;
 fn takes_the_minimal_token_of_the_command_line() {
     let caller = verify(r#"{"username":"a@b","sub":"a@b","iat":1,"jti":"7"}"#).unwrap();
     let expected = Caller {
+        foreign: None,
         email: "a@b".into(),
         is_admin: false,
         teams: Teams::Absent,

@@ -33,7 +33,8 @@ impl Check for Words {
     type Value = String;
 
     fn read(&self, text: &str) -> Result<String, String> {
-        let is_plain = |byte: u8| (byte.is_ascii_graphic() && !b"\"\\".contains(&byte)) || byte == b' ';
+        let is_plain =
+            |byte: u8| (byte.is_ascii_graphic() && !b"\"\\".contains(&byte)) || byte == b' ';
         match text.bytes().all(is_plain) {
             true => Ok(text.trim().to_owned()),
             false => Err("holds a character that no such word may hold".to_owned()),
