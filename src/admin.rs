@@ -8,6 +8,7 @@ mod agent_form;
 mod agents;
 mod answer;
 mod apidoc;
+mod audit;
 mod changes;
 mod credentials;
 mod csrf;
@@ -21,6 +22,8 @@ mod listing;
 mod metrics;
 mod offers;
 mod openapi;
+mod people;
+mod policies;
 mod portable;
 mod probes;
 mod prompt_form;
@@ -30,6 +33,7 @@ mod protocol;
 mod query;
 mod rbac;
 mod record_form;
+mod recording;
 mod reshape;
 mod resource_form;
 mod resources;
@@ -41,6 +45,7 @@ mod servers;
 mod show;
 mod tags;
 mod teams;
+mod tokens;
 mod tool_form;
 mod tools;
 mod writing;
@@ -48,10 +53,12 @@ mod writing;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 pub use net::http1::Method;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use storage::audit::{AuditFilter, StoredEntry};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Ownership, now};
 use storage::seal::Sealer;
@@ -65,15 +72,18 @@ use crate::catalog::inventory::Inventory;
 use crate::catalog::{AgentEntry, Catalog, Protection, Record, Upstream};
 use crate::failure::{Failure, ProtocolError};
 use crate::mcp::code;
+use crate::observe::audit::Trail;
 use crate::permission::Permission;
 use crate::safety;
 use crate::settings::Settings;
+use crate::throttle::Turn;
 use crate::upstream::a2a;
 use crate::web::{Base, Client, Cookies, Csrf};
 
 pub use apidoc::document as openapi_document;
 pub use changes::Watched;
-pub use probes::{About, DatabaseAbout, RedisAbout};
+pub use people::{IdentityRules, birth, is_email, set_password};
+pub use probes::{About, AuditAbout, DatabaseAbout, RedisAbout};
 pub use protected::{endpoint, of_everything, shown};
 use rbac::{explain, grants, permissions};
 use routes::Route;
@@ -100,6 +110,8 @@ pub struct RestRequest<'a> {
     pub client: Option<Client<'a>>,
     /// The header `User-Agent`.
     pub user_agent: Option<&'a str>,
+    /// What the client calls the request: the header `X-Correlation-ID` or `X-Request-ID`.
+    pub request_id: Option<&'a str>,
 }
 
 impl<'a> RestRequest<'a> {
@@ -115,6 +127,7 @@ impl<'a> RestRequest<'a> {
             caller: None,
             client: None,
             user_agent: None,
+            request_id: None,
         }
     }
 }
@@ -177,6 +190,8 @@ pub struct Rules {
     pub trusted_issuers: Vec<String>,
     /// Whether there are A2A agents here.
     pub a2a_enabled: bool,
+    /// What users and logins are.
+    pub identity: IdentityRules,
     /// What `GET /health/security` tells.
     pub security: safety::Report,
     /// Which teams there can be.
@@ -208,6 +223,7 @@ impl Rules {
             protection: protected::of_everything(settings),
             trusted_issuers: trusted_issuers(settings),
             a2a_enabled: catalog.a2a_enabled,
+            identity: IdentityRules::new(settings),
             security: safety::Report::new(settings),
             teams: TeamRules::new(settings),
             standing: Standing::new(&settings.auth),
@@ -246,6 +262,15 @@ pub trait Backend {
     /// and the era that its record names.
     fn discover(&self, upstream: &Upstream) -> impl Future<Output = Result<Inventory, Failure>>;
 
+    /// Asks policies and rates about a call of the tool that an agent is offered as; what it gives is
+    /// kept until the call has ended.
+    fn admit_call(
+        &self,
+        caller: &Caller,
+        agent: &AgentEntry,
+        arguments: &Map<String, Value>,
+    ) -> impl Future<Output = Result<Option<Turn>, Failure>>;
+
     /// Sends a request to an agent and gives what it answers, byte for byte.
     fn invoke(
         &self,
@@ -279,6 +304,15 @@ pub trait Backend {
         id: Option<String>,
     ) -> impl Future<Output = Result<(), Failure>>;
 
+    /// What is noted for the audit trail.
+    fn trail(&self) -> &Trail;
+
+    /// Reads the audit trail.
+    fn read_audit(
+        &self,
+        filter: &AuditFilter,
+    ) -> impl Future<Output = Result<Vec<StoredEntry>, Failure>>;
+
     /// Keeps how far an import is where every process of the gateway can read it; `None` forgets it.
     fn put_import(
         &self,
@@ -292,13 +326,15 @@ pub trait Backend {
     /// Looks whether a program of jq can be the filter of a REST tool; if not, says why.
     fn check_filter(&self, program: &str) -> impl Future<Output = Result<(), String>>;
 
-    /// Asks by a method of MCP as a plain JSON-RPC client of `caller` does, and gives the result.
+    /// Asks by a method of MCP as a plain JSON-RPC client of `caller` does, on behalf of `request`,
+    /// and gives the result.
     ///
     /// # Errors
     ///
     /// Those of the method, errors of an upstream included.
     fn rpc(
         &self,
+        request: &RestRequest<'_>,
         caller: &Caller,
         method: &str,
         params: Value,
@@ -310,6 +346,16 @@ pub trait Backend {
     ///
     /// [`Failure::Internal`] if the log was never set up.
     fn set_log_level(&self, level: &str) -> Result<(), Failure>;
+
+    /// Signs a token with these claims.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Malformed`] that names the setting, if there is no key to sign with.
+    fn issue(&self, claims: &Map<String, Value>) -> Result<String, Failure>;
+
+    /// Waits until then; not at all if that is past.
+    fn rest_until(&self, then: Instant) -> impl Future<Output = ()>;
 
     /// Whether requests can be served, or why not.
     fn ready(&self) -> Result<(), String>;
@@ -329,7 +375,8 @@ pub async fn handle<B: Backend>(backend: &B, request: RestRequest<'_>) -> RestAn
         return answer::failure(absent, answer::Shape::Detail);
     }
     let shape = route.shape();
-    match dispatch(backend, &request, route).await {
+    let answering = dispatch(backend, &request, route);
+    match recording::told(backend, &request, route, answering).await {
         Ok(answer) => answer,
         Err(failure) => answer::failure(failure, shape),
     }
@@ -342,7 +389,7 @@ pub fn methods(path: &str) -> Option<&'static str> {
 
 /// Whether the path is answered without asking who the caller is.
 pub fn is_open(path: &str) -> bool {
-    Route::parse(Method::Get, path).is_ok_and(|route| route.is_open())
+    routes::is_open(path)
 }
 
 /// Answers a request about one entity, for those who make many of them.
@@ -352,7 +399,9 @@ async fn handle_one<B: Backend>(backend: &B, request: RestRequest<'_>) -> RestAn
         Err(failure) => return answer::failure(failure, answer::Shape::Detail),
     };
     let shape = route.shape();
-    act(backend, &request, route).await.unwrap_or_else(|failure| answer::failure(failure, shape))
+    let answering = act(backend, &request, route);
+    let answer = recording::told(backend, &request, route, answering).await;
+    answer.unwrap_or_else(|failure| answer::failure(failure, shape))
 }
 
 /// Answers what is about the whole registry; the rest is [`act`]'s.
@@ -381,8 +430,18 @@ async fn act<B: Backend>(
     request: &RestRequest<'_>,
     route: Route<'_>,
 ) -> Result<RestAnswer, Failure> {
+    let answer = perform(backend, request, route).await?;
+    metrics::fill(backend, request, &route, answer).await
+}
+
+/// As [`act`], without what was counted.
+async fn perform<B: Backend>(
+    backend: &B,
+    request: &RestRequest<'_>,
+    route: Route<'_>,
+) -> Result<RestAnswer, Failure> {
     let ask = admit(backend, request, &route);
-    let answer = match route {
+    match route {
         Route::Home => Ok(probes::root(backend)),
         Route::Health => Ok(probes::health()),
         Route::Ready => Ok(probes::ready(backend)),
@@ -434,6 +493,13 @@ async fn act<B: Backend>(
         Route::DeleteRoot(uri) => roots::delete(&ask?, uri).await,
         Route::ExportRoot => roots::export(&ask?),
         Route::RootChanges => Ok(changes::stream(&ask?, Watched::Roots)),
+        Route::Policies => policies::list(&ask?),
+        Route::CreatePolicy => policies::create(&ask?).await,
+        Route::Policy(id) => policies::get(&ask?, id),
+        Route::UpdatePolicy(id) => policies::update(&ask?, id).await,
+        Route::DeletePolicy(id) => policies::delete(&ask?, id).await,
+        Route::PolicyState(id) => policies::set_state(&ask?, id).await,
+        Route::TestPolicies => policies::test(&ask?),
         Route::Initialize => protocol::initialize(&ask?).await,
         Route::Ping => protocol::ping(&ask?),
         Route::Notify => protocol::notify(&ask?),
@@ -491,7 +557,32 @@ async fn act<B: Backend>(
         Route::MyRoles => grants::mine(&ask?),
         Route::MyPermissions => permissions::mine(&ask?),
         Route::ExplainAccess => explain::explain(&ask?),
+        Route::Audit => audit::list(&ask?).await,
+        Route::AuditExport => audit::export(&ask?).await,
+        Route::AuditTrails => audit::trails(&ask?).await,
         Route::Metrics => metrics::totals(&ask?).await,
+        Route::Login => people::login(backend, request).await,
+        Route::Register => people::register(backend, request).await,
+        Route::Me => people::me(&ask?),
+        Route::ChangePassword => people::change_password(&ask?).await,
+        Route::Logout => people::logout(&ask?).await,
+        Route::RefreshToken => people::refresh(&ask?),
+        Route::ValidateToken => Ok(people::validate(&ask?)),
+        Route::Users => people::list(&ask?),
+        Route::CreateUser => people::create(&ask?).await,
+        Route::User(email) => people::get(&ask?, email),
+        Route::UpdateUser(email) => people::update(&ask?, email).await,
+        Route::DeleteUser(email) => people::delete(&ask?, email).await,
+        Route::UnlockUser(email) => people::unlock(&ask?, email).await,
+        Route::Tokens => tokens::list(&ask?),
+        Route::CreateToken => tokens::create(&ask?, None).await,
+        Route::Token(id) => tokens::get(&ask?, id),
+        Route::UpdateToken(id) => tokens::update(&ask?, id).await,
+        Route::RevokeToken(id) => tokens::revoke(&ask?, id).await,
+        Route::AllTokens => tokens::list_all(&ask?),
+        Route::RevokeAnyToken(id) => tokens::revoke_any(&ask?, id).await,
+        Route::TeamTokens(id) => tokens::list_of_team(&ask?, id),
+        Route::CreateTeamToken(id) => tokens::create(&ask?, Some(id)).await,
         Route::ResetMetrics => metrics::reset(&ask?).await,
         Route::Export
         | Route::ExportSelective
@@ -499,8 +590,7 @@ async fn act<B: Backend>(
         | Route::ImportStatus(_)
         | Route::ImportStatuses
         | Route::CleanUpImports => Err(Failure::NotFound("Not Found".to_owned())),
-    };
-    metrics::fill(backend, request, &route, answer?).await
+    }
 }
 
 /// One request with whom it came from: what every handler takes.
@@ -515,7 +605,8 @@ struct Ask<'a, B> {
 impl<B: Backend> Ask<'_, B> {
     /// Asks by a method of MCP; what is wrong is told as the REST API tells it.
     async fn rpc(&self, method: &str, params: Value) -> Result<Value, Failure> {
-        self.backend.rpc(self.caller, method, params).await.map_err(|failure| match failure {
+        let asked = self.backend.rpc(self.request, self.caller, method, params).await;
+        asked.map_err(|failure| match failure {
             Failure::Protocol(error) => match (error.code, error.status) {
                 (_, status) if status != 200 => Failure::Protocol(error),
                 (code::RESOURCE_NOT_FOUND, _) => Failure::NotFound(error.message),
@@ -571,6 +662,10 @@ fn permit(caller: &Caller, route: &Route<'_>) -> Result<(), Failure> {
         return Err(Failure::Forbidden(sentence.to_owned()));
     }
     let Some(permission) = route.permission() else { return Ok(()) };
+    if caller.must_change_password {
+        let text = "Password change required: POST /auth/email/change-password first";
+        return Err(Failure::Forbidden(text.to_owned()));
+    }
     match access::decide(caller, permission, Object::Nothing) {
         Verdict::Allow(_) => Ok(()),
         Verdict::Deny(reason) => Err(Failure::Forbidden(reason.to_string())),

@@ -18,6 +18,7 @@ use crate::{
 pub mod add;
 pub mod apply;
 mod arguments;
+pub mod audit;
 pub mod call;
 pub mod client;
 pub mod db_ready;
@@ -28,12 +29,15 @@ pub mod import;
 pub mod import_openapi;
 pub mod migrate;
 pub mod openapi;
+pub mod policy;
 mod print;
 pub mod readiness;
 pub mod redis_ready;
 pub mod settings_page;
 pub mod token;
 pub mod tools;
+pub mod user;
+pub mod why;
 
 use readiness::NotReady;
 
@@ -61,6 +65,8 @@ enum Command {
     RedisReady(redis_ready::RedisReadyArgs),
     /// Make a token, or show what is in one.
     Token(token::TokenArgs),
+    /// List, make and change the users of the database.
+    User(user::UserArgs),
     /// List every setting.
     Settings(settings_page::SettingsArgs),
     /// Register an upstream: its URL, or the command that starts it.
@@ -77,6 +83,10 @@ enum Command {
     Tools(tools::ToolsArgs),
     /// Call a tool.
     Call(call::CallArgs),
+    /// Say why somebody may do something, or may not.
+    Why(why::WhyArgs),
+    /// Try policies.
+    Policy(policy::PolicyArgs),
     /// Print the OpenAPI document of the REST API.
     Openapi,
     /// Run the filters of REST tools for a gateway, which starts this by itself.
@@ -88,6 +98,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Make the registry equal to YAML files.
     Apply(apply::ApplyArgs),
+    /// List who did what, and who was refused.
+    Audit(audit::AuditArgs),
 }
 
 /// What `serve` takes on the command line; everything else is a setting of the environment.
@@ -114,10 +126,14 @@ pub fn main() -> ExitCode {
         Some(Command::Token(args)) => {
             with_settings(|settings| token::run(&args, settings, &mut stdout(), &mut stderr()))
         }
+        Some(Command::User(args)) => with_settings(|settings| {
+            user::run(&args, settings, &mut io::stdin().lock(), &mut stdout())
+        }),
         Some(Command::FilterWorker) => rest::work().map_err(say),
         Some(Command::Settings(args)) => settings_page::run(&args, &mut stdout()).map_err(say),
         Some(Command::Openapi) => openapi::run(&mut stdout()).map_err(say),
         Some(Command::Apply(args)) => apply(&args),
+        Some(Command::Policy(args)) => policy(&args),
         Some(command) => with_settings(|settings| client(command, settings)),
     };
     outcome.err().unwrap_or(ExitCode::SUCCESS)
@@ -134,17 +150,21 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         Command::ImportOpenapi(args) => import_openapi::run(&args, settings, &mut out, &mut notes),
         Command::Tools(args) => tools::run(&args, settings, &mut out),
         Command::Call(args) => call::run(&args, settings, &mut out),
+        Command::Why(args) => why::run(&args, settings, &mut out),
         Command::Export(args) => export::run(&args, settings, &mut out, &mut notes),
         Command::Import(args) => import::run(&args, settings, &mut out, &mut notes),
+        Command::Audit(args) => audit::run(&args, settings, &mut out),
         Command::Serve(_)
         | Command::Migrate(_)
         | Command::Doctor(_)
         | Command::DbReady(_)
         | Command::RedisReady(_)
         | Command::Token(_)
+        | Command::User(_)
         | Command::FilterWorker
         | Command::Settings(_)
         | Command::Openapi
+        | Command::Policy(_)
         | Command::Apply(_) => {
             unreachable!("these were done already")
         }
@@ -173,6 +193,16 @@ fn apply(args: &apply::ApplyArgs) -> Result<(), ExitCode> {
         apply::Outcome::Equal => Ok(()),
         apply::Outcome::Differs => Err(ExitCode::from(2)),
     }
+}
+
+/// What policies deny has an exit code of its own.
+fn policy(args: &policy::PolicyArgs) -> Result<(), ExitCode> {
+    let mut is_allowed = true;
+    with_settings(|settings| -> Result<(), client::ClientError> {
+        is_allowed = policy::run(args, settings, &mut stdout())?;
+        Ok(())
+    })?;
+    if is_allowed { Ok(()) } else { Err(ExitCode::from(2)) }
 }
 
 fn serve(listen: &ListenArgs) -> Result<(), ExitCode> {

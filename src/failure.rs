@@ -51,6 +51,8 @@ pub enum Failure {
     },
     /// A bound of the gateway itself is met; trying again later may help.
     Busy(String),
+    /// The caller did it too often.
+    Limited(Box<Limited>),
     /// The upstream failed.
     Upstream(UpstreamFailure),
     /// The store failed.
@@ -72,6 +74,17 @@ pub struct FieldError {
     pub kind: &'static str,
     /// What was sent there, as JSON text; `None` for secrets and for what was missing.
     pub input: Option<String>,
+}
+
+/// A rate that was reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limited {
+    /// What the caller is told.
+    pub text: String,
+    /// When to come again, in seconds.
+    pub retry_after_s: u64,
+    /// The fields of the head that tell of the rate.
+    pub fields: [(&'static str, String); 2],
 }
 
 /// An error that MCP defines.
@@ -160,6 +173,7 @@ impl Failure {
             Failure::Conflict(_) => 409,
             Failure::TooLarge { .. } => 413,
             Failure::Busy(_) => 503,
+            Failure::Limited(_) => 429,
             Failure::Upstream(failure) => failure.status(),
             Failure::Storage(error) => storage_status(error),
             Failure::Protocol(error) => error.status,
@@ -178,6 +192,7 @@ impl Failure {
             Failure::MethodNotAllowed { .. } => -32601,
             Failure::Protocol(error) => error.code,
             Failure::Upstream(_) => -32000,
+            Failure::Limited(_) => -32005,
             _ => -32603,
         }
     }
@@ -193,7 +208,7 @@ impl Failure {
 
     /// Returns true if the answer should carry `Retry-After`.
     pub fn retry_after(&self) -> bool {
-        self.status() == 503
+        matches!(self.status(), 429 | 503)
             || matches!(self, Failure::Upstream(failure) if failure.kind == UpstreamKind::Full)
     }
 }
@@ -294,6 +309,7 @@ impl fmt::Display for Failure {
             Failure::TooLarge { bytes_max } => {
                 write!(f, "The body is larger than the {bytes_max} bytes that are allowed")
             }
+            Failure::Limited(limited) => f.write_str(&limited.text),
             Failure::Upstream(failure) => failure.fmt(f),
             Failure::Storage(error) => error.fmt(f),
             Failure::Protocol(error) => f.write_str(&error.message),

@@ -3,7 +3,7 @@
 //! There is no socket in it. Authentication came before, since it happens before the body is read;
 //! what is written how comes after.
 
-use std::{borrow::Cow, collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, rc::Rc, sync::Arc};
 
 use net::jsonrpc::{self, Message, MessageKind, Param};
 use storage::record::{Entity, Ownership};
@@ -15,18 +15,29 @@ use crate::{
     },
     catalog::{Catalog, Circles, PromptEntry, Seen, ToolEntry, Upstream, View, param_headers},
     failure::{Failure, ProtocolError, UpstreamKind},
-    mcp::{self, Era, HeaderSource, Kind, Lens, PageRequest, Pages, Transport, code},
-    observe::meters::{Execution, Meters},
+    mcp::{self, Era, HeaderSource, Kind, Lens, PageRequest, Pages, Shows, Transport, code},
+    observe::{
+        audit::Trail,
+        meters::{Execution, Meters},
+    },
     own,
     permission::{Permission, PermissionSet},
+    policy::Book,
     reply::{Accepts, Relayed, Reply},
     route, schema,
     state::Options,
+    throttle::Throttle,
     upstream::{Answer, Edit, Outcome, Outgoing, Relay},
 };
 
+mod audit;
+mod facts;
+mod guard;
 mod own_tool;
 mod stream;
+
+pub use guard::admit_call;
+use guard::{Thing, hold};
 
 /// What the path takes of its shard.
 pub struct Parts<'a, R> {
@@ -42,6 +53,12 @@ pub struct Parts<'a, R> {
     pub relay: &'a R,
     /// What is counted of what is used.
     pub meters: &'a Rc<Meters>,
+    /// What is noted for the audit trail.
+    pub trail: &'a Rc<Trail>,
+    /// The policies.
+    pub policies: Rc<Book>,
+    /// The rates.
+    pub throttle: &'a Throttle,
     /// What the operator chose.
     pub options: &'a Options,
 }
@@ -50,6 +67,8 @@ pub struct Parts<'a, R> {
 pub struct Request<'a> {
     /// Who sent it.
     pub caller: &'a Caller,
+    /// The address that it came from, if it came from one.
+    pub client_ip: Option<IpAddr>,
     /// The virtual server's id; empty for everything.
     pub server_id: &'a str,
     /// How it came.
@@ -100,7 +119,11 @@ pub async fn answer<'a, R: Relay>(
     on_era(era);
     let modern = era == Era::Modern;
     let outcome = match message.kind() {
-        MessageKind::Request => handle(parts, request, &message, era).await,
+        MessageKind::Request => {
+            let watch = audit::Watch::begin(parts.trail);
+            let outcome = handle(parts, request, &message, era).await;
+            watch.end(parts, request, &message, outcome)
+        }
         MessageKind::Response if modern => {
             Err(Failure::protocol(400, code::INVALID_REQUEST, "A client sends no responses here"))
         }
@@ -202,6 +225,8 @@ impl<R: Relay> Call<'_, R> {
         let (caller, permission) = (self.request.caller, permission_of(kind));
         permit(caller, permission, Object::Nothing)?;
         let cursor = text_param(self.message, Param::Cursor)?;
+        let is_filtered = kind == Kind::Tools && self.parts.policies.filters_lists();
+        let shows = |entry: &ToolEntry, name: &str| self.lists(entry, name);
         let request = PageRequest {
             endpoint,
             kind,
@@ -210,6 +235,7 @@ impl<R: Relay> Call<'_, R> {
             count_max: self.parts.options.page_count_max,
             sees: &|owned| caller.may(permission, owned),
             lens: lens(caller, permission, &self.seen.view.circles),
+            shows: is_filtered.then_some(&shows as Shows<'_>),
         };
         self.parts.pages.get(&request, self.seen.view).map(Reply::Page)
     }
@@ -256,6 +282,7 @@ impl<R: Relay> Call<'_, R> {
             return Err(unknown(absent, || format!("Unknown tool: {name}")));
         };
         self.permit(Permission::ToolsExecute, &entry.record.ownership)?;
+        let turn = self.guard(Thing::Tool(entry, &name)).await?;
         let arguments = self.message.param(Param::Arguments);
         if self.checks_headers() {
             mcp::check_param_headers(self.request.headers, entry, arguments)?;
@@ -268,7 +295,8 @@ impl<R: Relay> Call<'_, R> {
         outgoing.within = self.parts.options.tool_within;
         outgoing.param_headers = param_headers::encode_all(&entry.param_headers, arguments);
         let execution = self.begin(Entity::Tool, &entry.record.id);
-        self.relay(upstream, &outgoing, false, Some(execution)).await
+        let reply = self.relay(upstream, &outgoing, false, Some(execution)).await?;
+        Ok(hold(reply, turn))
     }
 
     /// Checks arguments by the tool's schema, unless that is switched off.
@@ -305,21 +333,23 @@ impl<R: Relay> Call<'_, R> {
         let name = self.name(Param::Name, "name")?;
         let Some((entry, upstream)) = route::prompt(self.parts.catalog, self.seen, &name) else {
             if let Some(entry) = route::own_prompt(self.seen, &name) {
-                return self.own_prompt(entry);
+                return self.own_prompt(entry, &name).await;
             }
             let absent = route::prompt(self.parts.catalog, self.away, &name);
             let absent = absent.map(|(_, upstream)| upstream);
             return Err(unknown(absent, || format!("Unknown prompt: {name}")));
         };
         self.permit(Permission::PromptsRead, &entry.record.ownership)?;
+        self.guard(Thing::Prompt(entry, &name)).await?;
         let outgoing = self.outgoing(Param::Name, &name, &entry.record.original_name);
         let execution = self.begin(Entity::Prompt, &entry.record.id);
         self.relay(upstream, &outgoing, false, Some(execution)).await
     }
 
     /// Renders a prompt that no upstream has.
-    fn own_prompt(&self, entry: &PromptEntry) -> Result<Reply, Failure> {
+    async fn own_prompt(&self, entry: &PromptEntry, name: &str) -> Result<Reply, Failure> {
         self.permit(Permission::PromptsRead, &entry.record.ownership)?;
+        self.guard(Thing::Prompt(entry, name)).await?;
         let execution = self.begin(Entity::Prompt, &entry.record.id);
         let rendered = prompt_arguments(self.message.param(Param::Arguments)).and_then(|given| {
             let rendered = self.parts.prompts.get(&entry.record, given);
@@ -334,6 +364,7 @@ impl<R: Relay> Call<'_, R> {
         let catalog = self.parts.catalog;
         if let Some(entry) = route::own_resource(self.seen, &uri) {
             self.permit(Permission::ResourcesRead, &entry.record.ownership)?;
+            self.guard(Thing::Resource(Some(entry), &uri)).await?;
             let execution = self.begin(Entity::Resource, &entry.record.id);
             let result = own::resource::read(&entry.record, &uri);
             self.parts.meters.end(&execution, true);
@@ -347,6 +378,7 @@ impl<R: Relay> Call<'_, R> {
         };
         let owned = entry.map_or(&upstream.record.ownership, |entry| &entry.record.ownership);
         self.permit(Permission::ResourcesRead, owned)?;
+        self.guard(Thing::Resource(entry.map(|entry| &**entry), &uri)).await?;
         let outgoing = self.outgoing(Param::Uri, &uri, &uri);
         let id = entry.map_or("", |entry| &entry.record.id);
         let execution = self.begin(Entity::Resource, id);

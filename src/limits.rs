@@ -22,6 +22,36 @@ pub const RECORDER_COUNT_MAX: usize = 1024;
 /// writer of records hardly waits.
 pub const METRIC_BATCH_COUNT_MAX: usize = 500;
 
+/// Readers of the audit trail that may wait for the auditor.
+pub const AUDITOR_COUNT_MAX: usize = 1024;
+
+/// Entries of the audit trail that are stored in one transaction: some ten milliseconds of SQLite.
+pub const AUDIT_BATCH_COUNT_MAX: usize = 500;
+
+/// Bytes of entries that wait on a shard to be stored.
+pub const AUDIT_BUFFER_SIZE_MAX: usize = 32 * 1024 * 1024;
+
+/// Bytes of the JSON that an entry keeps of a record, before or after, and of arguments. Of more only
+/// the digest is kept.
+pub const AUDIT_JSON_SIZE_MAX: usize = 64 * 1024;
+
+/// Bytes of any other text of an entry; longer ones are cut.
+pub const AUDIT_TEXT_SIZE_MAX: usize = 1024;
+
+/// Entries that are read at once.
+pub const AUDIT_PAGE_COUNT_MAX: usize = 1000;
+
+/// Entries of one answer of an export, and about the bytes of it: an entry more may fit in.
+pub const AUDIT_EXPORT_COUNT_MAX: usize = 10_000;
+/// See [`AUDIT_EXPORT_COUNT_MAX`].
+pub const AUDIT_EXPORT_SIZE_MAX: usize = 8 * 1024 * 1024;
+
+/// Entries that are pruned in one transaction, and transactions before the auditor looks after
+/// others again.
+pub const AUDIT_PRUNE_COUNT_MAX: usize = 2000;
+/// See [`AUDIT_PRUNE_COUNT_MAX`].
+pub const AUDIT_PRUNE_STEP_COUNT_MAX: usize = 20;
+
 /// Bytes of a body on the REST paths that are not a setting of their own.
 pub const REST_BODY_SIZE_MAX: u64 = 4 * 1024 * 1024;
 
@@ -79,6 +109,35 @@ pub const YAML_NODE_COUNT_MAX: usize = 2_000_000;
 
 /// How deeply a YAML document may nest.
 pub const YAML_DEPTH_MAX: usize = 100;
+
+/// Bytes of the expression of a policy.
+pub const POLICY_TEXT_SIZE_MAX: usize = 4096;
+
+/// Parts of the expression of a policy, its macros expanded.
+pub const POLICY_NODE_COUNT_MAX: usize = 1000;
+
+/// How deeply the expression of a policy may nest. It is read and run by recursion, on the stack of
+/// a shard.
+pub const POLICY_DEPTH_MAX: usize = 40;
+
+/// Bytes of a compiled pattern in the expression of a policy.
+pub const POLICY_PATTERN_SIZE_MAX: usize = 256 * 1024;
+
+/// Steps that all policies together may take for one request: a few milliseconds at the worst. A
+/// typical policy takes ten.
+pub const POLICY_STEP_COUNT_MAX: usize = 50_000;
+
+/// Policies that there may be. Every one that is about an action is asked.
+pub const POLICY_COUNT_MAX: usize = 1000;
+
+/// Keys whose rates a process counts by itself: some ten megabytes.
+pub const RATE_KEY_COUNT_MAX: usize = 65_536;
+
+/// Bytes of what a key of a rate tells of somebody; what is longer is told by its hash.
+pub const RATE_KEY_SIZE_MAX: usize = 256;
+
+/// Calls that may wait for their turn at one tool.
+pub const TURN_WAIT_COUNT_MAX: usize = 1024;
 
 const _: () = {
     // A full page of the largest tools must fit what is kept at all, or it would be rendered anew

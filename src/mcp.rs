@@ -8,11 +8,11 @@ mod translate;
 mod verdict;
 
 pub use era::{
-    Era, HeaderSource, Transport, check_names, check_param_headers, find as find_era,
+    Era, HeaderSource, NoHeaders, Transport, check_names, check_param_headers, find as find_era,
     reads_argument_errors,
 };
 pub use handshake::{Offer, discover, initialize};
-pub use pages::{Kind, Lens, Page, PageRequest, Pages};
+pub use pages::{Kind, Lens, Page, PageRequest, Pages, Shows};
 pub use translate::{complete_result, strip_in_place, strip_modern};
 pub use verdict::is_error;
 

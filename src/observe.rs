@@ -1,4 +1,6 @@
 //! What an operator sees of the gateway.
 
+pub mod audit;
 pub mod log;
+pub mod mask;
 pub mod meters;

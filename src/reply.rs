@@ -1,6 +1,6 @@
 //! Answers on their way out: from a value to the bytes of an HTTP answer.
 
-use std::{future::Future, pin::Pin};
+use std::{borrow::Cow, future::Future, pin::Pin};
 
 use net::{
     http1::server::{BodyStream, Responder},
@@ -106,10 +106,13 @@ pub fn write_failure(responder: &mut Responder, id: Option<&str>, failure: &Fail
     let status = if rpc { failure.rpc_status() } else { failure.status() };
     let mut body = Vec::with_capacity(256);
     let data = match failure {
-        Failure::Protocol(error) => error.data.as_deref(),
+        Failure::Protocol(error) => error.data.as_deref().map(Cow::Borrowed),
+        Failure::Limited(limited) => {
+            Some(Cow::Owned(format!("{{\"retryAfter\":{}}}", limited.retry_after_s)))
+        }
         _ => None,
     };
-    jsonrpc::error(&mut body, id, failure.code(), &failure.to_string(), data);
+    jsonrpc::error(&mut body, id, failure.code(), &failure.to_string(), data.as_deref());
     responder.begin(status);
     responder.lines(JSON);
     write_failure_headers(responder, failure);
@@ -126,6 +129,13 @@ pub fn write_failure_headers(responder: &mut Responder, failure: &Failure) {
             responder.header("www-authenticate", challenge.as_bytes());
         }
         Failure::MethodNotAllowed { allow } => responder.header("allow", allow.as_bytes()),
+        Failure::Limited(limited) => {
+            responder.header("retry-after", limited.retry_after_s.to_string().as_bytes());
+            for (name, value) in &limited.fields {
+                responder.header(name, value.as_bytes());
+            }
+            return;
+        }
         _ => {}
     }
     if failure.retry_after() {

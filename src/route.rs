@@ -81,8 +81,12 @@ pub fn own_prompt<'a>(seen: Seen<'a>, name: &str) -> Option<&'a Arc<PromptEntry>
 /// What reads `uri` and belongs to no upstream: the resource itself, or else the first template that
 /// fits it if that is our own.
 pub fn own_resource<'a>(seen: Seen<'a>, uri: &str) -> Option<&'a Arc<ResourceEntry>> {
-    let found = seen.resource(uri).or_else(|| fitting(seen, uri))?;
-    Some(found).filter(|entry| entry.record.gateway_id.is_none())
+    listed_resource(seen, uri).filter(|entry| entry.record.gateway_id.is_none())
+}
+
+/// The resource at `uri`, or else the first template that fits it.
+pub fn listed_resource<'a>(seen: Seen<'a>, uri: &str) -> Option<&'a Arc<ResourceEntry>> {
+    seen.resource(uri).or_else(|| fitting(seen, uri))
 }
 
 /// The first template that fits `uri`.
@@ -99,7 +103,7 @@ pub fn resource<'a>(
     seen: Seen<'a>,
     uri: &str,
 ) -> Option<(Option<&'a Arc<ResourceEntry>>, &'a Arc<Upstream>)> {
-    match seen.resource(uri).or_else(|| fitting(seen, uri)) {
+    match listed_resource(seen, uri) {
         Some(entry) => {
             let upstream = upstream_of(catalog, entry.record.gateway_id.as_deref())?;
             Some((Some(entry), upstream))

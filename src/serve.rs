@@ -17,7 +17,7 @@ use shards::{
     Driver, Listener, TcpStream, cores, driver, mailbox, process, runtime, signal, task, tcp,
     tcp::BoundSocket, time, watch,
 };
-use storage::{Store, metrics::MetricBatch, seal::Sealer};
+use storage::{Store, seal::Sealer};
 
 use crate::{
     admin::Rules,
@@ -25,16 +25,20 @@ use crate::{
     catalog::{Catalog, author::Author, reconcile},
     settings::Settings,
     state::{
-        self, Courier, KeeperSeed, Mailboxes, Message, RecorderHandle, Registry, Shard,
+        self, AuditorHandle, Courier, KeeperSeed, Mailboxes, Message, RecorderHandle, Registry,
+        Shard,
+        auditor::{self, AuditorSeed},
         neighbours::Moved,
-        recorder::{self, Leftovers, RecorderSeed},
+        recorder::{self, Leftover, Leftovers, RecorderSeed},
     },
+    throttle::Counts,
     upstream,
 };
 
 mod backend;
 mod changes;
 mod door;
+mod first_admin;
 mod front;
 mod legacy;
 mod neighbourhood;
@@ -66,11 +70,15 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 /// who would notice anyway.
 const LEAVE_WITHIN: Duration = Duration::from_millis(500);
 
+/// How long storing what is left may take at the end.
+const LAST_WITHIN: Duration = Duration::from_secs(2);
+
 /// Everything that shards share before they start: it is cloned into each.
 #[derive(Clone)]
 struct Common {
     settings: Arc<Settings>,
     rules: Option<Arc<auth::Rules>>,
+    issuer: Option<Arc<auth::Issuer>>,
     origins: Arc<auth::Gate>,
     acceptor: Option<Acceptor>,
     door: Arc<Door>,
@@ -83,10 +91,12 @@ struct Common {
 struct Parts {
     registry: Registry,
     recorder: RecorderHandle,
+    auditor: AuditorHandle,
     leftovers: Leftovers,
     neighbourhood: Neighbourhood,
     catalog: Arc<Catalog>,
     mailboxes: Mailboxes,
+    counts: Counts,
     driver: Driver,
 }
 
@@ -102,6 +112,7 @@ struct Own {
 struct Tasks {
     keeper: KeeperSeed,
     recorder: RecorderSeed,
+    auditor: AuditorSeed,
 }
 
 /// Runs the gateway until a signal stops it. [`signal::block`] must have been called before any
@@ -137,20 +148,24 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
     let (leftovers, left) = mpsc::channel();
     let (recorder, recorder_handle) =
         RecorderSeed::new(&settings, store.clone(), mailboxes.clone(), leftovers.clone());
+    let (auditor, auditor_handle) =
+        AuditorSeed::new(&settings, store.clone(), mailboxes.clone(), leftovers.clone());
     let neighbourhood = Neighbourhood::new(&settings, address, cores.len(), handle.clone())
         .map_err(|error| fail(&error))?;
     let parts = Parts {
         registry: Registry::new(store.clone(), handle, sealer),
         recorder: recorder_handle,
+        auditor: auditor_handle,
         leftovers,
         neighbourhood,
         catalog: Arc::new(catalog),
         mailboxes: mailboxes.clone(),
+        counts: Counts::new(&settings),
         driver: choice.driver,
     };
     let common = common(&settings, parts)?;
     announce(&settings, address, &cores, &choice);
-    let tasks = Tasks { keeper, recorder };
+    let tasks = Tasks { keeper, recorder, auditor };
     let shards = start(common, sockets, receivers, tasks, &cores, choice.driver)?;
     stop_on_signal(mailboxes);
     shards.join().map_err(|error| fail(&error))?;
@@ -223,6 +238,8 @@ fn bind(address: SocketAddr, count: usize) -> Result<Vec<BoundSocket>, StartErro
 fn common(settings: &Arc<Settings>, parts: Parts) -> Result<Common, StartError> {
     let fail = |error: &dyn fmt::Display| StartError(error.to_string());
     let rules = auth::shared_rules(settings).map_err(|error| fail(&error))?;
+    // Whoever has the public key alone checks tokens and makes none.
+    let issuer = auth::Issuer::load(settings, settings.auth.algorithm, None).ok().map(Arc::new);
     let acceptor = settings
         .tls()
         .map(|files| Acceptor::from_files(files.certificate, files.key, client_auth(settings)))
@@ -231,6 +248,7 @@ fn common(settings: &Arc<Settings>, parts: Parts) -> Result<Common, StartError> 
     let secret = auth::secret::encryption(settings).map_err(|error| fail(&error))?;
     Ok(Common {
         rules,
+        issuer,
         origins: Arc::new(auth::Gate::new(settings)),
         acceptor,
         door: Arc::new(Door::new(settings, &secret)),
@@ -290,6 +308,7 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     let limits = Rc::new(connection_limits(&common.settings));
     let parts = common.parts;
     let facts = Rc::new(Facts {
+        issuer: common.issuer.clone(),
         rules: Rules::new(&common.settings),
         door: common.door,
         started_at: common.started_at,
@@ -311,19 +330,24 @@ async fn shard_main(index: usize, common: Common, own: Own) {
         common.origins,
         parts.registry,
         parts.recorder,
+        parts.auditor,
         parts.catalog,
         upstreams,
         shared,
+        parts.counts,
     ));
     let mut closing = Vec::new();
-    let has_recorder = own.tasks.is_some();
-    if let Some(Tasks { keeper, recorder }) = own.tasks {
+    let has_tasks = own.tasks.is_some();
+    if let Some(Tasks { keeper, recorder, auditor }) = own.tasks {
         let moved = Rc::<Moved>::default();
         task::spawn(keeper.grow(moved.clone()).run());
         task::spawn(shard.registry.clone().hear_notices());
         closing.push(task::spawn(state::health::run(shard.clone())));
         closing.extend(parts.neighbourhood.keep(&shard, moved));
         closing.push(task::spawn(recorder.grow().run()));
+        closing.push(task::spawn(auditor.grow().run()));
+        task::spawn(first_admin::run(shard.clone(), facts.clone()));
+        task::spawn(state::pruner::run(shard.clone()));
     }
     task::spawn(read_mailbox(shard.clone(), own.mailbox));
     let take = |stream: TcpStream, peer: SocketAddr| {
@@ -332,14 +356,17 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     let refused = |error| tracing::warn!(%error, "cannot accept; waiting for connections to end");
     listener.accept_until(&shard.draining, take, refused).await;
     drain(&shard, grace).await;
-    if has_recorder {
+    if has_tasks {
         shard.recorder.end();
+        shard.auditor.end();
     }
     for task in closing {
         let _ = time::timeout(LEAVE_WITHIN, task.join()).await;
     }
-    if let Some(batch) = recorder::last_batch(shard.meters.take().deltas) {
-        let _ = parts.leftovers.send(batch);
+    let counted = recorder::last_batch(shard.meters.take().deltas).map(Leftover::Metrics);
+    let noted = auditor::last_batch(shard.trail.take()).map(Leftover::Audit);
+    for leftover in counted.into_iter().chain(noted) {
+        let _ = parts.leftovers.send(leftover);
     }
 }
 
@@ -368,6 +395,7 @@ async fn read_mailbox(shard: Rc<Shard>, mut mailbox: mailbox::Receiver<Message>)
                 let _ = done.send(());
             }
             Message::Meters(recorder) => shard.hand_over_meters(recorder),
+            Message::Audit(auditor) => shard.hand_over_trail(auditor),
             Message::Stdio(mail) => shard.upstreams.take_mail(mail),
             Message::Database(trouble) => shard.note_database(trouble),
             Message::Drain => shard.draining.open(),
@@ -471,17 +499,27 @@ fn stop_on_signal(mailboxes: Mailboxes) {
     }
 }
 
-/// Stores what was counted last, and closes the store.
-fn close(store: Store, left: mpsc::Receiver<MetricBatch>) {
+/// Stores what was counted and noted last, and closes the store.
+fn close(store: Store, left: mpsc::Receiver<Leftover>) {
     let _ = runtime::block_on(Driver::Epoll, async move {
-        let record = async {
-            for batch in left.try_iter() {
-                if let Err(error) = store.add_metrics(Arc::new(batch)).await {
-                    tracing::warn!(%error, "the last metrics are lost");
+        let keep = async {
+            for leftover in left.try_iter() {
+                let (what, kept) = match leftover {
+                    Leftover::Metrics(batch) => {
+                        ("metrics", store.add_metrics(Arc::new(batch)).await)
+                    }
+                    Leftover::Audit(batch) => {
+                        ("entries of the audit trail", store.append_audit(Arc::new(batch)).await)
+                    }
+                };
+                if let Err(error) = kept {
+                    tracing::warn!(%error, "the last {what} are lost");
                 }
             }
         };
-        let _ = time::timeout(LEAVE_WITHIN, record).await;
+        if time::timeout(LAST_WITHIN, keep).await.is_err() {
+            tracing::warn!("the last metrics or entries of the audit trail are lost: no answer");
+        }
         let _ = store.close().await;
     });
 }

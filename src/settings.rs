@@ -28,13 +28,13 @@ use raw::{Raw, Reading};
 pub use raw::{SettingError, Source};
 use relations::warn_of_unknown;
 pub use rows::{
-    Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, Proof, Rest, Storage, Teams,
-    Upstreams, Web, rows,
+    Audit, Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, Proof, RateLimits,
+    Rest, Storage, Teams, Upstreams, Web, rows,
 };
 pub use table::Row;
 pub use values::{
-    CertificateName, ForwardedBy, Framing, LogFormat, MASK, SameSite, Secret, ShardCount, Switch,
-    TlsFiles, is_mask,
+    AuditArguments, AuditCalls, CertificateName, ForwardedBy, Framing, LogFormat, MASK, Rate,
+    SameSite, Scope, Secret, ShardCount, Switch, TlsFiles, is_mask,
 };
 
 /// Variables of ContextForge that mean nothing to a gateway of this build, and why.
@@ -106,6 +106,10 @@ pub struct Settings {
     pub cache: Cache,
     /// What is counted of tools, resources, prompts, virtual servers and agents.
     pub metrics: Metrics,
+    /// The audit trail.
+    pub audit: Audit,
+    /// How often callers may do things.
+    pub rate_limits: RateLimits,
     /// What is written about it all.
     pub log: Log,
     /// What was set: names and values, secrets masked.
@@ -188,6 +192,8 @@ impl Settings {
         let storage = Storage::read(reading);
         let cache = Cache::read(reading);
         let metrics = Metrics::read(reading);
+        let audit = Audit::read(reading);
+        let rate_limits = RateLimits::read(reading);
         let log = Log::read(reading);
         Some(Settings {
             shown: std::mem::take(&mut reading.shown),
@@ -205,6 +211,8 @@ impl Settings {
             storage: storage?,
             cache: cache?,
             metrics: metrics?,
+            audit: audit?,
+            rate_limits: rate_limits?,
             log: log?,
         })
     }

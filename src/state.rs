@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, Ref, RefCell},
+    net::IpAddr,
     rc::Rc,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -19,23 +20,32 @@ use crate::{
     catalog::Catalog,
     limits,
     mcp::Pages,
-    observe::meters::{Meters, Taken},
-    own, schema,
+    observe::{
+        audit::{Noted, Trail},
+        meters::{Meters, Taken},
+    },
+    own,
+    policy::Book,
+    schema,
     settings::Settings,
+    throttle::{Counts, Throttle},
     upstream::{
         Upstreams,
         stdio::{Post, StdioMail},
     },
 };
 
+pub mod auditor;
 pub mod health;
 mod keeper;
 mod keys;
 pub mod neighbours;
 mod options;
+pub mod pruner;
 pub mod recorder;
 mod registry;
 
+pub use auditor::AuditorHandle;
 pub use keeper::{KeeperHandle, KeeperSeed};
 pub use options::Options;
 pub use recorder::RecorderHandle;
@@ -65,10 +75,16 @@ pub struct Shard {
     pub registry: Registry,
     /// What is shared with other nodes for a while.
     pub shared: Shared,
+    /// The rates.
+    pub throttle: Throttle,
     /// What this shard counts of entities that are used.
     pub meters: Rc<Meters>,
     /// The way to what was counted.
     pub recorder: RecorderHandle,
+    /// What this shard notes for the audit trail.
+    pub trail: Rc<Trail>,
+    /// The way to the audit trail.
+    pub auditor: AuditorHandle,
     /// Open once the shard ends.
     pub draining: Rc<Gate>,
     /// Requests that are being answered.
@@ -78,6 +94,7 @@ pub struct Shard {
     /// Streams of changes that are open.
     pub stream_count: Cell<usize>,
     catalog: RefCell<Arc<Catalog>>,
+    policies: RefCell<Rc<Book>>,
     database_trouble: RefCell<Option<Arc<str>>>,
 }
 
@@ -91,6 +108,8 @@ pub enum Message {
     Database(Option<Arc<str>>),
     /// Hand over what was counted.
     Meters(oneshot::Sender<Taken>),
+    /// Hand over what was noted for the audit trail.
+    Audit(oneshot::Sender<Noted>),
     /// The process ends: finish what is in flight.
     Drain,
 }
@@ -144,11 +163,16 @@ impl Shard {
         origins: Arc<OriginGate>,
         registry: Registry,
         recorder: RecorderHandle,
+        auditor: AuditorHandle,
         catalog: Arc<Catalog>,
         upstreams: Upstreams,
         shared: Shared,
+        counts: Counts,
     ) -> Shard {
         let meters = meters(&settings, recorder.clone());
+        let crowded = auditor.clone();
+        let trail = Trail::new(&settings.audit, move || crowded.crowded());
+        let throttle = Throttle::new(&settings.rate_limits, counts, Some(shared.state.clone()));
         Shard {
             index,
             options: Options::of(&settings),
@@ -158,10 +182,14 @@ impl Shard {
             settings,
             origins,
             pages: Pages::default(),
+            throttle,
+            policies: RefCell::new(Rc::new(Book::new(catalog.people().policies()))),
             upstreams,
             registry,
             meters: Rc::new(meters),
             recorder,
+            trail: Rc::new(trail),
+            auditor,
             shared,
             draining: Rc::default(),
             request_count: Cell::new(0),
@@ -176,6 +204,15 @@ impl Shard {
     pub fn hand_over_meters(&self, to: oneshot::Sender<Taken>) {
         if !to.is_canceled() {
             let _ = to.send(self.meters.take());
+        }
+    }
+
+    /// Hands over what was noted, unless nobody waits for it any more.
+    pub fn hand_over_trail(&self, to: oneshot::Sender<Noted>) {
+        if !to.is_canceled()
+            && let Err(noted) = to.send(self.trail.take())
+        {
+            self.trail.give_back(noted);
         }
     }
 
@@ -199,8 +236,10 @@ impl Shard {
         &self,
         authorization: Option<&[u8]>,
         cookie: Option<&[u8]>,
+        from: impl FnOnce() -> IpAddr,
     ) -> Result<Rc<Caller>, AuthError> {
-        self.verifier.identify(authorization, cookie, self.catalog.borrow().people(), now())
+        let catalog = self.catalog.borrow();
+        self.verifier.identify(authorization, cookie, from, catalog.people(), now())
     }
 
     /// As [`Shard::identify`], for a request to `resource`.
@@ -213,9 +252,10 @@ impl Shard {
         resource: &Resource<'_>,
         authorization: Option<&[u8]>,
         cookie: Option<&[u8]>,
+        from: impl FnOnce() -> IpAddr,
     ) -> Result<Rc<Caller>, AuthError> {
         let catalog = self.catalog.borrow();
-        self.verifier.identify_at(resource, authorization, cookie, catalog.people(), now())
+        self.verifier.identify_at(resource, authorization, cookie, from, catalog.people(), now())
     }
 
     /// Says what a user may now for whom something else than a token vouches.
@@ -237,8 +277,16 @@ impl Shard {
         self.database_trouble.replace(trouble);
     }
 
+    /// The policies of the newest catalog, compiled.
+    pub fn policies(&self) -> Rc<Book> {
+        self.policies.borrow().clone()
+    }
+
     /// Puts a newer catalog in the place of the former.
     pub fn put_catalog(&self, catalog: Arc<Catalog>) {
+        if !self.policies.borrow().is_of(catalog.people().policies()) {
+            self.policies.replace(Rc::new(Book::new(catalog.people().policies())));
+        }
         self.pages.retain(|id| catalog.server(id).is_some());
         let former = self.catalog.replace(catalog.clone());
         self.upstreams.retain(&former, &catalog);

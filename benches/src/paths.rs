@@ -41,6 +41,7 @@ pub const ALL: &[Path] = &[
     part("routing among 20,000 tools", parts::routing_many),
     part("list splice", parts::list_splice),
     guarded("arguments of 5 fields checked", parts::arguments),
+    part("policy of typical size", parts::policy),
 ];
 
 /// Tools of the guarded paths: as many as in the cases that are compared with nginx.

@@ -32,7 +32,7 @@ pub fn get<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure
 pub async fn create<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     let author = ask.author();
     let mut agent = Agent { id: new_id(), audit: author.made("api"), ..Agent::default() };
-    agent.ownership.owner_email = author.email;
+    agent.ownership = ask.own_place();
     read_into(ask, &mut agent, None)?;
     let id = agent.id.clone();
     store(ask, agent, None, Vec::new()).await?;
@@ -100,6 +100,7 @@ pub async fn relay<B: Backend>(ask: &Ask<'_, B>, name: &str) -> Result<RestAnswe
         Ok(call) => call,
         Err(error) => return Ok(rpc_error(-32700, &format!("Parse error: {error}"))),
     };
+    let arguments = call.get("params").and_then(Value::as_object).cloned().unwrap_or_default();
     let request = match Request::of_call(call) {
         Ok(request) => request,
         Err(why) => return Ok(rpc_error(-32600, &why)),
@@ -111,6 +112,7 @@ pub async fn relay<B: Backend>(ask: &Ask<'_, B>, name: &str) -> Result<RestAnswe
             format!("Agent {name} is of type {kind}, which takes no JSON-RPC; invoke it");
         return Err(Failure::Malformed(sentence));
     }
+    let _turn = ask.backend.admit_call(ask.caller, &agent, &arguments).await?;
     let raw = ask.backend.invoke(&agent, &request).await?;
     Ok(answer::ok(&raw))
 }
@@ -130,6 +132,7 @@ async fn send_parameters<B: Backend>(
     };
     let interaction = fields.text("interaction_type").unwrap_or_else(|| "query".to_owned());
     fields.finish()?;
+    let _turn = ask.backend.admit_call(ask.caller, agent, &parameters).await?;
     let request = Request::of_parameters(&agent.record, parameters, &interaction);
     let raw = ask.backend.invoke(agent, &request).await?;
     Ok(answer::ok(&raw))

@@ -153,7 +153,7 @@ fn response(operation: &Operation, status: u16, schemas: &mut Schemas) -> Value 
 }
 
 fn answer_content(operation: &Operation, status: u16, schemas: &mut Schemas) -> Option<Value> {
-    if status == 202 {
+    if status == 202 || status == 204 {
         return None;
     }
     let special = operation.otherwise.iter().find(|(other, _)| *other == status);
@@ -167,7 +167,9 @@ fn answer_content(operation: &Operation, status: u16, schemas: &mut Schemas) -> 
         Answer::One(schema) => content(schemas.answer(schema)),
         Answer::List(schema) => content(list(schemas.answer(schema))),
         Answer::Page(name, schema) => content(page_of(name, schemas.answer(schema))),
+        Answer::Lines => json!({ "application/x-ndjson": { "schema": { "type": "string" } } }),
         Answer::Html => json!({ "text/html": { "schema": { "type": "string" } } }),
+        Answer::Nothing => return None,
         Answer::Events => json!({ "text/event-stream": { "schema": { "type": "string" } } }),
         Answer::Rpc => {
             let mut content = content(schemas.answer(operations::of::<answers::RpcAnswer>));

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use storage::record::{IntegrationType, Ownership, Server, Tool, now};
 
 use super::fields::Fields;
-use super::portable::{KINDS, Kind};
+use super::portable::{KINDS, Kind, TEAM_SLUG};
 use super::query::Query;
 use super::show::Time;
 use super::{Ask, Backend, RestAnswer, answer};
@@ -168,7 +168,12 @@ impl Export<'_> {
         let mut list = Vec::new();
         let mut add = |ownership: &Ownership, entry: Entry<'_>, export: &dyn Fn() -> Exported| {
             if self.caller.sees(ownership) && choice(&entry) {
-                list.push(export());
+                let mut exported = export();
+                let team = ownership.team_id.as_deref().and_then(|id| catalog.people().team(id));
+                if let Some(team) = team {
+                    exported.insert(TEAM_SLUG.to_owned(), json!(team.slug));
+                }
+                list.push(exported);
             }
         };
         match kind {

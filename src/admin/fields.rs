@@ -138,6 +138,17 @@ impl Fields {
         count
     }
 
+    /// A whole number of either sign.
+    pub fn whole(&mut self, name: &str) -> Option<i64> {
+        let value = self.given(name)?;
+        let whole = value.as_i64();
+        if whole.is_none() {
+            let input = Some(value.to_string());
+            self.note(name, "int_type", "Input should be a whole number", input);
+        }
+        whole
+    }
+
     /// A JSON object.
     pub fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
         match self.given(name)? {

@@ -40,7 +40,7 @@ pub fn get<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure
 pub async fn create<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     let author = ask.author();
     let mut gateway = Gateway { id: new_id(), audit: author.made("api"), ..Gateway::default() };
-    gateway.ownership.owner_email = author.email.clone();
+    gateway.ownership = ask.own_place();
     let mut draft = Draft::new(gateway);
     read_into(ask, &mut draft, None)?;
     refuse_twin(&ask.backend.catalog(), &draft.gateway)?;

@@ -19,7 +19,7 @@ use super::fields::Fields;
 use super::portable::{self, KINDS, Kind};
 use super::query::Query;
 use super::routes::Route;
-use super::{Ask, Backend, RestAnswer, RestRequest, act, answer};
+use super::{Ask, Backend, RestAnswer, RestRequest, act, answer, recording};
 use crate::failure::Failure;
 use entity::Keys;
 use index::Index;
@@ -266,6 +266,12 @@ impl<'a, 'b, B: Backend> Import<'a, 'b, B> {
             self.status.warn(format!("Skipped {word} {name}: the export has no {lacking} of it"));
             return Ok(Done::Skipped);
         }
+        let mut entity = entity.clone();
+        let catalog = self.ask.backend.catalog();
+        if let Some(told) = portable::settle_team(&mut entity, catalog.people()) {
+            self.status.warn(format!("{} {name}: {told}", kind.word()));
+        }
+        let entity = &entity;
         let ownership = portable::ownership(entity, &self.ask.caller.email);
         let taken = self.index.taken(kind, &ownership, name).map(str::to_owned);
         let Some((target, name)) = self.decide(kind, taken, name)? else {
@@ -409,7 +415,9 @@ impl<'a, 'b, B: Backend> Import<'a, 'b, B> {
             other => other.to_string(),
         };
         let route = Route::parse(request.method, request.path).map_err(told)?;
-        let answer = Box::pin(act(self.ask.backend, &request, route)).await.map_err(told)?;
+        let backend = self.ask.backend;
+        let answering = Box::pin(act(backend, &request, route));
+        let answer = recording::told(backend, &request, route, answering).await.map_err(told)?;
         serde_json::from_slice(&answer.body).map_err(|error| error.to_string())
     }
 }

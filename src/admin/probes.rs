@@ -26,6 +26,8 @@ pub struct About {
     pub database: DatabaseAbout,
     /// Redis.
     pub redis: RedisAbout,
+    /// The audit trail.
+    pub audit: AuditAbout,
     /// Settings by name, secrets masked; shown to administrators.
     pub settings: Vec<(String, String)>,
 }
@@ -50,6 +52,15 @@ pub struct RedisAbout {
     pub available: bool,
     /// Whether it answers.
     pub reachable: bool,
+}
+
+/// What `/version` tells of the audit trail, since the process started.
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+pub struct AuditAbout {
+    /// Entries that were stored.
+    pub stored: u64,
+    /// Entries that were dropped, because too many waited for the database.
+    pub dropped: u64,
 }
 
 /// `GET /health`: the process answers.
@@ -113,6 +124,7 @@ pub async fn version<B: Backend>(ask: &Ask<'_, B>) -> RestAnswer {
         },
         "database": about.database,
         "redis": about.redis,
+        "audit": about.audit,
     });
     if ask.caller.is_admin
         && let Value::Object(fields) = &mut body

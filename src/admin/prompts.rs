@@ -63,7 +63,7 @@ async fn render_with<B: Backend>(
 pub async fn create<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     let author = ask.author();
     let mut prompt = Prompt { id: new_id(), audit: author.made("api"), ..Prompt::default() };
-    prompt.ownership.owner_email = author.email;
+    prompt.ownership = ask.own_place();
     read_into(ask, &mut prompt)?;
     let id = prompt.id.clone();
     ask.apply(vec![Mutation::PutPrompt(Box::new(prompt))]).await?;
@@ -109,6 +109,13 @@ pub async fn set_state<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAns
     let record = find(ask, &stored.id)?;
     let shown = show::snake_case(&show::prompt(&catalog, &record));
     Ok(show::switched("Prompt", "prompt", &stored.id, activate, shown))
+}
+
+/// A prompt as it is shown, by its id or name.
+pub fn shown(catalog: &Catalog, id: &str) -> Option<Value> {
+    let by_name = || catalog.prompts().find(|entry| entry.record.name == id);
+    let entry = catalog.prompt(id).or_else(by_name)?;
+    Some(answer::value(&show::prompt(catalog, &entry.record)))
 }
 
 fn show_record<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {

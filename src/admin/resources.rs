@@ -95,7 +95,7 @@ pub fn templates<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
 pub async fn create<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     let author = ask.author();
     let mut resource = Resource { id: new_id(), audit: author.made("api"), ..Resource::default() };
-    resource.ownership.owner_email = author.email;
+    resource.ownership = ask.own_place();
     read_into(ask, &mut resource)?;
     let id = resource.id.clone();
     ask.apply(vec![Mutation::PutResource(Box::new(resource))]).await?;

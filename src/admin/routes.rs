@@ -62,6 +62,13 @@ pub enum Route<'a> {
     DeleteRoot(&'a str),
     ExportRoot,
     RootChanges,
+    Policies,
+    CreatePolicy,
+    Policy(&'a str),
+    UpdatePolicy(&'a str),
+    DeletePolicy(&'a str),
+    PolicyState(&'a str),
+    TestPolicies,
     Initialize,
     Ping,
     Notify,
@@ -92,8 +99,33 @@ pub enum Route<'a> {
     ImportStatus(&'a str),
     ImportStatuses,
     CleanUpImports,
+    Audit,
+    AuditExport,
+    AuditTrails,
     Metrics,
     ResetMetrics,
+    Login,
+    Register,
+    Me,
+    ChangePassword,
+    Logout,
+    RefreshToken,
+    ValidateToken,
+    Users,
+    CreateUser,
+    User(&'a str),
+    UpdateUser(&'a str),
+    DeleteUser(&'a str),
+    UnlockUser(&'a str),
+    Tokens,
+    CreateToken,
+    Token(&'a str),
+    UpdateToken(&'a str),
+    RevokeToken(&'a str),
+    AllTokens,
+    RevokeAnyToken(&'a str),
+    TeamTokens(&'a str),
+    CreateTeamToken(&'a str),
     Teams,
     CreateTeam,
     DiscoverTeams,
@@ -162,6 +194,8 @@ impl<'a> Route<'a> {
             Method::Get | Method::Head => place.get(),
             Method::Post => place.post(),
             Method::Put => place.put(),
+            // Users alone are changed by this method too, as the contract's later line has it.
+            Method::Patch => place.put().filter(|put| matches!(put, Route::UpdateUser(_))),
             Method::Delete => place.delete(),
             _ => None,
         };
@@ -172,7 +206,13 @@ impl<'a> Route<'a> {
     pub fn is_open(&self) -> bool {
         matches!(
             self,
-            Route::Home | Route::Health | Route::Ready | Route::Docs | Route::ProtectedResource(_)
+            Route::Home
+                | Route::Health
+                | Route::Ready
+                | Route::Docs
+                | Route::Login
+                | Route::Register
+                | Route::ProtectedResource(_)
         )
     }
 
@@ -217,6 +257,13 @@ impl<'a> Route<'a> {
             | Route::DeleteRoot(_)
             | Route::ExportRoot
             | Route::RootChanges
+            | Route::Policies
+            | Route::CreatePolicy
+            | Route::Policy(_)
+            | Route::UpdatePolicy(_)
+            | Route::DeletePolicy(_)
+            | Route::PolicyState(_)
+            | Route::TestPolicies
             | Route::SetLogLevel => Permission::AdminSystemConfig,
             Route::Initialize | Route::Ping | Route::Notify | Route::Complete | Route::Sample => {
                 return None;
@@ -241,7 +288,27 @@ impl<'a> Route<'a> {
             Route::InvokeAgent(_) | Route::InvokeAgentById | Route::RelayToAgent(_) => {
                 Permission::A2aInvoke
             }
+            Route::Audit | Route::AuditExport | Route::AuditTrails => Permission::AuditRead,
             Route::Metrics | Route::ResetMetrics => Permission::AdminMetrics,
+            Route::Login
+            | Route::Register
+            | Route::Me
+            | Route::ChangePassword
+            | Route::Logout
+            | Route::RefreshToken
+            | Route::ValidateToken => return None,
+            Route::Users
+            | Route::CreateUser
+            | Route::User(_)
+            | Route::UpdateUser(_)
+            | Route::DeleteUser(_)
+            | Route::UnlockUser(_) => Permission::AdminUserManagement,
+            Route::Tokens | Route::Token(_) | Route::AllTokens | Route::TeamTokens(_) => {
+                Permission::TokensRead
+            }
+            Route::CreateToken | Route::CreateTeamToken(_) => Permission::TokensCreate,
+            Route::UpdateToken(_) => Permission::TokensUpdate,
+            Route::RevokeToken(_) | Route::RevokeAnyToken(_) => Permission::TokensRevoke,
             Route::Teams | Route::DiscoverTeams | Route::Team(_) | Route::TeamMembers(_) => {
                 Permission::TeamsRead
             }
@@ -317,6 +384,13 @@ impl<'a> Route<'a> {
 }
 
 /// The methods that a path takes, as the `Allow` header lists them.
+/// Whether the path is answered without asking who the caller is, by whichever method.
+pub fn is_open(path: &str) -> bool {
+    let place = Place::find(path);
+    place.and_then(|place| place.get().or(place.post())).is_some_and(|route| route.is_open())
+}
+
+/// The methods that a path takes, as the `Allow` header lists them; `None` if it is not here.
 pub fn methods(path: &str) -> Option<&'static str> {
     Place::find(path).map(Place::allow)
 }
@@ -377,6 +451,11 @@ impl<'a> Place<'a> {
                 Place::Action(Route::ImportTools)
             }
             ("tools", Some("bulk")) => Place::Action(Route::ImportTools),
+            ("audit", None) => Place::Probe(Route::Audit),
+            ("audit", Some("export")) => Place::Probe(Route::AuditExport),
+            ("api", Some("logs")) if parts.next() == Some("audit-trails") => {
+                Place::Probe(Route::AuditTrails)
+            }
             ("metrics", None) => Place::Collection(Route::Metrics, None),
             ("metrics", Some("reset")) => Place::Action(Route::ResetMetrics),
             ("tools", Some("import-openapi")) => Place::Action(Route::ImportOpenapi),
@@ -390,6 +469,7 @@ impl<'a> Place<'a> {
             ("resources", Some("subscribe")) => Place::Action(Route::SubscribeResources),
             ("resources", id) => Place::resource(id, parts.next())?,
             ("prompts", id) => Place::prompt(id, parts.next())?,
+            ("policies", id) => Place::policy(id, parts.next())?,
             ("roots", None) => Place::Collection(Route::Roots, Some(Route::CreateRoot)),
             ("roots", Some("export")) => Place::Probe(Route::ExportRoot),
             ("roots", Some("changes")) => Place::Probe(Route::RootChanges),
@@ -407,6 +487,8 @@ impl<'a> Place<'a> {
                 Place::Action(Route::Sample)
             }
             ("logging", Some("setLevel")) => Place::Action(Route::SetLogLevel),
+            ("auth", part) => Place::auth(part, parts.next(), &mut parts)?,
+            ("tokens", id) => Place::token(id, parts.next())?,
             ("teams", id) => Place::team(id, [parts.next(), parts.next(), parts.next()])?,
             ("rbac", part) => Place::rbac(part, [parts.next(), parts.next(), parts.next()])?,
             _ => return None,
@@ -494,6 +576,66 @@ impl<'a> Place<'a> {
         })
     }
 
+    fn auth(
+        part: Option<&str>,
+        next: Option<&str>,
+        rest: &mut std::str::Split<'a, char>,
+    ) -> Option<Place<'a>> {
+        Some(match (part?, next) {
+            ("login", None) | ("email", Some("login")) => Place::Action(Route::Login),
+            ("logout", None) => Place::Action(Route::Logout),
+            ("refresh", None) => Place::Action(Route::RefreshToken),
+            ("validate", None) => Place::Probe(Route::ValidateToken),
+            ("email", Some("register")) => Place::Action(Route::Register),
+            ("email", Some("me")) => Place::Probe(Route::Me),
+            ("email", Some("change-password")) => Place::Action(Route::ChangePassword),
+            ("email", Some("admin")) => match (rest.next()?, rest.next(), rest.next()) {
+                ("users", None, _) => Place::Collection(Route::Users, Some(Route::CreateUser)),
+                ("users", Some(email), None) => Place::Record {
+                    get: Route::User(email),
+                    put: Some(Route::UpdateUser(email)),
+                    delete: Some(Route::DeleteUser(email)),
+                },
+                ("users", Some(email), Some("unlock")) => Place::Action(Route::UnlockUser(email)),
+                _ => return None,
+            },
+            _ => return None,
+        })
+    }
+
+    fn token(id: Option<&'a str>, part: Option<&'a str>) -> Option<Place<'a>> {
+        Some(match (id, part) {
+            (None, _) => Place::Collection(Route::Tokens, Some(Route::CreateToken)),
+            (Some("admin"), Some("all")) => Place::Probe(Route::AllTokens),
+            (Some("admin"), Some(id)) => {
+                Place::Part { put: None, delete: Route::RevokeAnyToken(id) }
+            }
+            (Some("teams"), Some(id)) => {
+                Place::Collection(Route::TeamTokens(id), Some(Route::CreateTeamToken(id)))
+            }
+            (Some(id), None) => Place::Record {
+                get: Route::Token(id),
+                put: Some(Route::UpdateToken(id)),
+                delete: Some(Route::RevokeToken(id)),
+            },
+            _ => return None,
+        })
+    }
+
+    fn policy(id: Option<&'a str>, part: Option<&str>) -> Option<Place<'a>> {
+        Some(match (id, part) {
+            (None, _) => Place::Collection(Route::Policies, Some(Route::CreatePolicy)),
+            (Some("test"), None) => Place::Action(Route::TestPolicies),
+            (Some(id), None) => Place::Record {
+                get: Route::Policy(id),
+                put: Some(Route::UpdatePolicy(id)),
+                delete: Some(Route::DeletePolicy(id)),
+            },
+            (Some(id), Some("state" | "toggle")) => Place::Action(Route::PolicyState(id)),
+            _ => return None,
+        })
+    }
+
     fn agent(id: Option<&'a str>, part: Option<&str>) -> Option<Place<'a>> {
         Some(match (id, part) {
             (None, _) => Place::Collection(Route::Agents, Some(Route::CreateAgent)),
@@ -549,6 +691,7 @@ impl<'a> Place<'a> {
             Place::Probe(_) | Place::Collection(_, None) => "GET, HEAD",
             Place::Collection(_, Some(_)) => "GET, HEAD, POST",
             Place::Record { put: None, .. } => "GET, HEAD",
+            Place::Record { get: Route::User(_), .. } => "GET, HEAD, PUT, PATCH, DELETE",
             Place::Record { .. } => "GET, HEAD, PUT, DELETE",
             Place::Prompt(_) => "GET, HEAD, POST, PUT, DELETE",
             Place::Action(_) => "POST",
@@ -620,6 +763,14 @@ mod tests {
             (Method::Get, "/roots/file:///a", Route::Root("file:///a")),
             (Method::Put, "/roots/file:///a", Route::UpdateRoot("file:///a")),
             (Method::Delete, "/roots/file:///a", Route::DeleteRoot("file:///a")),
+            (Method::Get, "/policies", Route::Policies),
+            (Method::Post, "/policies", Route::CreatePolicy),
+            (Method::Get, "/policies/x", Route::Policy("x")),
+            (Method::Put, "/policies/x", Route::UpdatePolicy("x")),
+            (Method::Delete, "/policies/x", Route::DeletePolicy("x")),
+            (Method::Post, "/policies/x/state", Route::PolicyState("x")),
+            (Method::Post, "/policies/x/toggle", Route::PolicyState("x")),
+            (Method::Post, "/policies/test", Route::TestPolicies),
             (Method::Post, "/initialize", Route::Initialize),
             (Method::Post, "/protocol/initialize", Route::Initialize),
             (Method::Post, "/protocol/ping", Route::Ping),
@@ -687,6 +838,9 @@ mod tests {
             (Method::Get, "/rbac/my/roles", Route::MyRoles),
             (Method::Get, "/rbac/my/permissions", Route::MyPermissions),
             (Method::Get, "/rbac/explain", Route::ExplainAccess),
+            (Method::Get, "/audit", Route::Audit),
+            (Method::Get, "/audit/export", Route::AuditExport),
+            (Method::Get, "/api/logs/audit-trails", Route::AuditTrails),
             (Method::Get, "/metrics", Route::Metrics),
             (Method::Post, "/metrics/reset", Route::ResetMetrics),
         ] {

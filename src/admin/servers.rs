@@ -30,7 +30,7 @@ pub fn get<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure
 pub async fn create<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     let author = ask.author();
     let mut server = Server { id: String::new(), audit: author.made("api"), ..Server::default() };
-    server.ownership.owner_email = author.email;
+    server.ownership = ask.own_place();
     read_into(ask, &mut server)?;
     let id = server.id.clone();
     if ask.backend.catalog().server(&id).is_some() {

@@ -18,6 +18,7 @@ use storage::record::{Audit, Ownership, Visibility};
 use time::OffsetDateTime;
 
 use super::{RestAnswer, answer};
+use crate::catalog::Catalog;
 
 pub use agent::{AgentRead, agent};
 pub use gateway::{GatewayRead, gateway, gateway_in_snake_case};
@@ -116,17 +117,18 @@ impl<'a> From<&'a Audit> for AuditRead<'a> {
 #[serde(rename_all = "camelCase")]
 struct OwnershipRead<'a> {
     team_id: Option<&'a str>,
-    /// The team's name: there are no teams to have one yet.
-    team: Option<&'a str>,
+    /// The team's name.
+    team: Option<String>,
     owner_email: Option<&'a str>,
     visibility: &'static str,
 }
 
-impl<'a> From<&'a Ownership> for OwnershipRead<'a> {
-    fn from(ownership: &'a Ownership) -> Self {
+impl<'a> OwnershipRead<'a> {
+    fn of(ownership: &'a Ownership, catalog: &Catalog) -> OwnershipRead<'a> {
+        let team = ownership.team_id.as_deref().and_then(|id| catalog.people().team(id));
         OwnershipRead {
             team_id: ownership.team_id.as_deref(),
-            team: None,
+            team: team.map(|team| team.name.clone()),
             owner_email: ownership.owner_email.as_deref(),
             visibility: Visibility::as_str(ownership.visibility),
         }

@@ -3,10 +3,12 @@
 
 mod agents;
 mod apidoc;
+mod audit;
 mod gateways;
 mod harness;
 mod offers;
 mod openapi;
+mod people;
 mod rbac;
 mod servers;
 mod tags;
@@ -114,6 +116,7 @@ fn a_token_does_no_more_than_its_scopes_say() {
         caller.scopes = Some(crate::auth::Scopes {
             server_id: server_id.map(str::to_owned),
             permissions: permissions.iter().map(ToString::to_string).collect(),
+            ..Default::default()
         });
         let standing = Standing::new(&settings::parse("", [], &[]).unwrap().settings.auth);
         settle(&caller, &People::default(), &standing, 0).unwrap().0

@@ -197,7 +197,7 @@ fn details(failure: &Failure) -> Vec<Value> {
 /// A new tool of what a request says.
 async fn made<B: Backend>(ask: &Ask<'_, B>, fields: Fields, audit: Audit) -> Result<Tool, Failure> {
     let mut tool = Tool { id: new_id(), audit, ..Tool::default() };
-    tool.ownership.owner_email = Some(ask.caller.email.clone());
+    tool.ownership = ask.own_place();
     let mut draft = Draft::new(tool);
     read_into(ask, &mut draft, fields, None).await?;
     Ok(draft.seal(ask.backend.sealer()))

@@ -6,6 +6,7 @@ use storage::record::{Entity, Ownership};
 
 use super::{Ask, Backend};
 use crate::auth::access::{self, Verdict};
+use crate::auth::{Caller, Teams};
 use crate::catalog::Catalog;
 use crate::failure::Failure;
 use crate::permission::{Permission, PermissionSet};
@@ -17,9 +18,7 @@ use crate::permission::{Permission, PermissionSet};
 ///
 /// 403 that names what is missing, 404 for a record that the caller may not see.
 pub fn authorise<B: Backend>(ask: &Ask<'_, B>, mutations: &[Mutation]) -> Result<(), Failure> {
-    let Some(permission) = ask.permission.filter(|_| !ask.caller.rights.unrestricted) else {
-        return Ok(());
-    };
+    let Some(permission) = ask.permission else { return Ok(()) };
     let catalog = ask.backend.catalog();
     for mutation in mutations {
         let Some((entity, id, wanted)) = target(mutation) else { continue };
@@ -32,6 +31,8 @@ pub fn authorise<B: Backend>(ask: &Ask<'_, B>, mutations: &[Mutation]) -> Result
         }
         if let Some(wanted) = wanted.filter(|wanted| stored.as_ref() != Some(*wanted)) {
             place(ask, permission, wanted)?;
+            let former = stored.as_ref().and_then(|stored| stored.team_id.as_deref());
+            check_team(&catalog, wanted.team_id.as_deref().filter(|id| former != Some(*id)))?;
         }
     }
     Ok(())
@@ -59,6 +60,38 @@ fn place<B>(ask: &Ask<'_, B>, permission: Permission, wanted: &Ownership) -> Res
     match verdict {
         Verdict::Allow(_) => Ok(()),
         Verdict::Deny(reason) => Err(Failure::Forbidden(reason.to_string())),
+    }
+}
+
+/// Refuses a team that is not there; whoever is not an administrator was refused before.
+fn check_team(catalog: &Catalog, team_id: Option<&str>) -> Result<(), Failure> {
+    let is_there = |id| catalog.people().team(id).is_some_and(|team| team.is_active);
+    match team_id {
+        Some(id) if !is_there(id) => Err(Failure::field(
+            "team_id",
+            format!("There is no team {id:?}; GET /teams lists them"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+impl<B: Backend> Ask<'_, B> {
+    /// Whose something is that the caller makes and says nothing else of: their own, and of the one
+    /// team that their token is for, or of their personal one. What administrators make is of no
+    /// team.
+    pub(super) fn own_place(&self) -> Ownership {
+        let Caller { email, rights, teams, .. } = self.caller;
+        let team_id = match (rights.unrestricted, teams, &*rights.teams) {
+            (true, ..) => None,
+            (false, Teams::Listed(_), [only]) => Some(only.team_id.to_string()),
+            _ => {
+                let catalog = self.backend.catalog();
+                let personal = catalog.people().personal_team(email);
+                let personal = personal.filter(|team| rights.team(&team.id).is_some());
+                personal.map(|team| team.id.clone())
+            }
+        };
+        Ownership { team_id, owner_email: Some(email.clone()), ..Ownership::default() }
     }
 }
 

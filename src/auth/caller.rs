@@ -1,10 +1,12 @@
 //! Who sent a request.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use storage::record::Ownership;
 
 use super::access::{self, Object, Rights};
+use super::restrictions::{Outside, Restrictions};
 use crate::permission::Permission;
 
 /// Who sent a request: as their token says, and what that comes to now.
@@ -30,6 +32,10 @@ pub struct Caller {
     pub is_api_token: bool,
     /// What another issuer's token says of itself; `None` for ours.
     pub foreign: Option<Arc<Foreign>>,
+    /// Whether they must choose another password before anything else.
+    pub must_change_password: bool,
+    /// The claims of the token as they were signed, in JSON; `None` for who came without one.
+    pub claims: Option<Arc<str>>,
     /// What they may.
     pub rights: Rights,
 }
@@ -63,6 +69,8 @@ pub struct Scopes {
     pub server_id: Option<String>,
     /// The permissions that it carries; empty or with `*`: all of its user's.
     pub permissions: Vec<String>,
+    /// From where and when it is good; `None` for anywhere and always.
+    pub restrictions: Option<Arc<Restrictions>>,
 }
 
 impl Caller {
@@ -88,6 +96,8 @@ impl Caller {
             is_session: false,
             is_api_token: false,
             foreign: None,
+            must_change_password: false,
+            claims: None,
             rights: if is_admin { Rights::unrestricted() } else { Rights::guest() },
         }
     }
@@ -100,6 +110,24 @@ impl Caller {
     /// Whether a thing exists for them.
     pub fn sees(&self, owned: &Ownership) -> bool {
         access::sees(self, owned)
+    }
+
+    /// Looks whether the token is good at `now`, in seconds since the epoch, where it comes from.
+    ///
+    /// # Errors
+    ///
+    /// [`Outside`] if it is bound to other places or times.
+    pub fn check_place(&self, from: impl FnOnce() -> IpAddr, now: u64) -> Result<(), Outside> {
+        let bounds = self.scopes.as_ref().and_then(|scopes| scopes.restrictions.as_ref());
+        bounds.map_or(Ok(()), |bounds| bounds.check(from(), now))
+    }
+
+    /// The one team that the token acts for, if it is one.
+    pub fn sole_team(&self) -> Option<&str> {
+        match &self.teams {
+            Teams::Listed(ids) => ids.first().filter(|_| ids.len() == 1).map(String::as_str),
+            Teams::Absent | Teams::Null => None,
+        }
     }
 
     /// Whether the token opens the virtual server `server_id`; `None` asks for what belongs to no
@@ -120,6 +148,7 @@ mod tests {
         let scopes = Scopes {
             server_id: server_id.map(str::to_owned),
             permissions: permissions.iter().map(ToString::to_string).collect(),
+            restrictions: None,
         };
         Caller { scopes: Some(scopes), ..Caller::nobody() }
     }

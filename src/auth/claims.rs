@@ -1,10 +1,13 @@
 //! The claims of a token: JSON to a caller, with its time.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer};
 
 use super::access::Rights;
 use super::caller::{Caller, Scopes, Teams};
 use super::error::Fault;
+use super::restrictions::Restrictions;
 
 /// What is read of a token's claims. A key that stands twice is refused, and so is a `null` where
 /// a number should be: either could mean "no end" to us and something else to the issuer.
@@ -89,7 +92,7 @@ struct ScopesObject {
     #[serde(default)]
     permissions: Option<Vec<String>>,
     #[serde(default)]
-    ip_restrictions: Option<Vec<serde_json::Value>>,
+    ip_restrictions: Option<Vec<String>>,
     #[serde(default)]
     time_restrictions: Option<serde_json::Map<String, serde_json::Value>>,
 }
@@ -159,6 +162,8 @@ impl Claims {
             expires_at,
             issued_at: self.iat.map(|iat| iat.floor() as i64),
             foreign: None,
+            must_change_password: false,
+            claims: None,
             rights: Rights::none(),
         };
         Ok((caller, span))
@@ -206,17 +211,15 @@ impl ScopesClaim {
     fn into_scopes(self) -> Result<Scopes, Fault> {
         let whole = match self {
             ScopesClaim::Names(permissions) => {
-                return Ok(Scopes { server_id: None, permissions });
+                return Ok(Scopes { permissions, ..Scopes::default() });
             }
             ScopesClaim::Whole(whole) => whole,
         };
-        let is_bound = whole.ip_restrictions.is_some_and(|list| !list.is_empty())
-            || whole.time_restrictions.is_some_and(|map| !map.is_empty());
-        if is_bound {
-            return Err(Fault::Restricted);
-        }
+        let addresses = whole.ip_restrictions.unwrap_or_default();
+        let bounds = Restrictions::read(&addresses, whole.time_restrictions.as_ref());
+        let restrictions = bounds.map_err(|_| Fault::Restricted)?.map(Arc::new);
         let permissions = whole.permissions.unwrap_or_default();
-        Ok(Scopes { server_id: whole.server_id, permissions })
+        Ok(Scopes { server_id: whole.server_id, permissions, restrictions })
     }
 }
 

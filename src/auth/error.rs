@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::external::keyring::Slot;
-
+use super::restrictions::Outside;
 use crate::failure::Failure;
 
 /// Why a request is from nobody we know: answer 401 with [`AuthError::challenge`].
@@ -16,6 +16,8 @@ pub enum AuthError {
     Invalid(Fault),
     /// The keys of the token's issuer must be read first.
     Keys(Slot),
+    /// The token is good, but not from there or not now: answer 403.
+    Outside(Outside),
 }
 
 /// What is wrong with a token.
@@ -51,7 +53,7 @@ pub enum Fault {
     Disabled,
     /// Its user is not in the database, and `REQUIRE_USER_IN_DB` wants that.
     Stranger,
-    /// It is bound to addresses or times, which this gateway cannot check and so cannot trust.
+    /// It is bound to addresses or times in words that this gateway does not understand.
     Restricted,
 }
 
@@ -61,13 +63,14 @@ impl AuthError {
         match self {
             AuthError::Missing => "Authorization token required",
             AuthError::Invalid(_) | AuthError::Keys(_) => "Invalid authentication credentials",
+            AuthError::Outside(outside) => outside.sentence(),
         }
     }
 
     /// The value of `WWW-Authenticate` (RFC 6750 §3): no error code unless a token was sent.
     pub fn challenge(self) -> &'static str {
         match self {
-            AuthError::Missing => "Bearer",
+            AuthError::Missing | AuthError::Outside(_) => "Bearer",
             AuthError::Invalid(fault) => fault.challenge(),
             AuthError::Keys(_) => Fault::KeysAway.challenge(),
         }
@@ -109,7 +112,7 @@ faults! {
     Revoked => "The token was revoked",
     Disabled => "The user of the token is switched off",
     Stranger => "The user of the token is not known here",
-    Restricted => "The token is bound to addresses or times",
+    Restricted => "The token is bound by what is not understood here",
 }
 
 impl fmt::Display for AuthError {
@@ -118,6 +121,7 @@ impl fmt::Display for AuthError {
             AuthError::Missing => "No token was sent",
             AuthError::Invalid(fault) => fault.sentence(),
             AuthError::Keys(_) => Fault::KeysAway.sentence(),
+            AuthError::Outside(outside) => outside.sentence(),
         })
     }
 }
@@ -126,7 +130,10 @@ impl std::error::Error for AuthError {}
 
 impl From<AuthError> for Failure {
     fn from(error: AuthError) -> Failure {
-        Failure::Unauthorized { detail: error.detail(), challenge: error.challenge() }
+        match error {
+            AuthError::Outside(outside) => Failure::Forbidden(outside.sentence().to_owned()),
+            _ => Failure::Unauthorized { detail: error.detail(), challenge: error.challenge() },
+        }
     }
 }
 

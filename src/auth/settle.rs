@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use storage::record::{Scope, TeamRole};
+use serde_json::{Map, Value};
+use storage::record::{ApiToken, Scope, TeamRole};
 
 use super::access::{Rights, TeamRights};
 use super::caller::{Caller, Scopes, Teams};
 use super::error::Fault;
+use super::restrictions::Restrictions;
 use super::roles;
 use crate::catalog::People;
 use crate::permission::{Permission, PermissionSet};
@@ -93,6 +95,12 @@ pub fn settle(
         None => {}
     }
     let mut until = i64::MAX;
+    caller.must_change_password =
+        caller.is_session && user.is_some_and(|user| user.password_change_required);
+    if caller.must_change_password {
+        caller.rights = Rights { mask: PermissionSet::EMPTY, ..Rights::none() };
+        return Ok((caller, until));
+    }
     caller.rights = rights(&caller, people, standing, user.is_some(), now, &mut until);
     Ok((caller, until))
 }
@@ -114,12 +122,27 @@ fn check_terms(caller: &mut Caller, people: &People, now: i64) -> Result<(), Fau
         return Err(Fault::Expired);
     }
     // The record rules, so that what is changed there bites at once.
-    caller.scopes =
-        Some(Scopes { server_id: terms.server_id.clone(), permissions: terms.permissions.clone() });
-    if let Some(team_id) = &terms.team_id {
-        caller.teams = Teams::Listed(vec![team_id.clone()]);
-    }
+    caller.scopes = Some(Scopes {
+        server_id: terms.server_id.clone(),
+        permissions: terms.permissions.clone(),
+        restrictions: restrictions(terms)?.map(Arc::new),
+    });
+    caller.is_api_token = true;
+    caller.teams = match &terms.team_id {
+        Some(team_id) => Teams::Listed(vec![team_id.clone()]),
+        // All that its user may.
+        None => Teams::Absent,
+    };
     Ok(())
+}
+
+/// From where and when a token is good by its record.
+fn restrictions(terms: &ApiToken) -> Result<Option<Restrictions>, Fault> {
+    let times: Option<Map<String, Value>> = match terms.time_restrictions.as_deref() {
+        Some(text) => serde_json::from_str(text).map_err(|_| Fault::Restricted)?,
+        None => None,
+    };
+    Restrictions::read(&terms.ip_restrictions, times.as_ref()).map_err(|_| Fault::Restricted)
 }
 
 fn rights(
@@ -174,6 +197,7 @@ impl Reach<'_> {
     fn of(caller: &Caller) -> Reach<'_> {
         match &caller.teams {
             _ if caller.is_session => Reach::All,
+            Teams::Absent if caller.is_api_token => Reach::All,
             Teams::Listed(ids) if !ids.is_empty() => Reach::Teams(ids),
             Teams::Listed(_) => Reach::Public,
             // The minimal token of the command line, which ContextForge 0.8 made for its

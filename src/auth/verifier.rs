@@ -1,6 +1,7 @@
 //! Who sent this request: the question that every request asks, answered from memory when it can.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -85,32 +86,36 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// [`AuthError`]: answer 401.
+    /// [`AuthError`]: answer 401, or 403 for what comes from elsewhere.
     pub fn identify(
         &self,
         authorization: Option<&[u8]>,
         cookie: Option<&[u8]>,
+        from: impl FnOnce() -> IpAddr,
         people: &People,
         now: u64,
     ) -> Result<Rc<Caller>, AuthError> {
-        self.identify_at(&Resource::PLAIN, authorization, cookie, people, now)
+        self.identify_at(&Resource::PLAIN, authorization, cookie, from, people, now)
     }
 
     /// Says who sent a request with these values of `Authorization` and `Cookie`, at `now` in
-    /// seconds since the epoch, and what they may by what is known of `people`. A path that takes no cookies (`/mcp`) passes `None` for it. The
-    /// header wins over the cookie: a browser sends a cookie by itself, a header never.
+    /// seconds since the epoch, and what they may by what is known of `people`. A path that takes
+    /// no cookies (`/mcp`) passes `None` for it. The header wins over the cookie: a browser sends a
+    /// cookie by itself, a header never. `from` is asked for the address of the sender only if the
+    /// token is bound to addresses or times.
     ///
     /// Without authentication, whoever sends no token is an administrator; a token that was sent
     /// is checked even then, since its sender relies on being who it says.
     ///
     /// # Errors
     ///
-    /// [`AuthError`]: answer 401.
+    /// [`AuthError`]: answer 401, or 403 for what comes from elsewhere.
     pub fn identify_at(
         &self,
         resource: &Resource<'_>,
         authorization: Option<&[u8]>,
         cookie: Option<&[u8]>,
+        from: impl FnOnce() -> IpAddr,
         people: &People,
         now: u64,
     ) -> Result<Rc<Caller>, AuthError> {
@@ -122,6 +127,7 @@ impl Verifier {
                 if let Some(foreign) = &caller.foreign {
                     self.externals.admit(foreign, resource).map_err(AuthError::Invalid)?;
                 }
+                caller.check_place(from, now).map_err(AuthError::Outside)?;
                 Ok(caller)
             }
             (_, _, Some(unnamed)) => Ok(unnamed.clone()),
@@ -245,8 +251,13 @@ mod tests {
         (Verifier::new(&settings.auth, rules), Forge::new(&settings))
     }
 
+    fn here() -> IpAddr {
+        [127, 0, 0, 1].into()
+    }
+
     fn ask(verifier: &Verifier, token: &str, now: u64) -> Result<Rc<Caller>, AuthError> {
-        verifier.identify(Some(format!("Bearer {token}").as_bytes()), None, &People::default(), now)
+        let header = format!("Bearer {token}");
+        verifier.identify(Some(header.as_bytes()), None, here, &People::default(), now)
     }
 
     #[test]
@@ -283,7 +294,7 @@ mod tests {
     fn asks_for_a_token_without_calling_an_absent_one_invalid() {
         let (verifier, _) = verifier(&[]);
         for header in [None, Some(b"Basic YTpi".as_slice())] {
-            let error = verifier.identify(header, None, &People::default(), NOW).unwrap_err();
+            let error = verifier.identify(header, None, here, &People::default(), NOW).unwrap_err();
             assert_eq!(error, AuthError::Missing);
             assert_eq!(error.challenge(), "Bearer");
             assert_eq!(error.detail(), "Authorization token required");
@@ -332,7 +343,7 @@ mod tests {
         let by = |header: Option<&str>, cookie: Option<&str>| {
             let (header, cookie) = (header.map(str::as_bytes), cookie.map(str::as_bytes));
             verifier
-                .identify(header, cookie, &People::default(), NOW)
+                .identify(header, cookie, here, &People::default(), NOW)
                 .map(|caller| caller.email.clone())
         };
         assert_eq!(by(None, Some(&cookie)), Ok("c".into()));
@@ -343,7 +354,7 @@ mod tests {
     #[test]
     fn an_open_gateway_takes_the_unnamed_for_its_operator_and_still_checks_tokens() {
         let (verifier, forge) = verifier(&[("AUTH_REQUIRED", "false")]);
-        assert!(verifier.identify(None, None, &People::default(), NOW).unwrap().is_admin);
+        assert!(verifier.identify(None, None, here, &People::default(), NOW).unwrap().is_admin);
         assert!(!ask(&verifier, &forge.token(r#"{"sub":"a"}"#), NOW).unwrap().is_admin);
         assert!(ask(&verifier, "rubbish", NOW).is_err());
     }

@@ -201,7 +201,7 @@ impl<'a> Question<'a> {
             scopes: None,
             token_id: None,
             is_api_token: false,
-            issued_at: Some(self.now / 1_000_000),
+            issued_at: None,
             ..self.caller.clone()
         };
         match settle(&claimed, self.people, self.standing, self.now) {

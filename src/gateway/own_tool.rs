@@ -3,7 +3,7 @@
 use net::jsonrpc::{self, Param};
 use storage::record::Entity;
 
-use super::{Call, unknown};
+use super::{Call, Thing, unknown};
 use crate::{
     catalog::ToolEntry,
     failure::Failure,
@@ -18,6 +18,7 @@ impl<R: Relay> Call<'_, R> {
     /// Calls `entry`, which the client calls `name`.
     pub(super) async fn own_tool(&self, entry: &ToolEntry, name: &str) -> Result<Reply, Failure> {
         self.permit(Permission::ToolsExecute, &entry.record.ownership)?;
+        let _turn = self.guard(Thing::Tool(entry, name)).await?;
         let arguments = self.message.param(Param::Arguments);
         if self.checks_headers() {
             mcp::check_param_headers(self.request.headers, entry, arguments)?;

@@ -9,6 +9,8 @@ use storage::{
 };
 
 use super::*;
+use crate::settings::{self, Audit, AuditCalls};
+use crate::throttle::Counts;
 use crate::upstream::{Reply as UpstreamReply, a2a::AgentCall, rest::RestCall};
 
 /// Upstreams that answer what they are told to, and remember what they were sent.
@@ -125,11 +127,15 @@ struct World {
     prompts: own::Prompts,
     relay: Canned,
     meters: Rc<Meters>,
+    trail: Rc<Trail>,
+    policies: Rc<Book>,
+    throttle: Throttle,
     options: Options,
 }
 
 impl World {
     fn answering(result: &'static str) -> World {
+        let settings = settings::parse("", [], &[]).expect("the defaults are good").settings;
         let mut catalog = Catalog::default();
         let changes = records().into_iter().zip(1..);
         let changes = changes.map(|(current, sequence)| Change { sequence, current }).collect();
@@ -141,6 +147,9 @@ impl World {
             prompts: own::Prompts::new(8),
             relay: Canned { result, sent: RefCell::default() },
             meters: Rc::new(Meters::new(100, || ())),
+            trail: Rc::new(Trail::off()),
+            policies: Rc::default(),
+            throttle: Throttle::new(&settings.rate_limits, Counts::new(&settings), None),
             options: Options {
                 app_name: "Ringway".to_owned(),
                 envelope: EnvelopeLimits::default(),
@@ -162,6 +171,9 @@ impl World {
             prompts: &self.prompts,
             relay: &self.relay,
             meters: &self.meters,
+            trail: &self.trail,
+            policies: self.policies.clone(),
+            throttle: &self.throttle,
             options: &self.options,
         };
         let answered = answer(&parts, request, &|_| ()).now_or_never();
@@ -221,7 +233,8 @@ fn request<'a>(
 ) -> Request<'a> {
     let accepts = Accepts { json: true, events: true };
     static OPERATOR: std::sync::LazyLock<Caller> = std::sync::LazyLock::new(Caller::operator);
-    Request { caller: &OPERATOR, server_id, transport, headers, accepts, body: body.as_bytes() }
+    let (caller, body) = (&*OPERATOR, body.as_bytes());
+    Request { caller, client_ip: None, server_id, transport, headers, accepts, body }
 }
 
 fn text(raw: &[u8]) -> &str {
@@ -630,5 +643,104 @@ fn a_result_that_says_it_is_an_error_and_an_error_count_as_failures() {
         let world = World::answering(answer);
         world.legacy("", call);
         assert_eq!(counted(&world), [format!("tool 1 1 {failures}")], "{answer}");
+    }
+}
+
+/// What was noted of calls, as short words: action, name, id, ok or why not.
+fn noted(world: &World) -> Vec<String> {
+    let entries = world.trail.take().entries.into_iter().map(|entry| {
+        let name = entry.entity_name.unwrap_or_default();
+        let id = entry.entity_id.unwrap_or_default();
+        let outcome = entry.reason.unwrap_or("ok".to_owned());
+        format!("{} {name} {id} {} {outcome}", entry.action, entry.allowed)
+    });
+    entries.collect()
+}
+
+fn telling(calls: AuditCalls, answer: &'static str) -> World {
+    let settings = crate::settings::parse("", [], &[]).expect("defaults are good").settings.audit;
+    let settings = Audit { calls, ..settings };
+    World { trail: Rc::new(Trail::new(&settings, || ())), ..World::answering(answer) }
+}
+
+const CALLS: [(&str, &str); 4] = [
+    ("tools/call", r#"{"name":"old-echo","arguments":{}}"#),
+    ("resources/read", r#"{"uri":"test://7"}"#),
+    ("prompts/get", r#"{"name":"old-greet"}"#),
+    ("tools/call", r#"{"name":"nowhere"}"#),
+];
+
+fn body_of(method: &str, params: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#)
+}
+
+#[test]
+fn tells_the_audit_trail_of_calls_and_of_nothing_else() {
+    let world = telling(AuditCalls::All, "{}");
+    for (method, params) in CALLS {
+        world.legacy("", &body_of(method, params));
+    }
+    world.legacy("", &body_of("tools/list", "{}"));
+    world.legacy("", &body_of("tools/call", "{}"));
+    world.legacy("", &body_of("ping", "{}"));
+    let expected = [
+        "tools.execute old-echo 1 true ok",
+        "resources.read test://7 4 true ok",
+        "prompts.execute old-greet 5 true ok",
+        "tools.execute nowhere  true Unknown tool: nowhere",
+    ];
+    assert_eq!(noted(&world), expected);
+    for calls in [AuditCalls::Denied, AuditCalls::None] {
+        let world = telling(calls, "{}");
+        for (method, params) in CALLS {
+            world.legacy("", &body_of(method, params));
+        }
+        assert_eq!(noted(&world), [""; 0], "{calls:?}");
+    }
+}
+
+#[test]
+fn tells_the_audit_trail_why_a_call_was_refused() {
+    let scoped = Caller {
+        email: "user@example.com".to_owned(),
+        rights: crate::auth::access::Rights::none(),
+        ..Caller::nobody()
+    };
+    let headers = Headers(vec![("MCP-Protocol-Version", "2025-11-25".to_owned())]);
+    for calls in [AuditCalls::All, AuditCalls::Denied] {
+        let world = telling(calls, "{}");
+        let (method, params) = CALLS[0];
+        let body = body_of(method, params);
+        let by_operator = request("", Transport::StreamableHttp, &headers, &body);
+        world.ask(&Request { caller: &scoped, ..by_operator });
+        let noted = noted(&world);
+        assert_eq!(noted.len(), 1, "{noted:?}");
+        assert!(noted[0].starts_with("tools.execute old-echo 1 false Insufficient"), "{noted:?}");
+    }
+}
+
+#[test]
+fn tells_the_audit_trail_that_what_a_caller_may_not_see_is_there() {
+    let stranger = Caller {
+        email: "user@example.com".to_owned(),
+        rights: crate::auth::access::Rights::guest(),
+        ..Caller::nobody()
+    };
+    let headers = Headers(vec![("MCP-Protocol-Version", "2025-11-25".to_owned())]);
+    let mut world = telling(AuditCalls::Denied, "{}");
+    let tool = world.catalog.tools().find(|tool| tool.record.name == "old-echo").expect("is there");
+    let mut tool = Tool::clone(&tool.record);
+    tool.ownership.visibility = storage::record::Visibility::Private;
+    let current = Current::Tool(Arc::new(tool));
+    let sequence = world.catalog.sequence + 1;
+    world.catalog.apply(vec![Change { sequence, current }], &Sealer::new("a secret"));
+    for (name, expected) in [("old-echo", 1), ("nowhere", 0)] {
+        let body = body_of("tools/call", &format!(r#"{{"name":"{name}"}}"#));
+        let by_operator = request("", Transport::StreamableHttp, &headers, &body);
+        let told = world.ask(&Request { caller: &stranger, ..by_operator });
+        assert!(told.contains("Unknown tool"), "{told}");
+        let noted = noted(&world);
+        assert_eq!(noted.len(), expected, "{noted:?}");
+        assert!(noted.iter().all(|words| words.ends_with("false It is not visible to the caller")));
     }
 }

@@ -38,6 +38,19 @@ pub trait HeaderSource {
     fn count(&self, name: &str) -> usize;
 }
 
+/// The header fields of a request that has none.
+pub struct NoHeaders;
+
+impl HeaderSource for NoHeaders {
+    fn get(&self, _: &str) -> Option<&[u8]> {
+        None
+    }
+
+    fn count(&self, _: &str) -> usize {
+        0
+    }
+}
+
 /// Methods of the stateless revision that the gateway answers or relays.
 const MODERN_METHODS: [&str; 9] = [
     "tools/call",

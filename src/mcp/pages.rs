@@ -52,7 +52,12 @@ pub struct PageRequest<'a> {
     pub sees: &'a dyn Fn(&Ownership) -> bool,
     /// What tells the caller's page from those of others; `None` for who sees everything.
     pub lens: Option<Lens>,
+    /// What shows a tool besides; a page that is picked like that is nobody else's, and not kept.
+    pub shows: Option<Shows<'a>>,
 }
+
+/// Whether a tool is shown under a name.
+pub type Shows<'a> = &'a dyn Fn(&ToolEntry, &str) -> bool;
 
 /// Which of the teams and users that own something in an offer the caller belongs to. Callers of the
 /// same lens see the same page; without any, it is the page of the public.
@@ -95,6 +100,10 @@ impl Pages {
     ///
     /// Code -32602 for a cursor that the gateway did not give out.
     pub fn get(&self, request: &PageRequest<'_>, view: &View) -> Result<Page, Failure> {
+        if request.shows.is_some() {
+            let cursor = request.cursor.filter(|cursor| !cursor.is_empty());
+            return render(request, cursor, view).map(Rc::from);
+        }
         if request.endpoint.is_empty() {
             let mut pages = self.everything.borrow_mut();
             return self.get_from(&mut pages, request, view);
@@ -200,18 +209,23 @@ fn render(
             let write = |entry: &ToolEntry, out: &mut Vec<u8>, name: &str| {
                 entry.write(out, name, view.overrides.description(&entry.record.id));
             };
-            render_shelf(&mut out, "tools", &view.tools, from, request, write)
+            let shows = |entry: &ToolEntry, name: &str| {
+                request.shows.is_none_or(|shows| shows(entry, name))
+            };
+            render_shelf(&mut out, "tools", &view.tools, from, request, (shows, write))
         }
         Kind::Prompts => {
-            render_shelf(&mut out, "prompts", &view.prompts, from, request, PromptEntry::write)
+            let how = (all::<PromptEntry>, PromptEntry::write);
+            render_shelf(&mut out, "prompts", &view.prompts, from, request, how)
         }
         Kind::Resources => {
             let write = |entry: &ResourceEntry, out: &mut Vec<u8>, _: &str| entry.write(out);
-            render_shelf(&mut out, "resources", &view.resources, from, request, write)
+            render_shelf(&mut out, "resources", &view.resources, from, request, (all, write))
         }
         Kind::Templates => {
             let write = |entry: &ResourceEntry, out: &mut Vec<u8>, _: &str| entry.write(out);
-            render_shelf(&mut out, "resourceTemplates", &view.templates, from, request, write)
+            let key = "resourceTemplates";
+            render_shelf(&mut out, key, &view.templates, from, request, (all, write))
         }
     };
     if let Some(last) = last {
@@ -227,20 +241,26 @@ fn render(
     Ok(out)
 }
 
-/// Appends `{"key":[...]` and returns the last name of the page if there is more behind it.
+fn all<T>(_: &T, _: &str) -> bool {
+    true
+}
+
+/// Appends `{"key":[...]` of the entries that are shown, and returns the last name of the page if
+/// there is more behind it.
 fn render_shelf<T: Item>(
     out: &mut Vec<u8>,
     key: &str,
     shelf: &Shelf<T>,
     from: Option<&str>,
     request: &PageRequest<'_>,
-    write: impl Fn(&T, &mut Vec<u8>, &str),
+    (shows, write): (impl Fn(&T, &str) -> bool, impl Fn(&T, &mut Vec<u8>, &str)),
 ) -> Option<Arc<str>> {
     out.extend_from_slice(b"{\"");
     out.extend_from_slice(key.as_bytes());
     out.extend_from_slice(b"\":[");
     let mut last = None;
-    let mut entries = shelf.seen_after(from, request.sees);
+    let entries = shelf.seen_after(from, request.sees);
+    let mut entries = entries.filter(|(name, entry)| shows(entry, name));
     for (name, entry) in entries.by_ref().take(request.count_max) {
         if last.is_some() {
             out.push(b',');

@@ -2,31 +2,37 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     rc::Rc,
     sync::Arc,
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use shards::{Driver, blocking, time};
 use storage::{
-    Applied, Mutation, StoreError, metrics::Metrics, record::Entity, seal::Sealer,
+    Applied, Mutation, StoreError,
+    audit::{AuditFilter, StoredEntry},
+    metrics::Metrics,
+    record::Entity,
+    seal::Sealer,
     shared::CacheType,
 };
 
 use crate::{
-    admin::{self, About, DatabaseAbout, RedisAbout, Rules},
-    auth::Caller,
+    admin::{self, About, AuditAbout, DatabaseAbout, RedisAbout, RestRequest, Rules},
+    auth::{Caller, Issuer},
     catalog::{AgentEntry, Catalog, Upstream, inventory::Inventory},
     failure::Failure,
     gateway::{self, Parts},
     mcp::{HeaderSource, Transport},
-    observe::{log, meters::Execution},
+    observe::{audit::Trail, log, meters::Execution},
     reply::{self, Accepts},
     serve::door::Door,
     state::Shard,
+    throttle::Turn,
     upstream::{Upstreams, a2a},
     web::{Cookies, Csrf},
 };
@@ -44,6 +50,8 @@ const IMPORTS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Backend<'a> {
     /// The shard that the request came to.
     pub shard: &'a Rc<Shard>,
+    /// The address that the request came from.
+    pub client_ip: Option<IpAddr>,
     /// What the process knows of itself.
     pub facts: &'a Facts,
 }
@@ -60,6 +68,8 @@ pub struct Facts {
     pub shard_count: usize,
     /// What runs them.
     pub driver: Driver,
+    /// What signs tokens, if there is a key.
+    pub issuer: Option<Arc<Issuer>>,
 }
 
 /// How long reading metrics may take: less than what waits for it would mind.
@@ -108,6 +118,17 @@ impl admin::Backend for Backend<'_> {
     async fn discover(&self, upstream: &Upstream) -> Result<Inventory, Failure> {
         let stored = self.shard.catalog().upstream(&upstream.record.id).is_some();
         self.shard.upstreams.discover(&Arc::new(upstream.clone()), stored).await
+    }
+
+    async fn admit_call(
+        &self,
+        caller: &Caller,
+        agent: &AgentEntry,
+        arguments: &Map<String, Value>,
+    ) -> Result<Option<Turn>, Failure> {
+        let catalog = self.shard.catalog();
+        let parts = parts(self.shard, &catalog);
+        gateway::admit_call(&parts, (caller, self.client_ip), agent, arguments).await
     }
 
     async fn invoke(
@@ -164,6 +185,14 @@ impl admin::Backend for Backend<'_> {
         self.shard.recorder.reset(entity, id).await
     }
 
+    fn trail(&self) -> &Trail {
+        &self.shard.trail
+    }
+
+    async fn read_audit(&self, filter: &AuditFilter) -> Result<Vec<StoredEntry>, Failure> {
+        self.in_time(self.shard.auditor.read(filter)).await
+    }
+
     async fn put_import(&self, id: &str, status: Option<&str>) -> Result<(), Failure> {
         let state = &self.shard.shared.state;
         let done = match status {
@@ -186,7 +215,13 @@ impl admin::Backend for Backend<'_> {
         self.shard.upstreams.check_filter(program).await
     }
 
-    async fn rpc(&self, caller: &Caller, method: &str, params: Value) -> Result<Value, Failure> {
+    async fn rpc(
+        &self,
+        from: &RestRequest<'_>,
+        caller: &Caller,
+        method: &str,
+        params: Value,
+    ) -> Result<Value, Failure> {
         let shard = self.shard;
         let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let body = message.to_string();
@@ -194,9 +229,10 @@ impl admin::Backend for Backend<'_> {
         let parts = parts(shard, &catalog);
         let request = gateway::Request {
             caller,
+            client_ip: from.client.map(|client| client.ip),
             server_id: "",
             transport: Transport::Rpc,
-            headers: &NoHeaders,
+            headers: &FewHeaders(from),
             accepts: Accepts { json: true, events: false },
             body: body.as_bytes(),
         };
@@ -206,6 +242,18 @@ impl admin::Backend for Backend<'_> {
 
     fn set_log_level(&self, level: &str) -> Result<(), Failure> {
         log::set_level(level).map_err(|error| Failure::Internal(error.to_string()))
+    }
+
+    fn issue(&self, claims: &Map<String, Value>) -> Result<String, Failure> {
+        let Some(issuer) = &self.facts.issuer else {
+            let text = "There is no key to sign tokens with: set JWT_PRIVATE_KEY_PATH";
+            return Err(Failure::Malformed(text.to_owned()));
+        };
+        issuer.issue(claims).map_err(|error| Failure::Internal(error.to_string()))
+    }
+
+    async fn rest_until(&self, then: Instant) {
+        time::sleep(then.saturating_duration_since(Instant::now())).await;
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -225,6 +273,7 @@ impl admin::Backend for Backend<'_> {
         let (dialect, url) = self.shard.settings.database_shown();
         let cache = &self.shard.settings.cache;
         let is_redis = cache.cache_type == CacheType::Redis;
+        let (stored, dropped) = self.shard.auditor.figures();
         About {
             started_at: self.facts.started_at,
             host: std::fs::read_to_string("/proc/sys/kernel/hostname")
@@ -242,6 +291,7 @@ impl admin::Backend for Backend<'_> {
                 available: is_redis,
                 reachable: is_redis && self.shard.shared.is_up(),
             },
+            audit: AuditAbout { stored, dropped },
             settings: self.shard.settings.shown.clone(),
         }
     }
@@ -256,19 +306,27 @@ pub fn parts<'a>(shard: &'a Shard, catalog: &'a Catalog) -> Parts<'a, Upstreams>
         prompts: &shard.prompts,
         relay: &shard.upstreams,
         meters: &shard.meters,
+        trail: &shard.trail,
+        policies: shard.policies(),
+        throttle: &shard.throttle,
         options: &shard.options,
     }
 }
 
-/// The header fields of a request that has none.
-struct NoHeaders;
+/// The header fields that a request of the REST API hands on.
+struct FewHeaders<'a>(&'a RestRequest<'a>);
 
-impl HeaderSource for NoHeaders {
-    fn get(&self, _: &str) -> Option<&[u8]> {
-        None
+impl HeaderSource for FewHeaders<'_> {
+    fn get(&self, name: &str) -> Option<&[u8]> {
+        let value = match name {
+            "user-agent" => self.0.user_agent,
+            "x-correlation-id" => self.0.request_id,
+            _ => None,
+        };
+        value.map(str::as_bytes)
     }
 
-    fn count(&self, _: &str) -> usize {
-        0
+    fn count(&self, name: &str) -> usize {
+        usize::from(self.get(name).is_some())
     }
 }

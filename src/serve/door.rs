@@ -126,6 +126,15 @@ impl Door {
         holder.and_then(|holder| self.vouched.by_certificate(&holder)).map(Rc::new)
     }
 
+    /// Whether a request shows nothing of its sender that an endpoint of MCP would look at.
+    pub fn is_nameless(&self, visit: &Visit<'_, '_>) -> bool {
+        let Visit { request, certified, .. } = visit;
+        match self.vouched.proxy_header() {
+            Some(header) => request.header(header).is_none(),
+            None => certified.is_none() && request.header("authorization").is_none(),
+        }
+    }
+
     /// Says who sent a request.
     pub fn identify(&self, shard: &Shard, visit: &Visit<'_, '_>) -> Result<Rc<Caller>, Refusal> {
         let (authorization, cookie) = match self.shown(shard, visit)? {
@@ -134,13 +143,15 @@ impl Door {
             }
             Shown::Token { authorization, cookie } => (authorization, cookie),
         };
-        let identified = shard.identify_at(&visit.resource, authorization, cookie);
-        let caller = identified.map_err(|error| match error {
-            AuthError::Keys(slot) => Refusal::Keys(slot),
-            error => Refusal::Failure(Failure::Unauthorized {
-                detail: error.detail(),
-                challenge: self.challenge(visit.rest_path).unwrap_or(error.challenge()),
-            }),
+        let from = || self.proxies.client_of(visit.request).ip;
+        let identified = shard.identify_at(&visit.resource, authorization, cookie, from);
+        let caller = identified.map_err(|error| match (error, Failure::from(error)) {
+            (AuthError::Keys(slot), _) => Refusal::Keys(slot),
+            (_, Failure::Unauthorized { detail, challenge }) => {
+                let challenge = self.challenge(visit.rest_path).unwrap_or(challenge);
+                Failure::Unauthorized { detail, challenge }.into()
+            }
+            (_, other) => other.into(),
         })?;
         if let Some(cookies) = cookie
             && authorization.and_then(credentials::bearer).is_none()
@@ -158,7 +169,11 @@ impl Door {
             Ok(Shown::Token { authorization, cookie }) => {
                 let keep = |value: Option<&[u8]>| value.map(<[u8]>::to_vec);
                 let (authorization, cookie) = (keep(authorization), keep(cookie));
-                Box::new(move || shard.identify(authorization.as_deref(), cookie.as_deref()).ok())
+                let ip = self.proxies.client_of(visit.request).ip;
+                Box::new(move || {
+                    let (authorization, cookie) = (authorization.as_deref(), cookie.as_deref());
+                    shard.identify(authorization, cookie, || ip).ok()
+                })
             }
             Err(_) => Box::new(|| None),
         }
@@ -170,7 +185,13 @@ impl Door {
         if let Some(header) = self.vouched.proxy_header() {
             return self.shown_by_proxy(header, shard, visit.request);
         }
-        let authorization = visit.request.header("authorization");
+        let Visit { request, .. } = visit;
+        let mut values = request.head.fields().all(request.bytes, "authorization");
+        let authorization = values.next();
+        if values.next().is_some() {
+            // A proxy in front may have looked at the other one.
+            return Err(Failure::Malformed("Authorization must be sent once".to_owned()));
+        }
         if let (Some(basic), Some(path)) = (&self.basic, visit.rest_path)
             && basic.is_for(path)
             && let Some(identified) = authorization.and_then(|value| basic.identify(value))
@@ -183,7 +204,7 @@ impl Door {
         if let Some(claimed) = visit.certified.filter(|_| authorization.is_none()) {
             return Ok(Shown::Word(claimed.clone()));
         }
-        let cookie = visit.request.header("cookie").filter(|_| visit.rest_path.is_some());
+        let cookie = request.header("cookie").filter(|_| visit.rest_path.is_some());
         Ok(Shown::Token { authorization, cookie })
     }
 

@@ -6,6 +6,7 @@ use net::http1::{
     Method,
     server::{Request, Responder, Service},
 };
+use storage::audit::AuditEntry;
 
 use crate::{
     admin::{self, RestRequest},
@@ -13,6 +14,7 @@ use crate::{
     failure::Failure,
     gateway, limits,
     mcp::{Era, HeaderSource, Transport, code},
+    observe::audit,
     reply::{self, Accepts},
     route::{self, Route},
     serve::{
@@ -22,6 +24,8 @@ use crate::{
         legacy, protected,
     },
     state::Shard,
+    throttle::{Stand, Tier},
+    web::Client,
 };
 
 /// What every answer of the REST API carries.
@@ -67,7 +71,7 @@ impl Service for Front {
 
     fn admit(&self, request: &Request<'_>, responder: &mut Responder) -> Option<(Permit, u64)> {
         let door = &self.facts.door;
-        let client = door.proxies.client_of(request);
+        let client = self.client(request);
         door.greet(&client, responder);
         let origin = request.header("origin");
         let admitted = match self.shard.origins.admit(client.host.map(str::as_bytes), origin) {
@@ -125,6 +129,11 @@ impl Service for Front {
 }
 
 impl Front {
+    /// Who sent a request, seen through the proxies that are trusted.
+    fn client<'a>(&self, request: &Request<'a>) -> Client<'a> {
+        self.facts.door.proxies.client_of(request)
+    }
+
     fn route<'a>(&self, request: &Request<'a>) -> Option<Route<'a>> {
         let is_post = request.head.method() == Method::Post;
         let root: &str = &self.shard.settings.listen.root_path;
@@ -146,8 +155,9 @@ impl Front {
         }
         let is_preflight = request.head.method() == Method::Options;
         let is_open = is_preflight || rest_path.is_some_and(admin::is_open);
-        // Whoever shows a token to a server that needs none is who they say.
-        let is_unnamed = request.header("authorization").is_none() && self.needs_no_token(&route);
+        // Whoever proves to be somebody to a server that needs no proof is who they say.
+        let is_unnamed = self.needs_no_token(&route)
+            && self.facts.door.is_nameless(&self.visit(request, &route));
         let sender = match is_open || is_unnamed {
             true => Sender::Known(Rc::new(Caller::nobody())),
             false => match self.identify(request, &route) {
@@ -185,14 +195,27 @@ impl Front {
 
     /// Who asks, and whether what they showed is good for this route.
     fn identify(&self, request: &Request<'_>, route: &Route<'_>) -> Result<Rc<Caller>, Refusal> {
-        let door = &self.facts.door;
-        let Route::Mcp { server_id } = route else {
-            return self
-                .check_bounds(door.identify(&self.shard, &self.visit(request, route))?, route);
+        let identified = match route {
+            Route::Mcp { server_id } => self.identify_at(request, route, server_id),
+            _ => self.facts.door.identify(&self.shard, &self.visit(request, route)),
         };
+        let caller = identified.map_err(|refusal| match refusal {
+            Refusal::Failure(failure) => self.refused(request, None, failure).into(),
+            keys => keys,
+        })?;
+        self.check_bounds(request, caller, route)
+    }
+
+    /// Who asks for an endpoint of MCP, which may be a protected resource.
+    fn identify_at(
+        &self,
+        request: &Request<'_>,
+        route: &Route<'_>,
+        server_id: &str,
+    ) -> Result<Rc<Caller>, Refusal> {
+        let door = &self.facts.door;
         let catalog = self.shard.catalog_now();
-        let server = catalog.server(server_id);
-        let (protection, shown) = match server {
+        let (protection, shown) = match catalog.server(server_id) {
             None if server_id.is_empty() => (door.protection.as_ref(), door.protection.as_ref()),
             None => (None, None),
             Some(server) => (server.protection.as_ref(), admin::shown(server)),
@@ -212,20 +235,45 @@ impl Front {
         if let Some(protection) = protection {
             protected::check_scopes(&caller, protection, metadata_url)?;
         }
-        self.check_bounds(caller, route)
+        Ok(caller)
     }
 
     /// Refuses a token that is bound to another virtual server.
-    fn check_bounds(&self, caller: Rc<Caller>, route: &Route<'_>) -> Result<Rc<Caller>, Refusal> {
+    fn check_bounds(
+        &self,
+        request: &Request<'_>,
+        caller: Rc<Caller>,
+        route: &Route<'_>,
+    ) -> Result<Rc<Caller>, Refusal> {
         let server_id = match route {
             Route::Mcp { server_id } if !server_id.is_empty() => Some(*server_id),
             _ => None,
         };
         if !caller.opens(server_id) {
             let text = "The token is bound to another virtual server";
-            return Err(Failure::Forbidden(text.to_owned()).into());
+            let failure = Failure::Forbidden(text.to_owned());
+            return Err(self.refused(request, Some(&caller), failure).into());
         }
         Ok(caller)
+    }
+
+    /// Tells the audit trail of a request that is refused before its body is read.
+    fn refused(&self, request: &Request<'_>, caller: Option<&Caller>, failure: Failure) -> Failure {
+        let trail = &self.shard.trail;
+        if !trail.is_on() {
+            return failure;
+        }
+        let peer = Some(self.client(request).ip);
+        trail.note(AuditEntry {
+            entity: Some("path".into()),
+            entity_name: Some(told_path(request.path())),
+            allowed: false,
+            succeeded: false,
+            reason: Some(failure.to_string()),
+            status: i64::from(failure.status()),
+            ..audit::entry_of(caller, peer, &Headers(request), "auth.refused")
+        });
+        failure
     }
 
     /// Whether a route leads to a virtual server that is open to callers without a token.
@@ -249,8 +297,19 @@ impl Front {
         let parts = parts(shard, &catalog);
         let headers = Headers(request);
         let accepts = Accepts::parse(request.header("accept"));
-        let rpc =
-            gateway::Request { caller, server_id, transport, headers: &headers, accepts, body };
+        if let Err(failure) = self.limit(request, Tier::Medium, caller).await {
+            log_failure(&failure);
+            return reply::write_failure(responder, None, &failure, true);
+        }
+        let rpc = gateway::Request {
+            caller,
+            client_ip: Some(self.client(request).ip),
+            server_id,
+            transport,
+            headers: &headers,
+            accepts,
+            body,
+        };
         let on_era = |era| {
             if era == Era::Modern {
                 responder.cancel_on_disconnect();
@@ -259,7 +318,8 @@ impl Front {
         let answered = gateway::answer(&parts, &rpc, &on_era).await;
         let mut outcome = answered.outcome;
         if transport == Transport::Rpc && outcome.as_ref().is_err_and(is_unknown_method) {
-            let backend = Backend { shard, facts: &self.facts };
+            let backend =
+                Backend { shard, client_ip: Some(self.client(request).ip), facts: &self.facts };
             outcome = legacy::answer(&backend, caller, body).await.unwrap_or(outcome);
         }
         match outcome {
@@ -279,7 +339,15 @@ impl Front {
         body: &[u8],
         responder: &mut Responder,
     ) {
-        let client = self.facts.door.proxies.client_of(request);
+        let stand = match Tier::of_path(path) {
+            Some(tier) => self.limit(request, tier, caller).await,
+            None => Ok(None),
+        };
+        let stand = match stand {
+            Ok(stand) => stand,
+            Err(failure) => return write_rest_failure(responder, &failure),
+        };
+        let client = self.client(request);
         let text = |name| request.header(name).and_then(|value| std::str::from_utf8(value).ok());
         let rest = RestRequest {
             method: request.head.method(),
@@ -291,8 +359,10 @@ impl Front {
             caller: Some(caller),
             client: Some(client),
             user_agent: text("user-agent"),
+            request_id: text("x-correlation-id").or_else(|| text("x-request-id")),
         };
-        let backend = Backend { shard: &self.shard, facts: &self.facts };
+        let client_ip = Some(client.ip);
+        let backend = Backend { shard: &self.shard, client_ip, facts: &self.facts };
         let answer = admin::handle(&backend, rest).await;
         if let (Method::Options, Some(allow)) = (request.head.method(), answer.allow) {
             write_options(responder, allow);
@@ -315,11 +385,29 @@ impl Front {
         if let Some(version) = answer.etag {
             responder.header("etag", format!("\"{version}\"").as_bytes());
         }
+        for (name, value) in stand.iter().flat_map(Stand::fields) {
+            responder.header(name, value.as_bytes());
+        }
         for cookie in &answer.cookies {
             responder.header("set-cookie", cookie.as_bytes());
         }
         responder.lines(answer.headers);
         responder.finish(&[&answer.body]);
+    }
+
+    /// Counts a request, if there is a limit on its kind.
+    async fn limit(
+        &self,
+        request: &Request<'_>,
+        tier: Tier,
+        caller: &Caller,
+    ) -> Result<Option<Stand>, Failure> {
+        let throttle = &self.shard.throttle;
+        let Some(limit) = throttle.tier(tier) else { return Ok(None) };
+        // Whoever logs in has not said who they are.
+        let is_known = tier != Tier::Critical && *caller != Caller::nobody();
+        let known = is_known.then_some(caller.email.as_str());
+        Box::pin(throttle.request(limit, known, self.client(request).ip)).await.map(Some)
     }
 }
 
@@ -358,6 +446,13 @@ impl HeaderSource for Headers<'_> {
     fn count(&self, name: &str) -> usize {
         self.0.head.fields().count(self.0.bytes, name)
     }
+}
+
+/// A path as the audit trail tells it: the token of an invitation is as good as the invitation.
+fn told_path(path: &str) -> String {
+    const INVITATIONS: &str = "/invitations/";
+    let end = path.find(INVITATIONS).map_or(path.len(), |start| start + INVITATIONS.len());
+    path[..end].to_owned()
 }
 
 fn is_unknown_method(failure: &Failure) -> bool {

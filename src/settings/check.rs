@@ -2,15 +2,17 @@
 
 mod number;
 mod place;
+mod rate;
 mod text;
 mod word;
 
 pub use number::{Count, Fraction, Minutes, Port, Seconds, Shards, Size, Threshold};
 pub use place::{Address, Hosts, Networks, OneOrigin, OriginList, UriList};
+pub use rate::{PerMinute, RateText, SCOPE};
 pub use text::{DatabaseUrl, FieldName, FilePath, Hidden, Level, RedisUrl, RootPath, Text, Words};
 pub use word::{
-    ALGORITHM, AutoFlag, CACHE_TYPE, CERTIFICATE_NAME, FORWARDED_BY, FRAMING, Flag, LOG_FORMAT,
-    RING_DRIVER, SAME_SITE, SEPARATOR,
+    ALGORITHM, AUDIT_ARGUMENTS, AUDIT_CALLS, AutoFlag, CACHE_TYPE, CERTIFICATE_NAME, FORWARDED_BY,
+    FRAMING, Flag, LOG_FORMAT, RING_DRIVER, SAME_SITE, SEPARATOR,
 };
 
 /// Reads the text of one setting.

@@ -70,7 +70,14 @@ impl Settings {
 
     fn check_proxy_authentication(&self, reading: &mut Reading) {
         let proof = &self.proof;
-        if !proof.clients_prove && !proof.proxy_believed {
+        if proof.clients_prove {
+            if proof.proxy_believed {
+                let text = "TRUST_PROXY_AUTH does nothing unless MCP_CLIENT_AUTH_ENABLED=false";
+                reading.warnings.push(text.to_owned());
+            }
+            return;
+        }
+        if self.auth.required && !proof.proxy_believed {
             let problem = "would leave nobody to say who a caller is".to_owned();
             let mend = "Set TRUST_PROXY_AUTH=true and TRUSTED_PROXIES; or, if everybody may do \
                         everything, AUTH_REQUIRED=false.";
@@ -80,11 +87,6 @@ impl Settings {
             let problem = "believes nobody while no proxy is named".to_owned();
             let mend = "Set TRUSTED_PROXIES to the addresses of the proxies, or leave it out.";
             refuse(reading, "TRUST_PROXY_AUTH", "true", problem, mend);
-        }
-        if proof.proxy_believed && proof.clients_prove {
-            reading.warnings.push(
-                "TRUST_PROXY_AUTH does nothing unless MCP_CLIENT_AUTH_ENABLED=false".to_owned(),
-            );
         }
     }
 

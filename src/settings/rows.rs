@@ -11,14 +11,15 @@ use jsonwebtoken::Algorithm;
 use super::authority::{Allowed, HostRule, Origin};
 use super::check::{
     self, Address, AutoFlag, Count, DatabaseUrl, FieldName, FilePath, Flag, Fraction, Hidden,
-    Hosts, Level, Minutes, Networks, OneOrigin, Optional, OriginList, Port, RedisUrl, RootPath,
-    Seconds, Shards, Size, Text, Threshold, UriList, Words,
+    Hosts, Level, Minutes, Networks, OneOrigin, Optional, OriginList, PerMinute, Port, RateText,
+    RedisUrl, RootPath, Seconds, Shards, Size, Text, Threshold, UriList, Words,
 };
 use super::issuers::{ExternalIssuer, Issuers};
 use super::network::Network;
 use super::table::table;
 use super::values::{
-    CertificateName, ForwardedBy, Framing, LogFormat, SameSite, Secret, ShardCount, Switch,
+    AuditArguments, AuditCalls, CertificateName, ForwardedBy, Framing, LogFormat, Rate, SameSite,
+    Scope, Secret, ShardCount, Switch,
 };
 
 /// The longest span that a time limit may have: a day.
@@ -145,6 +146,49 @@ table! {
         authorization_servers: Vec<String>, "MCP_AUTHORIZATION_SERVERS", [], "[]", UriList;
         /// The scopes that a token of those must have, words with spaces between.
         scopes_required: String, "MCP_REQUIRED_SCOPES", [], "", Words;
+        /// How long the token of a login is good.
+        session_lifetime: Duration, "SESSION_TOKEN_EXPIRY", [], "1440", Minutes;
+        /// The first administrator's password. Unset: a strong one is made and shown once, when the
+        /// database has no user yet.
+        admin_password: Option<Secret>, "PLATFORM_ADMIN_PASSWORD", [], "", Optional(Hidden);
+        /// The first administrator's full name.
+        admin_name: String, "PLATFORM_ADMIN_FULL_NAME", [], "Platform Administrator", Text;
+        /// Whether the first administrator is made, and people log in with passwords.
+        email_enabled: bool, "EMAIL_AUTH_ENABLED", [], "true", Flag;
+        /// Whether whoever comes may make a user of their own.
+        registration_open: bool, "PUBLIC_REGISTRATION_ENABLED", [], "false", Flag;
+        /// Whether each new user gets a team of their own.
+        personal_teams: bool, "AUTO_CREATE_PERSONAL_TEAMS", [], "true", Flag;
+        /// The fewest characters of a password.
+        password_length_min: usize, "PASSWORD_MIN_LENGTH", ["PASSWORD_MIN_LENGTH_USER"], "8",
+            Count { min: 1, max: 256 };
+        /// Whether a password needs an upper-case letter.
+        password_upper: bool, "PASSWORD_REQUIRE_UPPERCASE", [], "false", Flag;
+        /// Whether a password needs a lower-case letter.
+        password_lower: bool, "PASSWORD_REQUIRE_LOWERCASE", [], "false", Flag;
+        /// Whether a password needs a digit.
+        password_digit: bool, "PASSWORD_REQUIRE_NUMBERS", [], "false", Flag;
+        /// Whether a password needs a character that is neither letter nor digit.
+        password_special: bool, "PASSWORD_REQUIRE_SPECIAL", [], "false", Flag;
+        /// How often hashing a password fills its memory.
+        argon2_time: usize, "ARGON2ID_TIME_COST", [], "3", Count { min: 1, max: 100 };
+        /// How much memory hashing a password takes, in KiB.
+        argon2_memory: usize, "ARGON2ID_MEMORY_COST", [], "65536", Count { min: 8, max: 4_194_304 };
+        /// Over how many lanes hashing a password goes.
+        argon2_lanes: usize, "ARGON2ID_PARALLELISM", [], "1", Count { min: 1, max: 64 };
+        /// How many passwords are hashed at once; who comes then is answered by 503.
+        hashing_count_max: usize, "PASSWORD_HASHING_MAX", [], "4", Count { min: 1, max: 256 };
+        /// How often the revocations of tokens that have ended anyway are forgotten.
+        revocations_pruned_every: Duration, "TOKEN_REVOCATION_CLEANUP_INTERVAL", [],
+            "3600", Seconds { min_ms: 100, max: DAY };
+        /// How often in a row a login may fail before the user is locked.
+        login_failure_max: usize, "MAX_FAILED_LOGIN_ATTEMPTS", [], "5",
+            Count { min: 1, max: 1_000_000 };
+        /// How long a user is locked.
+        lockout: Duration, "ACCOUNT_LOCKOUT_DURATION_MINUTES", [], "30", Minutes;
+        /// How long a login takes at least that fails, in milliseconds, so that the time tells nothing.
+        login_failure_ms: usize, "FAILED_LOGIN_MIN_RESPONSE_MS", [], "250",
+            Count { min: 0, max: 60_000 };
         /// The user whose tokens (`sub`) are an administrator's.
         admin_email: String, "PLATFORM_ADMIN_EMAIL", [], "admin@example.com", Text;
         /// Whether a token must name a user of the database. If not, a token that is signed as it
@@ -332,10 +376,6 @@ table! {
 
     /// How the services of REST tools are called, beside what holds for all upstreams.
     Rest "REST tools" {
-        /// The most calls of a shard to one REST tool at the same time, unless the tool says
-        /// otherwise; more wait as for a connection. Unset: only the connections are bounded.
-        call_count_max: Option<usize>, "TOOL_CONCURRENT_LIMIT", [], "",
-            Optional(Count { min: 1, max: 65_536 });
         /// How often a request is sent at most, if it failed in a way that may pass (no connection,
         /// or status 408, 429, 502, 503 or 504). One that must not be executed twice is only sent
         /// again if the service cannot have received it.
@@ -502,6 +542,72 @@ table! {
         /// shard are written at once; beyond it, while the database is away, executions are lost.
         entity_count_max: usize, "METRICS_BUFFER_MAX_SIZE", [], "10000",
             Count { min: 10, max: 1_000_000 };
+    }
+
+    /// The audit trail: who did what to which entity, and who was refused.
+    Audit "Audit" {
+        /// Whether an audit trail is kept: every change by the REST API with what was there before
+        /// and after, every request that was refused and why, every login, and the calls that
+        /// `AUDIT_CALLS` names. Secrets are masked.
+        is_on: bool, "AUDIT_TRAIL_ENABLED", ["AUDIT_ENABLED"], "true", Flag;
+        /// Which calls of tools, prompts and resources it tells of. `all` costs a row of the
+        /// database for each call, so that the database and not the gateway decides how many calls
+        /// a second can be told of; what comes faster is dropped and counted.
+        calls: AuditCalls, "AUDIT_CALLS", [], "denied", check::AUDIT_CALLS;
+        /// What it keeps of the arguments of calls: all but secrets, their SHA-256, or nothing.
+        arguments: AuditArguments, "AUDIT_ARGUMENTS", [], "hash", check::AUDIT_ARGUMENTS;
+        /// How often entries are written to the database. Reading the trail writes those of this
+        /// process at once.
+        flush_interval: Duration, "AUDIT_FLUSH_INTERVAL", [], "1",
+            Seconds { min_ms: 100, max: 3600 };
+        /// The most entries of a shard that wait to be written. Half as many are written at once;
+        /// beyond it, while the database is away, new ones are dropped and counted.
+        entry_count_max: usize, "AUDIT_BUFFER_MAX_SIZE", [], "10000",
+            Count { min: 10, max: 1_000_000 };
+        /// How many days entries are kept; 0 for ever.
+        retention_days: usize, "AUDIT_RETENTION_DAYS", [], "90", Count { min: 0, max: 36_500 };
+    }
+
+    /// How often callers may do things. ContextForge's tiers by their names, of which only those
+    /// that guard passwords and tokens are on from the start; and rates of uses: calls of tools,
+    /// reads of resources, prompts that are got.
+    RateLimits "Rate limits" {
+        /// Whether requests and uses are counted at all.
+        enabled: bool, "RATE_LIMITING_ENABLED", [], "true", Flag;
+        /// Where they are counted. `shared`: over all gateways that share Redis, exactly; while it
+        /// is away, and without it, as `process`: over the shards of each.
+        scope: Scope, "RATE_LIMIT_SCOPE", [], "shared", check::SCOPE;
+        /// Requests in a minute to log in, to register or to reset a password, from one address.
+        critical_count: Option<u32>, "RATE_LIMIT_CRITICAL_RPM", [], "10", PerMinute;
+        /// How many more of them may come at once.
+        critical_burst: usize, "RATE_LIMIT_CRITICAL_BURST", [], "0", Count { min: 0, max: 1_000_000 };
+        /// Requests in a minute about tokens, OAuth and roles, of one caller.
+        high_count: Option<u32>, "RATE_LIMIT_HIGH_RPM", [], "30", PerMinute;
+        /// How many more of them may come at once.
+        high_burst: usize, "RATE_LIMIT_HIGH_BURST", [], "0", Count { min: 0, max: 1_000_000 };
+        /// Requests in a minute of MCP, and about tools, prompts, resources, virtual servers,
+        /// upstreams and agents, of one caller.
+        medium_count: Option<u32>, "RATE_LIMIT_MEDIUM_RPM", [], "0", PerMinute;
+        /// How many more of them may come at once.
+        medium_burst: usize, "RATE_LIMIT_MEDIUM_BURST", [], "20", Count { min: 0, max: 1_000_000 };
+        /// Any other requests in a minute, of one caller; probes are never counted.
+        low_count: Option<u32>, "RATE_LIMIT_LOW_RPM", [], "0", PerMinute;
+        /// How many more of them may come at once.
+        low_burst: usize, "RATE_LIMIT_LOW_BURST", [], "100", Count { min: 0, max: 1_000_000 };
+        /// How often each caller may use something.
+        by_caller: Option<Rate>, "RATE_LIMIT_PER_CALLER", [], "", Optional(RateText);
+        /// How often all tokens together that act for one team alone may use something.
+        by_team: Option<Rate>, "RATE_LIMIT_PER_TEAM", [], "", Optional(RateText);
+        /// How often something may be used by each token that has an id.
+        by_token: Option<Rate>, "RATE_LIMIT_PER_TOKEN", [], "", Optional(RateText);
+        /// How often each tool may be called, by all callers together.
+        by_tool: Option<Rate>, "RATE_LIMIT_PER_TOOL", [], "", Optional(RateText);
+        /// How often something may be used through each virtual server, by all callers together.
+        by_server: Option<Rate>, "RATE_LIMIT_PER_SERVER", [], "", Optional(RateText);
+        /// The most calls of this process to one tool at the same time; more wait as for a
+        /// connection (`UPSTREAM_POOL_TIMEOUT`), and are answered 503 then. Unset: any number.
+        call_count_max: Option<usize>, "TOOL_CONCURRENT_LIMIT", [], "",
+            Optional(Count { min: 1, max: 65_536 });
     }
 
     /// What is written about it all, to the standard error.

@@ -139,6 +139,8 @@ fn a_proxy_is_believed_only_by_name() {
     assert!(text.contains("Set TRUSTED_PROXIES to the addresses of the proxies"), "{text}");
     let both = "MCP_CLIENT_AUTH_ENABLED=false\nTRUST_PROXY_AUTH=true\nTRUSTED_PROXIES=10.0.0.0/8";
     assert_eq!(good(both).web.trusted_proxies.len(), 1);
+    let open = "MCP_CLIENT_AUTH_ENABLED=false\nAUTH_REQUIRED=false";
+    assert!(read(open, &[]).is_ok() && read("TRUST_PROXY_AUTH=true", &[]).is_ok());
     assert!(wrong("TRUSTED_PROXIES=*").contains("holds \"*\""));
     assert!(wrong("PROXY_USER_HEADER='X User'").contains("no name may hold"));
 }

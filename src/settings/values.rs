@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 /// How many shards to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,60 @@ pub enum SameSite {
     Strict,
     /// With all.
     None,
+}
+
+/// Which calls of tools, prompts and resources the audit trail tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditCalls {
+    /// All.
+    All,
+    /// Those that were refused.
+    Denied,
+    /// None.
+    None,
+}
+
+/// What the audit trail keeps of what a call was made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditArguments {
+    /// All but secrets.
+    Keep,
+    /// A digest, by which equal arguments are known.
+    Hash,
+    /// Nothing.
+    Drop,
+}
+
+/// How often something may happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// So many times.
+    pub count: u32,
+    /// In such a span: a second, a minute, an hour or a day.
+    pub period: Duration,
+    /// How many more may come at once.
+    pub burst: u32,
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.period.as_secs() {
+            1 => "second",
+            60 => "minute",
+            3600 => "hour",
+            _ => "day",
+        };
+        write!(out, "{} per {unit}", self.count)
+    }
+}
+
+/// Where rates are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Over all nodes, in shared state.
+    Shared,
+    /// In each process.
+    Process,
 }
 
 /// The two files that TLS needs.

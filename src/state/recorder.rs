@@ -16,6 +16,7 @@ use shards::{
 };
 use storage::{
     Store, StoreError,
+    audit::AuditBatch,
     metrics::{MetricBatch, MetricDelta, Metrics},
     record::{Entity, new_id},
 };
@@ -63,8 +64,16 @@ enum Errand {
     Reset(Option<Entity>, Option<String>, oneshot::Sender<Result<(), StoreError>>),
 }
 
-/// Where counts go that a part of the process could not hand over before it ended.
-pub type Leftovers = mpsc::Sender<MetricBatch>;
+/// What a part of the process could not hand over before it ended.
+pub enum Leftover {
+    /// What it counted.
+    Metrics(MetricBatch),
+    /// What it noted for the audit trail.
+    Audit(AuditBatch),
+}
+
+/// Where that goes.
+pub type Leftovers = mpsc::Sender<Leftover>;
 
 /// What a recorder is made of before it reaches its shard.
 pub struct RecorderSeed {
@@ -211,7 +220,7 @@ impl Recorder {
         let pending = self.pending.take().map(Arc::unwrap_or_clone);
         for batch in pending.into_iter().chain(self.next_batch(usize::MAX)) {
             // Nobody takes them if the process does not end in order.
-            let _ = self.leftovers.send(batch);
+            let _ = self.leftovers.send(Leftover::Metrics(batch));
         }
     }
 

@@ -47,8 +47,6 @@ use request::Request;
 /// Bounds of all calls of a shard, beside those of its connections.
 #[derive(Clone, Debug)]
 pub struct RestLimits {
-    /// Most calls of one tool at once, unless the tool says otherwise.
-    pub call_count_max: Option<usize>,
     /// Most calls of one tool that wait for another to end.
     pub waiting_count_max: usize,
     /// How long a call may wait for another to end.
@@ -66,7 +64,6 @@ impl RestLimits {
     pub fn of(settings: &Settings) -> RestLimits {
         let (rest, upstreams) = (&settings.rest, &settings.upstreams);
         RestLimits {
-            call_count_max: rest.call_count_max,
             waiting_count_max: upstreams.waiting_count_max,
             wait_within: upstreams.pool_timeout,
             answer_size_max: upstreams.answer_size_max,
@@ -227,7 +224,7 @@ impl Rest {
         call: &RestCall<'_>,
         deadline: Deadline,
     ) -> Result<Option<OwnedTurn>, Trouble> {
-        let Some(count_max) = call.tool.concurrency_max.or(self.limits.call_count_max) else {
+        let Some(count_max) = call.tool.concurrency_max else {
             return Ok(None);
         };
         let turns = self.turns_of(call.tool_id, count_max);

@@ -5,6 +5,7 @@
 //! middle of a transaction. Nothing waits without a bound: the server's own come first, then a
 //! timer of the shard, after which the connection is thrown away.
 
+mod audit;
 mod connect;
 mod failure;
 mod hub;
@@ -29,6 +30,7 @@ use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 use shards::{Driver, runtime, task, time};
 
+use crate::audit::{AuditBatch, StoredEntry};
 use crate::change::{Applied, Feed, Mutation, Snapshot};
 use crate::error::StoreError;
 use crate::location::PostgresUrl;
@@ -135,6 +137,18 @@ impl Postgres {
 
     pub async fn run_metrics(&self, steps: Vec<Step>) -> Result<(), StoreError> {
         self.ask(async move |session: &Session| metrics::run(session, &steps).await).await
+    }
+
+    pub async fn append_audit(&self, batch: Arc<AuditBatch>) -> Result<(), StoreError> {
+        self.ask(async move |session: &Session| audit::append(session, &batch).await).await
+    }
+
+    pub async fn read_audit(&self, query: Step) -> Result<Vec<StoredEntry>, StoreError> {
+        self.ask(async move |session: &Session| audit::read(session, &query).await).await
+    }
+
+    pub async fn prune_audit(&self, steps: [Step; 2]) -> Result<usize, StoreError> {
+        self.ask(async move |session: &Session| audit::prune(session, &steps).await).await
     }
 
     pub async fn ping(&self) -> Result<(), StoreError> {

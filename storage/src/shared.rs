@@ -13,6 +13,7 @@ mod location;
 mod memory;
 mod nodes;
 mod options;
+mod quota;
 mod redis;
 mod state;
 
@@ -25,6 +26,7 @@ pub use figures::Figures;
 pub use location::{Host, Place, RedisLocation, SentinelLogin, TlsTrust};
 pub use nodes::{Beat, NODE_HEARTBEAT, NodeInfo, Nodes, Released};
 pub use options::{CacheType, MemoryBounds, SharedOptions};
+pub use quota::{Quota, Spent};
 pub use redis::probe;
 pub use state::{
     INDEX_COUNT_MAX, KEY_SIZE_MAX, LIST_COUNT_MAX, State, TTL_MAX, TTL_MIN, VALUE_SIZE_MAX,

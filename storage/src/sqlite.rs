@@ -3,6 +3,7 @@
 //! SQLite blocks, so no shard ever calls it. One thread is enough: SQLite has one writer at a time
 //! anyway, and reads happen at start and on change only.
 
+mod audit;
 mod connect;
 mod lease;
 mod metrics;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use futures_channel::oneshot;
 use rusqlite::Connection;
 
+use crate::audit::{AuditBatch, StoredEntry};
 use crate::change::{Applied, Feed, Mutation, Snapshot};
 use crate::error::StoreError;
 use crate::location::Location;
@@ -135,6 +137,18 @@ impl Sqlite {
 
     pub async fn run_metrics(&self, steps: Vec<Step>) -> Result<(), StoreError> {
         self.ask(move |connection| metrics::run(connection, &steps)).await
+    }
+
+    pub async fn append_audit(&self, batch: Arc<AuditBatch>) -> Result<(), StoreError> {
+        self.ask(move |connection| audit::append(connection, &batch)).await
+    }
+
+    pub async fn read_audit(&self, query: Step) -> Result<Vec<StoredEntry>, StoreError> {
+        self.ask(move |connection| audit::read(connection, &query)).await
+    }
+
+    pub async fn prune_audit(&self, steps: [Step; 2]) -> Result<usize, StoreError> {
+        self.ask(move |connection| audit::prune(connection, &steps)).await
     }
 
     pub async fn ping(&self) -> Result<(), StoreError> {

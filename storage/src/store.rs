@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::audit::sql as audit_sql;
+use crate::audit::{AuditBatch, AuditFilter, StoredEntry};
 use crate::change::{Applied, Feed, Mutation, Snapshot};
 use crate::error::StoreError;
 use crate::location::Location;
@@ -348,6 +350,48 @@ impl Store {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.run_metrics(steps).await,
             Backend::Postgres(postgres) => postgres.run_metrics(steps).await,
+        }
+    }
+
+    /// Appends to the audit trail, unless this batch was appended before; so it may be tried again
+    /// after any error, [`StoreError::Uncertain`] included.
+    ///
+    /// The change feed does not tell of the trail.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::load`].
+    pub async fn append_audit(&self, batch: Arc<AuditBatch>) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.append_audit(batch).await,
+            Backend::Postgres(postgres) => postgres.append_audit(batch).await,
+        }
+    }
+
+    /// Reads the newest entries of the audit trail that `filter` lets through, newest first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::load`].
+    pub async fn read_audit(&self, filter: &AuditFilter) -> Result<Vec<StoredEntry>, StoreError> {
+        let query = audit_sql::read(filter);
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.read_audit(query).await,
+            Backend::Postgres(postgres) => postgres.read_audit(query).await,
+        }
+    }
+
+    /// Deletes the oldest entries of the audit trail that ended before `at`, at most `count_max` of
+    /// them, and tells how many: if as many, there may be more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::load`].
+    pub async fn prune_audit(&self, at: i64, count_max: usize) -> Result<usize, StoreError> {
+        let steps = audit_sql::prune(at, count_max, now());
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.prune_audit(steps).await,
+            Backend::Postgres(postgres) => postgres.prune_audit(steps).await,
         }
     }
 

@@ -76,6 +76,29 @@ tools:
     assert!(text.contains("~ resource note://one: content (cannot be read back)"), "{text}");
 }
 
+#[test]
+fn policies_are_made_and_kept_as_a_file_says() {
+    let desk = Desk::new();
+    let text = |expression: &str| {
+        format!(
+            "policies:\n- name: no-drops\n  effect: deny\n  expression: {expression:?}\n  \
+             actions: [tools.execute]\n- {{name: spare, effect: allow, expression: 'true', \
+             enabled: false}}\n"
+        )
+    };
+    desk.write("policies.yaml", &text("tool.name.endsWith('-drop')"));
+    let told = desk.told(&[]);
+    assert!(last_line(&told).starts_with("2 created, 0 updated, 0 deleted"), "{told}");
+    let told = desk.told(&["--dry-run"]);
+    assert_eq!(last_line(&told), "0 changes to make, 2 entries as the files say", "{told}");
+    desk.write("policies.yaml", &text("tool.name == 'drop'"));
+    let told = desk.told(&[]);
+    assert!(told.contains("~ policy no-drops: expression\n"), "{told}");
+    let policies = desk.gateway.get("/policies").expect(200).json();
+    assert_eq!(policies[0]["expression"], "tool.name == 'drop'");
+    assert_eq!((&policies[1]["name"], &policies[1]["enabled"]), (&"spare".into(), &false.into()));
+}
+
 fn last_line(text: &str) -> &str {
     text.lines().last().unwrap_or_default()
 }

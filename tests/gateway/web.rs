@@ -100,6 +100,52 @@ fn every_answer_carries_what_keeps_browsers_from_harm() {
 }
 
 #[test]
+fn no_spelling_of_a_path_goes_around_the_door() {
+    let gateway = Gateway::start();
+    let guarded = ["/tools", "/gateways", "/version", "/openapi.json", "/auth/csrf-token"];
+    for path in guarded {
+        let (first, rest) = path[1..].split_at(1);
+        let letter = first.as_bytes()[0];
+        for spelling in [
+            path.to_owned(),
+            path.to_uppercase(),
+            format!("{path}/"),
+            format!("{path}//"),
+            format!("/{path}"),
+            format!("/v1{path}"),
+            format!("/v1/v1{path}"),
+            format!("/.{path}"),
+            format!("/health/..{path}"),
+            format!("/health/%2e%2e{path}"),
+            format!("/health/..%2f{}", &path[1..]),
+            format!("/docs/..{path}"),
+            format!("/health;{path}"),
+            format!("{path};x=/health"),
+            format!("{path}%00"),
+            format!("{path}%20"),
+            format!("{path}?x=/health"),
+            format!("/%{letter:02x}{rest}"),
+            format!("/%25{letter:02x}{rest}"),
+            format!("http://localhost{path}"),
+        ] {
+            let elsewhere = [("X-Original-URL", "/health"), ("X-Rewrite-URL", "/health")];
+            for fields in [&[], elsewhere.as_slice()] {
+                let answer = send(&gateway, "GET", &spelling, fields, "");
+                let is_refused = matches!(answer.status, 400 | 401 | 404 | 405);
+                assert!(is_refused, "{spelling}: {} {}", answer.status, answer.text());
+            }
+        }
+    }
+    for method in ["HEAD", "get", "Get", "PROPFIND", "TRACE"] {
+        let bytes = request(method, "/tools", &[("Connection", "close")], b"");
+        let head = gateway.wire().send(bytes).head().expect("an answer");
+        assert!(matches!(head.status, 400 | 401 | 405 | 501), "{method}: {}", head.status);
+    }
+    let methods = [("X-HTTP-Method-Override", "GET"), ("X-HTTP-Method", "GET")];
+    ask(&gateway, "PATCH", "/tools", &methods, "").expect(405);
+}
+
+#[test]
 fn only_a_trusted_proxy_says_for_whom_it_speaks() {
     let fields = [
         ("X-Forwarded-For", "198.51.100.1, 203.0.113.9"),

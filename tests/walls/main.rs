@@ -30,7 +30,10 @@ const ROOMS: [&[&str]; 9] = [
     &["state"],
     &["upstream"],
     &["route"],
-    &["auth", "mcp", "observe", "openapi", "reply", "safety", "settings", "web"],
+    &[
+        "auth", "mcp", "observe", "openapi", "policy", "reply", "safety", "settings", "throttle",
+        "web",
+    ],
     &["catalog", "failure", "own", "permission", "schema", "yaml", "limits"],
 ];
 

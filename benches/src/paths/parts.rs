@@ -7,9 +7,10 @@ use net::jsonrpc::{self, EnvelopeLimits, Message};
 use ringway::auth;
 use ringway::auth::settle::{Standing, settle};
 use ringway::catalog::Seen;
+use ringway::policy::{Action, Attribute, Book, Facts, Fault, Question, Value};
 use ringway::route;
 use ringway::schema::Cache;
-use storage::record::Tool;
+use storage::record::{Policy, Tool};
 
 use super::world::{HOST, NOW, Upstreams, World};
 use super::{TOOL, TOOL_COUNT, Work};
@@ -53,7 +54,8 @@ pub fn token_again() -> Work {
     let bearer = format!("Bearer {}", world.token());
     Box::new(move || {
         let people = world.catalog().people();
-        let caller = world.verifier().identify(Some(bearer.as_bytes()), None, people, NOW);
+        let caller =
+            world.verifier().identify(Some(bearer.as_bytes()), None, || HOST.ip(), people, NOW);
         caller.expect("the token is good").email.len()
     })
 }
@@ -121,4 +123,53 @@ pub fn arguments() -> Work {
         cache.check_arguments(&tool, Some(ARGUMENTS)).expect("the arguments fit");
         ARGUMENTS.len()
     })
+}
+
+/// Asks a policy about a call, as it is asked for each: two attributes of the tool, one of the
+/// caller, a list of teams and an argument.
+pub fn policy() -> Work {
+    let expression = "tool.name.startsWith('db-') && 'prod' in tool.tags && !caller.is_admin \
+                      && !caller.teams.exists(team, team == 'dba') && arguments.rows > 1000";
+    let policy = Policy {
+        name: "typical".to_owned(),
+        actions: vec!["tools.execute".to_owned()],
+        expression: expression.to_owned(),
+        enabled: true,
+        ..Policy::default()
+    };
+    let book = Book::new(&[Arc::new(policy)]);
+    let question = Question { action: Action::CallTool, server_id: "" };
+    let known = Known {
+        tags: ["db", "prod"].map(str::to_owned),
+        teams: ["red", "green", "blue"].map(str::to_owned),
+        arguments: serde_json::json!({"table": "orders", "rows": 50}),
+    };
+    Box::new(move || {
+        let judged = book.judge(question, &known);
+        usize::from(judged.is_ok())
+    })
+}
+
+/// What is known of the call that the policy is asked about.
+struct Known {
+    tags: [String; 2],
+    teams: [String; 3],
+    arguments: serde_json::Value,
+}
+
+impl Facts for Known {
+    fn attribute(&self, attribute: Attribute) -> Result<Option<Value<'_>>, Fault> {
+        Ok(Some(match attribute {
+            Attribute::ToolName => Value::text("db-query"),
+            Attribute::ToolTags => Value::Words(&self.tags),
+            Attribute::CallerIsAdmin => Value::Bool(false),
+            Attribute::CallerTeams => Value::Words(&self.teams),
+            Attribute::Arguments => Value::of_json(&self.arguments),
+            _ => return Ok(None),
+        }))
+    }
+
+    fn header(&self, _: &str) -> Option<Value<'_>> {
+        None
+    }
 }

@@ -15,13 +15,16 @@ use ringway::catalog::{Catalog, Upstream};
 use ringway::failure::Failure;
 use ringway::gateway::{self, Parts};
 use ringway::mcp::{HeaderSource, Pages, Transport};
+use ringway::observe::audit::Trail;
 use ringway::observe::meters::Meters;
 use ringway::own::Prompts;
+use ringway::policy::Book;
 use ringway::reply::{self, Accepts};
 use ringway::route::{self, Route};
 use ringway::schema::Cache;
 use ringway::settings::{self, Settings};
 use ringway::state::Options;
+use ringway::throttle::{Counts, Throttle};
 use ringway::upstream::{self, Outcome, Outgoing, Relay};
 use shards::buffer;
 use storage::record::{Era, Gateway, Tool};
@@ -54,7 +57,10 @@ pub struct World {
     pages: Pages,
     schemas: Cache,
     meters: Rc<Meters>,
+    trail: Rc<Trail>,
     prompts: Prompts,
+    policies: Rc<Book>,
+    throttle: Throttle,
     options: Options,
     relay: Canned,
     head: RequestHead,
@@ -74,8 +80,11 @@ impl World {
             catalog: catalog(tool_count, upstreams),
             pages: Pages::default(),
             schemas: Cache::new(settings.catalog.schema_count_max),
+            trail: Rc::new(Trail::new(&settings.audit, || ())),
             meters: Rc::new(Meters::new(settings.metrics.entity_count_max, || ())),
             prompts: Prompts::new(settings.catalog.prompt_count_max),
+            policies: Rc::default(),
+            throttle: Throttle::new(&settings.rate_limits, Counts::new(&settings), None),
             options: Options::of(&settings),
             relay: Canned::new(upstreams),
             head: RequestHead::default(),
@@ -140,6 +149,7 @@ impl World {
         let caller = self.verifier.identify(
             request.header("authorization"),
             None,
+            || HOST.ip(),
             self.catalog.people(),
             NOW,
         );
@@ -149,6 +159,7 @@ impl World {
         let headers = Headers(&request);
         let rpc = gateway::Request {
             caller: &caller,
+            client_ip: Some(HOST.ip()),
             server_id,
             transport,
             headers: &headers,
@@ -162,6 +173,9 @@ impl World {
             prompts: &self.prompts,
             relay: &self.relay,
             meters: &self.meters,
+            trail: &self.trail,
+            policies: self.policies.clone(),
+            throttle: &self.throttle,
             options: &self.options,
         };
         let answered = at_once(gateway::answer(&parts, &rpc, &|_| ()));

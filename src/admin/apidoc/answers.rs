@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
-use super::super::probes::{DatabaseAbout, RedisAbout};
+use super::super::probes::{AuditAbout, DatabaseAbout, RedisAbout};
 use super::super::show::{AgentMetricsRead, MetricsRead, Time};
 
 /// An error.
@@ -478,6 +478,7 @@ pub struct Version {
     platform: Platform,
     database: DatabaseAbout,
     redis: RedisAbout,
+    audit: AuditAbout,
     /// Settings by name, secrets masked; for administrators.
     #[schemars(skip_serializing_if = "Option::is_none")]
     settings: Option<BTreeMap<String, String>>,
@@ -580,4 +581,16 @@ pub struct ProtectedResource {
     authorization_servers: Vec<String>,
     bearer_methods_supported: Vec<String>,
     scopes_supported: Option<Vec<String>>,
+}
+
+/// Who a token is.
+#[derive(JsonSchema)]
+pub struct TokenState {
+    valid: bool,
+    email: String,
+    is_admin: bool,
+    /// In seconds since the epoch.
+    expires_at: Option<u64>,
+    /// `session` or `api`.
+    token_use: String,
 }

@@ -38,10 +38,14 @@ pub enum Answer {
     List(Type),
     /// A part of a list, which has this name when it is wrapped.
     Page(&'static str, Type),
+    /// A value on each line.
+    Lines,
     /// A page for people.
     Html,
     /// Events without an end.
     Events,
+    /// No body.
+    Nothing,
     /// A JSON-RPC answer, by itself or in a stream of events.
     Rpc,
 }
@@ -67,7 +71,7 @@ pub struct Operation {
 }
 
 /// The groups of operations, in the order they are shown in.
-pub const TAGS: [(&str, &str); 17] = [
+pub const TAGS: [(&str, &str); 21] = [
     ("MCP", "The Model Context Protocol over Streamable HTTP, and plain JSON-RPC"),
     ("Gateways", "Upstream MCP servers, registered here"),
     ("Tools", "What can be called"),
@@ -75,12 +79,16 @@ pub const TAGS: [(&str, &str); 17] = [
     ("Resources", "What can be read"),
     ("Prompts", "What can be rendered"),
     ("Roots", "Where clients may be told to work"),
+    ("Policies", "What is allowed or denied besides by roles"),
     ("Protocol", "Methods of MCP, by REST"),
     ("Agents", "A2A agents"),
+    ("Users", "Who logs in, and how"),
+    ("Tokens", "What users make for programs"),
     ("Teams", "Users who own things together"),
     ("Roles", "What users may do, and why"),
     ("Tags", "Words to find records by"),
     ("Export and import", "The registry as one document"),
+    ("Audit", "Who did what, and who was refused"),
     ("Metrics", "What was counted"),
     ("Sessions", "What pages of users need"),
     ("Operation", "What load balancers and operators ask"),
@@ -134,6 +142,15 @@ const fn put(
     answer: Answer,
 ) -> Operation {
     operation("put", path, tag, summary, answer).versioned()
+}
+
+const fn patch(
+    path: &'static str,
+    tag: &'static str,
+    summary: &'static str,
+    answer: Answer,
+) -> Operation {
+    operation("patch", path, tag, summary, answer)
 }
 
 const fn delete(
@@ -198,6 +215,9 @@ impl Operation {
     /// Names the operation, as programs that are made from the document call it.
     pub fn id(&self) -> String {
         match self.route() {
+            Some(route) if self.method == "patch" => {
+                format!("{}ByPatch", lower_first(&route.name()))
+            }
             Some(route) => lower_first(&route.name()),
             None => self.path.split(['/', '{', '}', '_']).map(upper_first).collect::<String>(),
         }

@@ -102,6 +102,40 @@ pub const AGE: &[Parameter] = &[Parameter {
 /// Which root.
 pub const URI: &[Parameter] = &[text("uri", "The URI of the root; required.")];
 
+/// Which entries of the audit trail.
+pub const AUDIT: &[Parameter] = &[
+    text("from", "Only what ended then or later: a time in RFC 3339."),
+    text("to", "Only what ended before then."),
+    text("actor", "Only what this user did."),
+    text("action", "Only this action, as `tools.execute`, or all of an area, as `auth`."),
+    text("entity", "Only what was done to this kind, as `tool`."),
+    text("entity_id", "Only what was done to what has this id."),
+    text("entity_name", "Only what was done to what has this name."),
+    text("tool", "Only what was done to the tool of this name."),
+    text("team_id", "Only what was done to what belongs to this team."),
+    text("server_id", "Only what was done through this virtual server."),
+    flag("allowed", "Only what was allowed, or refused."),
+    flag("succeeded", "Only what was done, or failed."),
+];
+
+/// Which part of the audit trail.
+pub const AUDIT_PAGES: &[Parameter] = &[
+    text("cursor", "The place where the page before ended."),
+    Parameter { name: "limit", sentence: "The most entries.", kind: Kind::Count },
+];
+
+/// Which entries of the audit trail, in the contract's words.
+pub const AUDIT_TRAILS: &[Parameter] = &[
+    text("start_time", "Only what ended then or later: a time in RFC 3339."),
+    text("end_time", "Only what ended then or before."),
+    text("user_id", "Only what this user did."),
+    text("action", "Only this action, or all of an area."),
+    text("resource_type", "Only what was done to this kind."),
+    flag("requires_review", "Nothing does here."),
+    Parameter { name: "limit", sentence: "The most entries.", kind: Kind::Count },
+    Parameter { name: "offset", sentence: "How many to leave out.", kind: Kind::Count },
+];
+
 /// What to reset.
 pub const ENTITY: &[Parameter] = &[
     Parameter {
@@ -110,6 +144,16 @@ pub const ENTITY: &[Parameter] = &[
         kind: Kind::Word(&["tool", "resource", "server", "prompt", "a2a"]),
     },
     text("entity_id", "Only this one of the kind."),
+];
+
+/// Which part of a list that is cut by count.
+pub const OFFSETS: &[Parameter] = &[
+    Parameter { name: "limit", sentence: "The most records of a page.", kind: Kind::Count },
+    Parameter {
+        name: "offset",
+        sentence: "How many are left out before the page.",
+        kind: Kind::Count,
+    },
 ];
 
 /// Which part of a list that is cut by count, too.

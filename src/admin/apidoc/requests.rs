@@ -5,6 +5,7 @@
 #![expect(dead_code, reason = "only their schemas are used")]
 
 mod identity;
+mod policies;
 mod tools;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ pub use identity::{
     Assignment, Joining, MemberChange, NewInvitation, NewMember, NewRole, NewTeam,
     PermissionQuestion, RoleChange, TeamChange,
 };
+pub use policies::{NewPolicy, PolicyChange, PolicyTest};
 pub use tools::{GenerateSchemas, ImportOpenapi, NewTool, NewTools, QueryCredentials, ToolChange};
 
 /// Whose a record is.
@@ -491,4 +493,105 @@ pub struct Rpc {
 enum Version {
     #[schemars(rename = "2.0")]
     Two,
+}
+
+/// Who logs in.
+#[derive(JsonSchema)]
+pub struct Login {
+    /// The address; or as `username`.
+    email: Option<String>,
+    /// As `email`.
+    username: Option<String>,
+    password: String,
+}
+
+/// A user who makes themselves.
+#[derive(JsonSchema)]
+pub struct Registration {
+    email: String,
+    password: String,
+    #[schemars(length(max = 255))]
+    full_name: Option<String>,
+}
+
+/// A user to make.
+#[derive(JsonSchema)]
+pub struct NewUser {
+    email: String,
+    password: String,
+    #[schemars(length(max = 255))]
+    full_name: Option<String>,
+    is_admin: Option<bool>,
+    is_active: Option<bool>,
+    /// Whether another password must be chosen at the first login.
+    password_change_required: Option<bool>,
+}
+
+/// What to change of a user; what is not named stays.
+#[derive(JsonSchema)]
+pub struct UserChange {
+    /// Does not change.
+    email: Option<String>,
+    password: Option<String>,
+    #[schemars(length(max = 255))]
+    full_name: Option<String>,
+    is_admin: Option<bool>,
+    is_active: Option<bool>,
+    /// Whether another password must be chosen at the next login.
+    password_change_required: Option<bool>,
+}
+
+/// Another password.
+#[derive(JsonSchema)]
+pub struct PasswordChange {
+    old_password: String,
+    new_password: String,
+}
+
+/// A token to make.
+#[derive(JsonSchema)]
+pub struct NewToken {
+    #[schemars(length(min = 1, max = 255))]
+    name: String,
+    #[schemars(length(max = 1000))]
+    description: Option<String>,
+    /// For ever, if it is not said.
+    #[schemars(range(min = 1, max = 36500))]
+    expires_in_days: Option<u64>,
+    scope: Option<TokenScope>,
+    tags: Option<Vec<String>>,
+    is_active: Option<bool>,
+    /// The team that it acts for; all of its user's, if it is not said.
+    team_id: Option<String>,
+    /// Whose it is; only administrators name others.
+    user_email: Option<String>,
+}
+
+/// What to change of a token; what is not named stays.
+#[derive(JsonSchema)]
+pub struct TokenChange {
+    #[schemars(length(min = 1, max = 255))]
+    name: Option<String>,
+    #[schemars(length(max = 1000))]
+    description: Option<String>,
+    /// From now on.
+    #[schemars(range(min = 1, max = 36500))]
+    expires_in_days: Option<u64>,
+    scope: Option<TokenScope>,
+    tags: Option<Vec<String>>,
+    is_active: Option<bool>,
+}
+
+/// What a token is good for: for all that its user may, where nothing is said.
+#[derive(JsonSchema)]
+#[schemars(inline)]
+struct TokenScope {
+    /// The one virtual server that it opens.
+    server_id: Option<String>,
+    /// As `tools.read`.
+    permissions: Option<Vec<String>>,
+    /// Addresses and networks that it may come from.
+    ip_restrictions: Option<Vec<String>>,
+    time_restrictions: Option<Map<String, Value>>,
+    usage_limits: Option<Map<String, Value>>,
 }

@@ -23,3 +23,8 @@ pub fn note(place: Place, name: &str) {
 pub fn take() -> [BTreeSet<String>; 2] {
     NAMES.take()
 }
+
+/// Forgets what was looked at since `names` were taken.
+pub fn put_back(names: [BTreeSet<String>; 2]) {
+    NAMES.set(names);
+}

@@ -3,32 +3,38 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use storage::audit::{AuditFilter, StoredEntry};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Era};
 use storage::seal::Sealer;
 use storage::{Applied, Change, Current, Mutation};
 
-use super::super::{About, Backend, Rules};
+use super::super::{About, Backend, RestRequest, Rules};
 use crate::auth::Caller;
 use crate::catalog::inventory::Inventory;
 use crate::catalog::{AgentEntry, Catalog, Upstream};
 use crate::failure::Failure;
+use crate::observe::audit::Trail;
+use crate::throttle::Turn;
 use crate::upstream::a2a;
 use crate::web::{Cookies, Csrf};
 
 /// A backend whose writes are seen by itself alone. No upstream is asked.
 pub struct Rehearsal<'a, B> {
     backend: &'a B,
+    /// Nothing happens, so nothing is told.
+    trail: Trail,
     catalog: RefCell<Arc<Catalog>>,
 }
 
 impl<'a, B: Backend> Rehearsal<'a, B> {
     /// Begins with what is there.
     pub fn new(backend: &'a B) -> Rehearsal<'a, B> {
-        Rehearsal { backend, catalog: RefCell::new(backend.catalog()) }
+        Rehearsal { backend, trail: Trail::off(), catalog: RefCell::new(backend.catalog()) }
     }
 }
 
@@ -78,6 +84,15 @@ impl<B: Backend> Backend for Rehearsal<'_, B> {
         })
     }
 
+    async fn admit_call(
+        &self,
+        caller: &Caller,
+        agent: &AgentEntry,
+        arguments: &Map<String, Value>,
+    ) -> Result<Option<Turn>, Failure> {
+        self.backend.admit_call(caller, agent, arguments).await
+    }
+
     async fn invoke(
         &self,
         agent: &Arc<AgentEntry>,
@@ -113,12 +128,26 @@ impl<B: Backend> Backend for Rehearsal<'_, B> {
         Ok(())
     }
 
+    fn trail(&self) -> &Trail {
+        &self.trail
+    }
+
+    async fn read_audit(&self, filter: &AuditFilter) -> Result<Vec<StoredEntry>, Failure> {
+        self.backend.read_audit(filter).await
+    }
+
     async fn check_filter(&self, program: &str) -> Result<(), String> {
         self.backend.check_filter(program).await
     }
 
-    async fn rpc(&self, caller: &Caller, method: &str, params: Value) -> Result<Value, Failure> {
-        self.backend.rpc(caller, method, params).await
+    async fn rpc(
+        &self,
+        request: &RestRequest<'_>,
+        caller: &Caller,
+        method: &str,
+        params: Value,
+    ) -> Result<Value, Failure> {
+        self.backend.rpc(request, caller, method, params).await
     }
 
     fn set_log_level(&self, _level: &str) -> Result<(), Failure> {
@@ -131,6 +160,14 @@ impl<B: Backend> Backend for Rehearsal<'_, B> {
 
     async fn imports(&self) -> Result<Vec<String>, Failure> {
         self.backend.imports().await
+    }
+
+    fn issue(&self, claims: &Map<String, Value>) -> Result<String, Failure> {
+        self.backend.issue(claims)
+    }
+
+    async fn rest_until(&self, then: Instant) {
+        self.backend.rest_until(then).await;
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -109,6 +109,11 @@ fn tell<B: Backend>(
         let sentence = format!("{} is nobody here. {}", caller.email, AuthError::Invalid(fault));
         return denied("not_authenticated", sentence, "a user and a token that are good");
     }
+    if caller.must_change_password {
+        let sentence =
+            format!("{} must choose another password before anything else", caller.email);
+        return denied("password_change_required", sentence, "another password");
+    }
     let server = entity.filter(|entity| entity.r#type == "server");
     if let Some(server) = server.filter(|server| !caller.opens(Some(&server.id))) {
         let sentence = format!("the token is for another virtual server than {}", server.name);

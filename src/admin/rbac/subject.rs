@@ -116,12 +116,12 @@ pub fn bearer<B: Backend>(
     let claimed = Caller {
         email: email.to_owned(),
         is_admin: people.user_by_email(email).map_or(is_admin, |user| user.is_admin),
-        // An API token that is for no team says so.
-        teams: if token.is_some() { Teams::Null } else { Teams::Absent },
+        // Of an API token the record says which teams it is for.
+        teams: Teams::Absent,
         token_id: token.map(|token| token.jti.clone()),
         is_session: token.is_none(),
         is_api_token: token.is_some(),
-        issued_at: Some(token.map_or(now, |token| token.created_at) / 1_000_000),
+        issued_at: token.map(|token| token.created_at / 1_000_000),
         ..Caller::nobody()
     };
     Ok(match settle(&claimed, people, &rules.standing, now) {

@@ -77,7 +77,7 @@ pub fn agent<'a>(catalog: &Catalog, agent: &'a AgentEntry) -> impl Serialize + u
         uaid_proto: None,
         uaid_native_id: None,
         tags: Tags(&record.tags),
-        ownership: (&record.ownership).into(),
+        ownership: OwnershipRead::of(&record.ownership, catalog),
         audit: (&record.audit).into(),
     }
 }

@@ -159,7 +159,7 @@ pub fn gateway<'a>(
         skipped_tools: &record.skipped_tools,
         unused: UNUSED,
         tags: Tags(&record.tags),
-        ownership: (&record.ownership).into(),
+        ownership: OwnershipRead::of(&record.ownership, catalog),
         audit: (&record.audit).into(),
     }
 }

@@ -98,7 +98,7 @@ pub fn resource<'a>(catalog: &'a Catalog, resource: &'a Resource) -> impl Serial
         tags: &resource.tags,
         extension_metadata: resource.extension_metadata.as_deref().and_then(raw),
         meta: definition.meta,
-        ownership: (&resource.ownership).into(),
+        ownership: OwnershipRead::of(&resource.ownership, catalog),
         audit: (&resource.audit).into(),
     }
 }
@@ -172,7 +172,7 @@ pub fn prompt<'a>(catalog: &'a Catalog, prompt: &'a Prompt) -> impl Serialize + 
         metrics: None,
         tags: Tags(&prompt.tags),
         meta: definition.meta,
-        ownership: (&prompt.ownership).into(),
+        ownership: OwnershipRead::of(&prompt.ownership, catalog),
         audit: (&prompt.audit).into(),
     }
 }

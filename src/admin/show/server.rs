@@ -78,7 +78,7 @@ pub fn server<'a>(catalog: &'a Catalog, entry: &'a VirtualServer) -> impl Serial
         oauth_config: server.oauth_config.as_deref().and_then(masked),
         metrics: None,
         tags: Tags(&server.tags),
-        ownership: (&server.ownership).into(),
+        ownership: OwnershipRead::of(&server.ownership, catalog),
         audit: (&server.audit).into(),
     }
 }

@@ -201,7 +201,7 @@ pub fn tool<'a>(catalog: &'a Catalog, entry: &'a ToolEntry) -> impl Serialize + 
         metrics: None,
         tags: Tags(&tool.tags),
         meta: definition.meta,
-        ownership: (&tool.ownership).into(),
+        ownership: OwnershipRead::of(&tool.ownership, catalog),
         audit: (&tool.audit).into(),
     }
 }

@@ -285,10 +285,16 @@ fn told_story() -> Story {
     }
     story.send("importTools", "", &json!([{}, {"name": "third", "url": "http://x.example/y"}]));
     tell_of_our_own(&mut story);
+    tell_of_policies(&mut story);
     tell_of_agents_and_exports(&mut story);
     story.send("refreshGateway", "", &Value::Null);
     tell_of_documents(&mut story);
+    tell_of_users(&mut story);
     tell_of_identity(&mut story);
+    for id in ["audit", "auditExport", "auditTrails"] {
+        story.send(id, "?limit=x", &Value::Null);
+        story.send(id, "", &Value::Null);
+    }
     story.send("resetMetrics", "?entity=nothing", &Value::Null);
     story.send("resetMetrics", "", &Value::Null);
     for id in ["deleteServer", "deleteTool", "deleteGateway"] {
@@ -344,6 +350,44 @@ fn tell_of_our_own(story: &mut Story) {
     for id in ["deleteResource", "deletePrompt", "deleteRoot"] {
         story.send(id, "", &Value::Null);
     }
+}
+
+fn tell_of_policies(story: &mut Story) {
+    let bare = json!({"name": "p", "effect": "deny", "expression": "caller.email == 'x@y.z'"});
+    let mut full = bare.clone();
+    for (name, value) in [
+        ("name", json!("q")),
+        ("description", json!("why")),
+        ("message", json!("no")),
+        ("actions", json!(["tools.execute"])),
+        ("enforcement", json!("dry_run")),
+        ("enabled", json!(false)),
+        ("priority", json!(-3)),
+        ("server_id", Value::Null),
+    ] {
+        full[name] = value;
+    }
+    for body in [json!({}), bare, full] {
+        let (status, answer) = story.send("createPolicy", "", &body);
+        if status == 201 {
+            story.ids.insert("policy_id", answer["id"].as_str().unwrap().to_owned());
+        }
+    }
+    story.send("policies", "", &Value::Null);
+    story.send("policy", "", &Value::Null);
+    story.send("updatePolicy", "", &json!({"effect": "perhaps"}));
+    story.send("updatePolicy", "", &json!({"priority": 5}));
+    story.send("policyState", "?activate=perhaps", &Value::Null);
+    story.send("policyState", "?activate=false", &Value::Null);
+    story.send("testPolicies", "", &json!({"expression": "what?", "effect": "allow"}));
+    let tried = json!({
+        "policy_id": "p", "action": "tools.execute", "server_id": "none", "user": "x@y.z",
+        "tool": "t", "resource": "r", "prompt": "p", "arguments": {"a": 1},
+        "context": {"caller": {"ip": "10.0.0.1"}},
+    });
+    story.send("testPolicies", "", &tried);
+    story.send("testPolicies", "", &json!({}));
+    story.send("deletePolicy", "", &Value::Null);
 }
 
 fn tell_of_agents_and_exports(story: &mut Story) {
@@ -406,6 +450,75 @@ fn tell_of_documents(story: &mut Story) {
     story.send("importOpenapi", "", &json!({}));
     let import = json!({"document": document, "base_url": "http://x.example", "dry_run": true});
     story.send("importOpenapi", "", &import);
+}
+
+/// Users, logins and tokens.
+fn tell_of_users(story: &mut Story) {
+    let none = Value::Null;
+    story.ids.insert("email", "anna@example.com".to_owned());
+    for body in [
+        json!({}),
+        json!({"email": "anna@example.com", "password": "long enough", "full_name": "Anna",
+            "is_admin": false, "is_active": true, "password_change_required": false}),
+    ] {
+        story.send("createUser", "", &body);
+    }
+    for id in ["users", "user"] {
+        story.send(id, "", &none);
+    }
+    story.send("users", "?include_pagination=true&limit=1", &none);
+    story.send("register", "", &json!({}));
+    let fresh = json!({"email": "bert@example.com", "password": "long enough", "full_name": "B"});
+    story.send("register", "", &fresh);
+    story.send("register", "", &fresh);
+    story.send("login", "", &json!({}));
+    story.send("login", "", &json!({"username": "anna", "password": "x"}));
+    story.send("login", "", &json!({"email": "anna@example.com", "password": "wrong"}));
+    story.send("login", "", &json!({"email": "anna@example.com", "password": "long enough"}));
+    for id in ["updateUser", "updateUserByPatch"] {
+        story.send(id, "", &json!({"email": "other@example.com"}));
+        story.send(id, "", &json!({"full_name": "Anna A."}));
+    }
+    story.send("unlockUser", "", &none);
+    story.sender = Some("anna@example.com");
+    for id in ["me", "validateToken", "refreshToken", "tokens"] {
+        story.send(id, "", &none);
+    }
+    for body in [
+        json!({"name": "", "scope": {"permissions": ["tools.fly"], "server_id": "x"}}),
+        json!({"name": "robot", "expires_in_days": 3, "scope": {"permissions": ["tools.read"]}}),
+    ] {
+        let (status, made) = story.send("createToken", "", &body);
+        if status == 201 {
+            story.ids.insert("token_id", made["token"]["id"].as_str().unwrap().to_owned());
+        }
+    }
+    story.send("token", "", &none);
+    story.send("updateToken", "", &json!({"name": 7}));
+    story.send("updateToken", "", &json!({"description": "d", "scope": {}}));
+    story.send("revokeToken", "", &none);
+    story.send("updateToken", "", &json!({"name": "x"}));
+    let people = crate::admin::Backend::catalog(&story.gateway);
+    let team = people.people().personal_team("anna@example.com").unwrap().id.clone();
+    story.ids.insert("team_id", team);
+    story.send("createTeamToken", "", &json!({"name": "of team"}));
+    story.send("teamTokens", "", &none);
+    story.sender = None;
+    story.send("allTokens", "", &none);
+    story.send("revokeAnyToken", "", &none);
+    story.sender = Some("anna@example.com");
+    story.send("changePassword", "", &json!({}));
+    story.send(
+        "changePassword",
+        "",
+        &json!({"old_password": "no", "new_password": "long enough 2"}),
+    );
+    let both = json!({"old_password": "long enough", "new_password": "long enough 2"});
+    story.send("changePassword", "", &both);
+    story.send("logout", "", &none);
+    story.sender = None;
+    story.send("deleteUser", "", &none);
+    story.send("deleteUser", "", &none);
 }
 
 /// Teams, who is in them, and the roles of users.
@@ -545,7 +658,7 @@ fn field(document: &Value, operation: &Operation, name: &str) -> Value {
 fn a_field_that_holds_what_it_must_not_is_named() {
     let mut story = told_story();
     let mut unnamed = Vec::new();
-    let forms = ["Gateway", "Server", "Tool", "Resource", "Prompt", "Root"];
+    let forms = ["Gateway", "Server", "Tool", "Resource", "Prompt", "Root", "Policy"];
     let forms = forms.map(|name| format!("create{name}"));
     for id in forms.iter().map(String::as_str).chain(["generateSchemas"]) {
         let operation = operations::all().find(|operation| operation.id() == id).unwrap();

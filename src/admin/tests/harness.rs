@@ -3,26 +3,32 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::Instant;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use net::http1::Method;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Map, Value, json, value::RawValue};
+use storage::audit::{AuditBatch, AuditFilter, StoredEntry};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Era, Grant, Transport, User, new_id, now};
 use storage::seal::Sealer;
 use storage::{Applied, Location, Mutation, Store, StoreOptions};
 
 use crate::admin::{
-    About, Backend, DatabaseAbout, RedisAbout, RestAnswer, RestRequest, Rules, handle,
+    About, AuditAbout, Backend, DatabaseAbout, IdentityRules, RedisAbout, RestAnswer, RestRequest,
+    Rules, handle,
 };
 use crate::auth::{Caller, access::Rights, roles, settle::settle};
 use crate::catalog::inventory::{Inventory, Listed};
 use crate::catalog::{AgentEntry, Catalog, Upstream};
 use crate::failure::{Failure, UpstreamKind};
+use crate::observe::audit::Trail;
 use crate::settings;
 use crate::settings::Secret;
 use crate::upstream::a2a;
@@ -56,6 +62,7 @@ pub struct Gateway {
     pub rpcs: RefCell<Vec<(String, Value)>>,
     pub script: RefCell<Script>,
     pub pages: RefCell<Pages>,
+    pub trail: Trail,
     sealer: Sealer,
     cookies: Cookies,
     csrf: Csrf,
@@ -83,6 +90,7 @@ impl Gateway {
             bulk_count_max: 3,
             stdio_allowed: true,
             a2a_enabled: true,
+            identity: identity(),
             source: "http://127.0.0.1:4444".to_owned(),
             ..Rules::new(&settings)
         };
@@ -100,6 +108,7 @@ impl Gateway {
             pages: RefCell::new(Box::new(|url| {
                 Err(Failure::upstream(url, UpstreamKind::Unreachable, "nothing is there", false))
             })),
+            trail: Trail::new(&settings::parse("", [], &[]).unwrap().settings.audit, || ()),
             sealer,
             cookies: Cookies::new(&settings),
             csrf: Csrf::new(&settings, &Secret::new("a secret that only tests have")),
@@ -131,6 +140,7 @@ impl Gateway {
             caller: request.caller.as_ref(),
             client: Some(Client { ip: [192, 0, 2, 7].into(), ..Client::LOCAL }),
             user_agent: Some("tests/1"),
+            request_id: Some("request 1"),
         };
         block_on(handle(self, rest))
     }
@@ -268,6 +278,15 @@ impl Backend for Gateway {
         Ok(applied)
     }
 
+    async fn admit_call(
+        &self,
+        _: &Caller,
+        _: &AgentEntry,
+        _: &serde_json::Map<String, Value>,
+    ) -> Result<Option<crate::throttle::Turn>, Failure> {
+        Ok(None)
+    }
+
     async fn invoke(
         &self,
         agent: &Arc<AgentEntry>,
@@ -319,6 +338,18 @@ impl Backend for Gateway {
         Ok(self.store.reset_metrics(entity, id.as_deref()).await?)
     }
 
+    fn trail(&self) -> &Trail {
+        &self.trail
+    }
+
+    async fn read_audit(&self, filter: &AuditFilter) -> Result<Vec<StoredEntry>, Failure> {
+        let entries = self.trail.take().entries;
+        let number = now();
+        let batch = AuditBatch { writer: "tests".to_owned(), number, entries };
+        self.store.append_audit(Arc::new(batch)).await?;
+        Ok(self.store.read_audit(filter).await?)
+    }
+
     async fn put_import(&self, id: &str, status: Option<&str>) -> Result<(), Failure> {
         match status {
             Some(status) => self.kept_imports.borrow_mut().insert(id.to_owned(), status.to_owned()),
@@ -336,7 +367,13 @@ impl Backend for Gateway {
         is_sound.then_some(()).ok_or_else(|| "jsonpath_filter is no program of jq".to_owned())
     }
 
-    async fn rpc(&self, _: &Caller, method: &str, params: Value) -> Result<Value, Failure> {
+    async fn rpc(
+        &self,
+        _: &RestRequest<'_>,
+        _: &Caller,
+        method: &str,
+        params: Value,
+    ) -> Result<Value, Failure> {
         self.rpcs.borrow_mut().push((method.to_owned(), params));
         Ok(json!({"contents": [{"uri": "test://asked", "text": "told"}], "messages": []}))
     }
@@ -345,6 +382,12 @@ impl Backend for Gateway {
         self.rpcs.borrow_mut().push(("log".to_owned(), json!(level)));
         Ok(())
     }
+
+    fn issue(&self, claims: &Map<String, Value>) -> Result<String, Failure> {
+        Ok(URL_SAFE_NO_PAD.encode(Value::Object(claims.clone()).to_string()))
+    }
+
+    async fn rest_until(&self, _: Instant) {}
 
     fn ready(&self) -> Result<(), String> {
         self.ready.borrow().clone()
@@ -357,6 +400,7 @@ impl Backend for Gateway {
             shard_count: 2,
             ring_driver: "epoll".to_owned(),
             redis: RedisAbout::default(),
+            audit: AuditAbout::default(),
             database: DatabaseAbout {
                 dialect: "sqlite".to_owned(),
                 url: "sqlite://".to_owned(),
@@ -366,6 +410,16 @@ impl Backend for Gateway {
             settings: vec![("HOST".to_owned(), "127.0.0.1".to_owned())],
         }
     }
+}
+
+/// Rules by which hashing costs next to nothing.
+fn identity() -> IdentityRules {
+    let cheap = [("ARGON2ID_MEMORY_COST", "8"), ("ARGON2ID_TIME_COST", "1")];
+    let set = [("MAX_FAILED_LOGIN_ATTEMPTS", "3"), ("PUBLIC_REGISTRATION_ENABLED", "true")];
+    let pairs = cheap.into_iter().chain(set);
+    let pairs: Vec<(OsString, OsString)> =
+        pairs.map(|(name, value)| (name.into(), value.into())).collect();
+    IdentityRules::new(&settings::parse("", pairs, &[]).unwrap().settings)
 }
 
 /// A request; by an administrator unless told otherwise.

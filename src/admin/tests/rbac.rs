@@ -330,6 +330,28 @@ fn only_auditors_ask_about_others_and_only_about_what_they_see() {
 }
 
 #[test]
+fn a_user_who_may_not_even_come_in_is_explained_as_such() {
+    use storage::record::User;
+    let gateway = gateway();
+    let why = || {
+        let target = format!("/rbac/explain?user={BOB}&action=tools.read");
+        text(&gateway.send(Request::get(&target)).1, "rule")
+    };
+    let change = |change: &dyn Fn(&mut User)| {
+        let mut user = User::clone(gateway.catalog().people().user_by_email(BOB).unwrap());
+        change(&mut user);
+        block_on(gateway.apply(vec![storage::Mutation::PutIdentity(user.into())])).unwrap();
+    };
+    assert_eq!(why(), "global_role");
+    change(&|user| user.password_change_required = true);
+    assert_eq!(why(), "password_change_required");
+    change(&|user| user.is_active = false);
+    assert_eq!(why(), "not_authenticated");
+    let target = format!("/rbac/permissions/user/{BOB}");
+    assert_eq!(gateway.send(Request::get(&target)).1, json!([]));
+}
+
+#[test]
 fn a_token_that_says_less_is_explained_as_such() {
     use storage::record::{ApiToken, new_id};
     let gateway = gateway();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use storage::Mutation;
-use storage::record::{Entity, Team, new_id};
+use storage::record::{Invitation, Member, Team, TeamRole, new_id};
 
 use super::harness::{Gateway, Request, block_on};
 use crate::admin::Backend;
@@ -151,7 +151,7 @@ fn an_invitation_is_good_once_for_whom_it_was_made_and_as_long_as_it_lasts() {
     // One that has run out is as good as none, and makes room.
     let (_, third) = invite(EVE);
     let stored = gateway.catalog().people().invitations().next().unwrap().clone();
-    let over = storage::record::Invitation { expires_at: 1, ..(*stored).clone() };
+    let over = Invitation { expires_at: 1, ..(*stored).clone() };
     block_on(Backend::apply(&gateway, vec![Mutation::PutIdentity(over.into())])).unwrap();
     assert_eq!(accept(EVE, &third).0, 404);
     let (_, list) = gateway.send_as(ANN, Request::get(&invitations));
@@ -286,30 +286,75 @@ fn what_is_switched_off_is_refused() {
     assert_eq!(gateway.send_as(BOB, Request::post(&format!("/teams/{id}/join"), "")).0, 403);
 }
 
-#[test]
-fn a_personal_team_is_its_owners_alone() {
-    let gateway = gateway();
+/// Gives a user the team of one alone that new users get.
+fn personal_team(gateway: &Gateway, email: &str) -> String {
     let id = new_id();
+    let text = str::to_owned;
     let team = Team {
         id: id.clone(),
-        slug: "p".to_owned(),
-        name: "Ann".to_owned(),
-        created_by: ANN.to_owned(),
+        slug: format!("personal-{id}"),
+        name: text("Own"),
+        created_by: text(email),
         is_personal: true,
         is_active: true,
         version: 1,
         ..Team::default()
     };
-    let member = storage::record::Member {
+    let member = Member {
         id: new_id(),
         team_id: id.clone(),
-        user_email: ANN.to_owned(),
-        role: storage::record::TeamRole::Owner,
-        ..Default::default()
+        user_email: text(email),
+        role: TeamRole::Owner,
+        ..Member::default()
     };
     let mutations = vec![Mutation::PutIdentity(team.into()), Mutation::PutIdentity(member.into())];
-    block_on(Backend::apply(&gateway, mutations)).unwrap();
-    assert_eq!(listed(&gateway, ANN), ["Ann"]);
+    block_on(Backend::apply(gateway, mutations)).unwrap();
+    id
+}
+
+#[test]
+fn what_a_user_makes_is_of_their_own_team_unless_they_name_another() {
+    let gateway = gateway();
+    let own = personal_team(&gateway, ANN);
+    let shared = make(&gateway, ANN, &json!({"name": "shared"}));
+    let foreign = make(&gateway, BOB, &json!({"name": "foreign"}));
+    let tool = |name: &str, more: Value| {
+        let mut body = json!({"name": name, "url": "http://x.example/y"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body.to_string()
+    };
+    let post = |body: &str| gateway.send_as(ANN, Request::post("/tools", body));
+    let (status, made) = post(&tool("a", json!({"visibility": "team"})));
+    assert_eq!(
+        (status, &made["teamId"], &made["team"]),
+        (200, &json!(own), &json!("Own")),
+        "{made}"
+    );
+    assert_eq!((&made["visibility"], &made["ownerEmail"]), (&json!("team"), &json!(ANN)));
+    let (status, made) = post(&tool("b", json!({"visibility": "team", "team_id": shared})));
+    assert_eq!((status, &made["team"]), (200, &json!("shared")), "{made}");
+    for absent in [foreign.as_str(), "nothing"] {
+        let (status, refused) = post(&tool("c", json!({"team_id": absent})));
+        assert_eq!(status, 403, "{refused}");
+        assert!(!refused.to_string().contains(absent), "whether it is there is not told");
+    }
+    // Administrators hear which team is not there; what they make is of none.
+    let body = tool("d", json!({"team_id": "nothing"}));
+    let (status, refused) = gateway.send(Request::post("/tools", &body));
+    assert_eq!((status, &refused["detail"][0]["loc"]), (422, &json!(["body", "team_id"])));
+    let (status, made) = gateway.send(Request::post("/tools", &tool("e", json!({}))));
+    assert_eq!((status, &made["teamId"], &made["team"]), (200, &Value::Null, &Value::Null));
+    let (_, list) = gateway.send_as(ANN, Request::get(&format!("/tools?team_id={shared}")));
+    assert_eq!(list.as_array().unwrap().len(), 1);
+    let (_, list) = gateway.send_as(BOB, Request::get(&format!("/tools?team_id={shared}")));
+    assert_eq!(list, json!([]));
+}
+
+#[test]
+fn a_personal_team_is_its_owners_alone() {
+    let gateway = gateway();
+    let id = personal_team(&gateway, ANN);
+    assert_eq!(listed(&gateway, ANN), ["Own"]);
     let path = format!("/teams/{id}");
     assert_eq!(gateway.send_as(ANN, Request::delete(&path)).0, 403);
     assert_eq!(gateway.send_as(ANN, Request::put(&path, r#"{"name": "x"}"#)).0, 403);
@@ -385,5 +430,4 @@ fn a_change_of_a_team_can_demand_a_version() {
     assert_eq!(gateway.send_as(ANN, request("7")).0, 412);
     assert_eq!(gateway.send_as(ANN, request("1")).0, 200);
     assert_eq!(gateway.catalog().people().team(&id).unwrap().version, 2);
-    assert_eq!(Entity::Team.to_string(), "team");
 }

@@ -50,6 +50,7 @@ pub fn read(
         issued_at: seconds(&claims, "iat"),
         rights: Rights::none(),
         foreign: Some(foreign.into()),
+        claims: token::payload(token),
         ..Caller::nobody()
     };
     Ok((caller, span))
@@ -184,5 +185,5 @@ fn permissions(scopes: &[String]) -> Option<Scopes> {
         .filter(|scope| Permission::ALL.iter().any(|known| known.as_str() == scope.as_str()))
         .cloned()
         .collect();
-    (!ours.is_empty()).then_some(Scopes { server_id: None, permissions: ours })
+    (!ours.is_empty()).then_some(Scopes { permissions: ours, ..Scopes::default() })
 }

@@ -21,6 +21,7 @@ pub struct Signer {
 }
 
 impl Signer {
+    /// Makes a key with this id.
     pub fn new(id: &str) -> Signer {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
         let key = EncodingKey::from_ec_der(pair.to_pkcs8v1().unwrap().as_ref());
@@ -41,11 +42,13 @@ impl Signer {
     }
 }
 
+/// The set of their keys, as an issuer publishes it.
 pub fn jwks(signers: &[&Signer]) -> Vec<u8> {
     let keys: Vec<Value> = signers.iter().map(|signer| signer.jwk()).collect();
     json!({ "keys": keys }).to_string().into_bytes()
 }
 
+/// An issuer whose tokens are for us.
 pub fn issuer(name: &str) -> ExternalIssuer {
     ExternalIssuer { audience: vec!["us".to_owned()], ..ExternalIssuer::named(name) }
 }
@@ -77,7 +80,7 @@ impl Stage {
     fn ask_at(&self, resource: &Resource<'_>, token: &str) -> Result<Rc<Caller>, AuthError> {
         let header = format!("Bearer {token}");
         let people = People::default();
-        self.verifier.identify_at(resource, Some(header.as_bytes()), None, &people, NOW)
+        self.verifier.identify_at(resource, Some(header.as_bytes()), None, here, &people, NOW)
     }
 
     fn ask(&self, token: &str) -> Result<Rc<Caller>, AuthError> {
@@ -90,6 +93,10 @@ impl Stage {
             other => panic!("{other:?}"),
         }
     }
+}
+
+fn here() -> std::net::IpAddr {
+    [127, 0, 0, 1].into()
 }
 
 /// Claims that are good, with some of them laid over.
@@ -209,12 +216,12 @@ fn a_remembered_token_is_looked_at_again_when_its_key_is_old() {
     assert!(stage.ask(&token).is_ok());
     let header = format!("Bearer {token}");
     let later =
-        stage.verifier.identify(Some(header.as_bytes()), None, &People::default(), NOW + 300);
+        stage.verifier.identify(Some(header.as_bytes()), None, here, &People::default(), NOW + 300);
     assert!(matches!(later, Err(AuthError::Keys(_))), "{later:?}");
     let next = Signer::new("k2");
     let set = jwks::KeySet::parse(&super::tests::jwks(&[&next])).unwrap();
     stage.verifier.externals.keyring.put("https://id.example", Some(set), NOW + 300);
     let gone =
-        stage.verifier.identify(Some(header.as_bytes()), None, &People::default(), NOW + 301);
+        stage.verifier.identify(Some(header.as_bytes()), None, here, &People::default(), NOW + 301);
     assert_eq!(gone, Err(AuthError::Invalid(Fault::UnknownKey)));
 }

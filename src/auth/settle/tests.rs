@@ -113,6 +113,18 @@ fn a_revoked_token_and_one_without_its_record_are_refused() {
 }
 
 #[test]
+fn who_must_change_their_password_may_nothing_else() {
+    let mut strict = user("a@x");
+    (strict.is_admin, strict.password_change_required) = (true, true);
+    let people = people(vec![strict.into()]);
+    let session = of(&Caller { is_session: true, ..claimed("a@x") }, &people);
+    assert!(session.must_change_password);
+    assert!(!session.may(Permission::ToolsRead, Object::Nothing));
+    let other = of(&claimed("a@x"), &people);
+    assert!(other.may(Permission::ToolsRead, Object::Nothing), "it is about logins");
+}
+
+#[test]
 fn the_record_of_a_token_says_what_it_is_good_for() {
     let mut terms = ApiToken { id: "1".into(), jti: "j".into(), ..ApiToken::default() };
     terms.is_active = true;

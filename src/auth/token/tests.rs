@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::auth::{Scopes, Teams};
+use crate::auth::{Outside, Scopes, Teams};
 
 /// A moment in November 2026, in seconds since the epoch: the clock of these tests is held.
 pub const NOW: u64 = 1_795_000_000;
@@ -67,7 +67,9 @@ const GOOD: &str = r#"{"sub":"a@b","iss":"mcpgateway","aud":"mcpgateway-api"}"#;
 
 #[test]
 fn takes_the_minimal_token_of_the_command_line() {
-    let caller = verify(r#"{"username":"a@b","sub":"a@b","iat":1,"jti":"7"}"#).unwrap();
+    let claims = r#"{"username":"a@b","sub":"a@b","iat":1,"jti":"7"}"#;
+    let caller = verify(claims).unwrap();
+    assert!(caller.claims.as_deref().unwrap().contains(r#""username":"a@b""#));
     let expected = Caller {
         foreign: None,
         email: "a@b".into(),
@@ -79,6 +81,8 @@ fn takes_the_minimal_token_of_the_command_line() {
         issued_at: Some(1),
         is_session: false,
         is_api_token: false,
+        must_change_password: false,
+        claims: caller.claims.clone(),
         rights: crate::auth::access::Rights::none(),
     };
     assert_eq!(caller, expected);
@@ -105,7 +109,8 @@ fn reads_the_claims_of_a_login() {
     .unwrap();
     assert_eq!(caller.email, "a@b");
     assert_eq!(caller.teams, Teams::Listed(vec!["t1".into(), "t2".into()]));
-    let scopes = Scopes { server_id: Some("s".into()), permissions: vec!["*".into()] };
+    let (server_id, permissions) = (Some("s".into()), vec!["*".into()]);
+    let scopes = Scopes { server_id, permissions, ..Scopes::default() };
     assert_eq!(caller.scopes, Some(scopes));
 }
 
@@ -117,10 +122,16 @@ fn tells_null_teams_from_none() {
 }
 
 #[test]
-fn refuses_restrictions_that_it_cannot_keep() {
+fn keeps_restrictions_and_refuses_what_it_does_not_understand() {
     let by = |scopes: &str| verify(&format!(r#"{{"sub":"a","scopes":{scopes}}}"#));
-    assert_eq!(by(r#"{"ip_restrictions":["10.0.0.0/8"]}"#), Err(Fault::Restricted));
-    assert_eq!(by(r#"{"time_restrictions":{"business_hours_only":true}}"#), Err(Fault::Restricted));
+    let bound = by(r#"{"ip_restrictions":["10.0.0.0/8"]}"#).unwrap();
+    assert_eq!(bound.check_place(|| [10, 0, 0, 1].into(), 0), Ok(()));
+    assert_eq!(bound.check_place(|| [11, 0, 0, 1].into(), 0), Err(Outside::Address));
+    let bound = by(r#"{"time_restrictions":{"business_hours_only":true}}"#).unwrap();
+    assert_eq!(bound.check_place(|| [10, 0, 0, 1].into(), 0), Err(Outside::Time));
+    assert_eq!(by(r#"{"ip_restrictions":["somewhere"]}"#), Err(Fault::Restricted));
+    assert_eq!(by(r#"{"ip_restrictions":[7]}"#), Err(Fault::Malformed));
+    assert_eq!(by(r#"{"time_restrictions":{"moon":"full"}}"#), Err(Fault::Restricted));
     assert!(by(r#"{"ip_restrictions":null,"permissions":["tools.read"]}"#).is_ok());
     assert!(by(r#"["tools.read"]"#).is_ok());
     assert_eq!(by("7"), Err(Fault::Malformed));

@@ -42,7 +42,7 @@ const SECRETS: &[&str] = &[
 ];
 
 /// Every kind, in the order in which they may refer to each other.
-pub const KINDS: [Kind; 7] = [
+pub const KINDS: [Kind; 8] = [
     Kind {
         name: "gateways",
         word: "gateway",
@@ -113,6 +113,16 @@ pub const KINDS: [Kind; 7] = [
         names: &["name"],
         opaque: &[],
     },
+    Kind {
+        name: "policies",
+        word: "policy",
+        path: "/policies",
+        page_key: None,
+        wrapper: None,
+        key: "name",
+        names: &["name"],
+        opaque: &[],
+    },
 ];
 
 impl Kind {
@@ -145,9 +155,9 @@ impl Kind {
 
     /// The path of an entry of the registry.
     pub fn path_of(&self, entry: &Value) -> String {
-        // A root has no id to be asked by.
-        let id = match self.page_key {
-            Some(_) => entry["id"].as_str().unwrap_or_default().to_owned(),
+        let id = match entry["id"].as_str() {
+            Some(id) => id.to_owned(),
+            // A root has no id to be asked by.
             None => encoded(entry["uri"].as_str().unwrap_or_default()),
         };
         format!("{}/{id}", self.path)

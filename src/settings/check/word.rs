@@ -5,7 +5,9 @@ use shards::Preference;
 use storage::shared::CacheType;
 
 use super::Check;
-use crate::settings::values::{CertificateName, ForwardedBy, Framing, LogFormat, SameSite, Switch};
+use crate::settings::values::{
+    AuditArguments, AuditCalls, CertificateName, ForwardedBy, Framing, LogFormat, SameSite, Switch,
+};
 
 /// Yes or no.
 pub struct Flag;
@@ -75,6 +77,17 @@ pub const CACHE_TYPE: Word<CacheType> = Word(&[
     ("redis", CacheType::Redis),
     ("database", CacheType::Database),
     ("none", CacheType::None),
+]);
+
+/// The words of `AUDIT_CALLS`.
+pub const AUDIT_CALLS: Word<AuditCalls> =
+    Word(&[("all", AuditCalls::All), ("denied", AuditCalls::Denied), ("none", AuditCalls::None)]);
+
+/// The words of `AUDIT_ARGUMENTS`.
+pub const AUDIT_ARGUMENTS: Word<AuditArguments> = Word(&[
+    ("keep", AuditArguments::Keep),
+    ("hash", AuditArguments::Hash),
+    ("drop", AuditArguments::Drop),
 ]);
 
 /// The words of `LOG_FORMAT`.

@@ -157,7 +157,6 @@ impl World {
         change: impl Fn(&mut RestLimits),
     ) -> World {
         let mut limits = RestLimits {
-            call_count_max: None,
             waiting_count_max: 1,
             wait_within: Duration::from_secs(10),
             answer_size_max: 100_000,

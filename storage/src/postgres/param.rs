@@ -13,6 +13,8 @@ pub(super) enum Param<'a> {
     Text(&'a str),
     Number(i64),
     Texts(Vec<&'a str>),
+    /// Texts of which some may be missing.
+    Cells(Vec<Option<&'a str>>),
     Numbers(Vec<i64>),
 }
 
@@ -24,7 +26,7 @@ impl Param<'_> {
             Param::Value(Value::Integer(_)) | Param::Number(_) => Type::INT8,
             Param::Value(Value::Boolean(_)) => Type::BOOL,
             Param::Value(Value::Text(_)) | Param::Text(_) => Type::TEXT,
-            Param::Texts(_) => Type::TEXT_ARRAY,
+            Param::Texts(_) | Param::Cells(_) => Type::TEXT_ARRAY,
             Param::Numbers(_) => Type::INT8_ARRAY,
         }
     }
@@ -51,6 +53,10 @@ impl ToSql for Param<'_> {
             Param::Text(text) => storable(text).to_sql(kind, out),
             Param::Number(number) => number.to_sql(kind, out),
             Param::Texts(texts) => texts.to_sql(kind, out),
+            Param::Cells(cells) => {
+                let cells: Vec<_> = cells.iter().map(|cell| cell.map(storable)).collect();
+                cells.to_sql(kind, out)
+            }
             Param::Numbers(numbers) => numbers.to_sql(kind, out),
         }
     }

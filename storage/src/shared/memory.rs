@@ -15,7 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{StateError, state::INDEX_COUNT_MAX};
+use super::{
+    Quota, Spent, StateError,
+    state::{INDEX_COUNT_MAX, TTL_MAX},
+};
 
 /// Segments, each with a lock: several times the shards of a large machine would collide rarely.
 const SEGMENT_COUNT: usize = 64;
@@ -124,6 +127,20 @@ impl Memory {
                 None => (old, Err(wrong_kind(key))),
                 Some(sum) => (Some((Data::Bytes(sum.to_string().into_bytes()), expires)), Ok(sum)),
             }
+        })
+    }
+
+    pub fn spend(&self, key: &str, quota: Quota) -> Result<Spent, StateError> {
+        self.change(key, ITEM_OVERHEAD, |old| {
+            let due = match &old {
+                None => None,
+                Some((Data::Bytes(bytes), _)) => read_number(bytes),
+                Some(_) => return (old, Err(wrong_kind(key))),
+            };
+            let now = crate::record::now();
+            let (due, spent) = quota.spend(due, now);
+            let ttl = Duration::from_micros((due - now).max(1).unsigned_abs()).min(TTL_MAX);
+            (bytes(due.to_string().as_bytes(), ttl), Ok(spent))
         })
     }
 

@@ -20,7 +20,10 @@ use shards::{
 };
 
 use super::{
-    Reach, SharedOptions, StateError, fanout::Fanout, location::Place, state::INDEX_COUNT_MAX,
+    Quota, Reach, SharedOptions, Spent, StateError,
+    fanout::Fanout,
+    location::Place,
+    state::{INDEX_COUNT_MAX, TTL_MAX},
 };
 use cluster::ClusterClient;
 pub(super) use cluster::ClusterSlot;
@@ -41,6 +44,18 @@ const INCREMENT: &str = "\
 local sum = redis.call('INCRBY', KEYS[1], ARGV[1])
 if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return sum";
+
+/// [`Quota::spend`], by the server's clock. Microseconds since the epoch are whole in a double.
+const SPEND: &str = "\
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local interval, reach = tonumber(ARGV[1]), tonumber(ARGV[2])
+local due = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now)
+if due + interval - now > reach then return {0, string.format('%.0f', due - now)} end
+due = due + interval
+local ttl = math.min(math.ceil((due - now) / 1000), tonumber(ARGV[3]))
+redis.call('SET', KEYS[1], string.format('%.0f', due), 'PX', string.format('%.0f', ttl))
+return {1, string.format('%.0f', due - now)}";
 
 const PUSH: &str = "\
 redis.call('RPUSH', KEYS[1], ARGV[1])
@@ -144,6 +159,13 @@ impl Redis {
         let mut command = self.script(INCREMENT, key);
         command.arg(by).arg(millis(ttl));
         self.ask(key, command).await
+    }
+
+    pub async fn spend(&self, key: &str, quota: Quota) -> Result<Spent, StateError> {
+        let mut command = self.script(SPEND, key);
+        command.arg(quota.interval_us).arg(quota.reach_us()).arg(millis(TTL_MAX));
+        let (is_allowed, ahead): (i64, i64) = self.ask(key, command).await?;
+        Ok(quota.told(is_allowed == 1, ahead))
     }
 
     pub async fn push(

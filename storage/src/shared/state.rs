@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use super::{Backend, Handle, StateError};
+use super::{Backend, Handle, Quota, Spent, StateError};
 
 /// Bytes of a key, without the prefix.
 pub const KEY_SIZE_MAX: usize = 512;
@@ -132,6 +132,20 @@ impl State {
         match &self.0.backend {
             Backend::Memory(memory) => self.0.count(memory.increment(key, by, ttl)),
             Backend::Redis(redis) => redis.increment(key, by, ttl).await,
+        }
+    }
+
+    /// Counts a request of `key` against `quota`, by the clock of whoever keeps the state; a key that
+    /// has all its quota is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`]; [`StateError::WrongKind`] if it holds something else.
+    pub async fn spend(&self, key: &str, quota: Quota) -> Result<Spent, StateError> {
+        check_key(key)?;
+        match &self.0.backend {
+            Backend::Memory(memory) => self.0.count(memory.spend(key, quota)),
+            Backend::Redis(redis) => redis.spend(key, quota).await,
         }
     }
 

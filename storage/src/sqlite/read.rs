@@ -228,7 +228,7 @@ fn record<T: Table>(row: &Row<'_>) -> Result<T, StoreError> {
 }
 
 /// A cell as the records' tables know it.
-fn cell<'r>(row: &'r Row<'_>, index: usize) -> Result<Value<'r>, String> {
+pub fn cell<'r>(row: &'r Row<'_>, index: usize) -> Result<Value<'r>, String> {
     match row.get_ref(index) {
         Ok(ValueRef::Null) => Ok(Value::Null),
         Ok(ValueRef::Integer(number)) => Ok(Value::Integer(number)),

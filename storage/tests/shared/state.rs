@@ -5,8 +5,8 @@ use std::{fmt::Debug, time::Duration};
 use futures_util::{FutureExt, future::join_all};
 use shards::Driver;
 use storage::shared::{
-    INDEX_COUNT_MAX, KEY_SIZE_MAX, LIST_COUNT_MAX, MemoryBounds, Shared, SharedOptions, State,
-    StateError, VALUE_SIZE_MAX,
+    INDEX_COUNT_MAX, KEY_SIZE_MAX, LIST_COUNT_MAX, MemoryBounds, Quota, Shared, SharedOptions,
+    State, StateError, VALUE_SIZE_MAX,
 };
 
 use crate::{
@@ -123,6 +123,31 @@ fn increments_from_everywhere_add_up() {
         sums.sort_unstable();
         assert_eq!(sums, (1..=100).map(|count| count * 3).collect::<Vec<i64>>());
         assert_eq!(pair.one.state.increment("n", -300, LONG).await, Ok(0));
+    });
+}
+
+#[test]
+fn a_quota_is_one_for_all_nodes_and_comes_back_with_time() {
+    everywhere(|pair| async move {
+        let hour = Quota::new(5, Duration::from_secs(3600), 5);
+        let asks = (0..12).map(|index| {
+            let state = if index % 2 == 0 { &pair.one.state } else { &pair.two.state };
+            async move { state.spend("hour", hour).await.unwrap() }
+        });
+        let spent = join_all(asks).await;
+        assert_eq!(spent.iter().filter(|spent| spent.is_allowed).count(), 5);
+        let refused = spent.iter().find(|spent| !spent.is_allowed).unwrap();
+        assert_eq!(refused.remaining, 0);
+        assert!(refused.retry_after > Duration::from_secs(600), "{refused:?}");
+        assert!(refused.retry_after <= Duration::from_secs(720), "{refused:?}");
+
+        let quick = Quota::new(1, SHORT, 1);
+        assert!(pair.one.state.spend("quick", quick).await.unwrap().is_allowed);
+        let two = &pair.two.state;
+        eventually("the quota comes back", async || {
+            two.spend("quick", quick).await.unwrap().is_allowed
+        })
+        .await;
     });
 }
 

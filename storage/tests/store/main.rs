@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod apply;
+mod audit;
 mod connection;
 mod crash;
 mod feed;

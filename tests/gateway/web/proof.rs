@@ -4,6 +4,7 @@ use std::process::Command;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::{PING, ask, new_server, send};
@@ -41,6 +42,19 @@ fn a_trusted_proxy_says_who_the_caller_is_and_the_caller_does_not() {
     // A token is not looked at: whoever wants to be believed comes by the proxy.
     let answer = ask(&gateway, "GET", "/tools", &[], "").expect(401);
     assert!(answer.text().contains("Proxy authentication header required"), "{}", answer.text());
+}
+
+#[test]
+fn an_open_server_knows_whom_a_proxy_names_and_takes_everybody_else_for_nobody() {
+    let gateway = behind("127.0.0.1").start();
+    let admin = [(USER, "admin@example.com")];
+    let server = json!({ "server": { "name": "open", "auth_required": false } }).to_string();
+    let made = send(&gateway, "POST", "/servers", &admin, &server).expect(201).json();
+    let path = format!("/servers/{}/mcp", made["id"].as_str().expect("an id"));
+    for fields in [&[], admin.as_slice(), &[("Authorization", "Bearer x")]] {
+        send(&gateway, "POST", &path, fields, PING).expect(200);
+    }
+    send(&gateway, "POST", &path, &[(USER, "a"), (USER, "b")], PING).expect(401);
 }
 
 #[test]
@@ -89,6 +103,23 @@ fn basic_authentication_opens_what_it_is_switched_on_for() {
     let challenge = challenge.header("www-authenticate").unwrap_or_default().to_owned();
     assert!(challenge.starts_with("Basic realm="), "{challenge}");
     assert_eq!(send(&docs, "GET", "/tools", &[], "").header("www-authenticate"), Some("Bearer"));
+}
+
+#[test]
+fn who_proves_two_things_at_once_proves_nothing() {
+    let gateway = Gateway::start();
+    let (good, bad) = (format!("Bearer {}", gateway.token()), "Bearer x".to_owned());
+    for pair in [[&good, &bad], [&bad, &good], [&good, &good]] {
+        let fields = pair.map(|value| ("Authorization", value.as_str()));
+        for (method, target) in [("GET", "/tools"), ("POST", "/mcp")] {
+            let answer = send(&gateway, method, target, &fields, PING).expect(400);
+            assert!(answer.text().contains("Authorization must be sent once"), "{}", answer.text());
+        }
+    }
+    // A header goes before a cookie: a browser sends a cookie by itself.
+    let cookie = format!("jwt_token={}", gateway.token());
+    send(&gateway, "GET", "/tools", &[("Authorization", &bad), ("Cookie", &cookie)], "")
+        .expect(401);
 }
 
 /// A folder with the gateway's certificate, two authorities and what they signed.

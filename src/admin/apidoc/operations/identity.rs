@@ -1,15 +1,17 @@
-//! The rows about teams and roles.
+//! The rows about users, tokens, teams and roles.
 
 use super::super::parameters::{
-    ACTIVE_ONLY, FORCE, PAGE, QUESTION, SCOPE, SCOPE_ID, SKIP, TEAM_ID,
+    ACTIVE_ONLY, FORCE, INACTIVE, OFFSETS, PAGE, QUESTION, SCOPE, SCOPE_ID, SKIP, TEAM_ID,
 };
 use super::super::{answers, requests};
-use super::{Answer, Operation, Type, delete, get, of, post, put};
+use super::{Answer, Operation, Type, delete, get, of, patch, post, put};
+use crate::admin::people::{LoginRead, UserRead};
 use crate::admin::rbac::explain::Explained;
 use crate::admin::show::{
     Discovered, InvitationRead, JoinRequestRead, MemberRead, RoleRead, TeamMade, TeamRead, Teams,
     UserRoleRead,
 };
+use crate::admin::tokens::{NewTokenRead, TokenListRead, TokenRead};
 
 const TEAM_READ: Type = of::<TeamRead<'static>>;
 const MEMBER_READ: Type = of::<MemberRead<'static>>;
@@ -17,9 +19,12 @@ const INVITATION_READ: Type = of::<InvitationRead<'static>>;
 const JOIN_REQUEST_READ: Type = of::<JoinRequestRead<'static>>;
 const ROLE_READ: Type = of::<RoleRead<'static>>;
 const USER_ROLE_READ: Type = of::<UserRoleRead>;
+const USER_READ: Type = of::<UserRead<'static>>;
+const TOKEN_READ: Type = of::<TokenRead<'static>>;
+const TOKEN_LIST: Type = of::<TokenListRead<'static>>;
 const SUCCEEDED: Answer = Answer::One(of::<answers::Succeeded>);
 
-/// Every operation about teams and roles.
+/// Every operation about users, tokens, teams and roles.
 pub const IDENTITY: &[Operation] = &[
     get("/teams", "Teams", "Lists teams", Answer::One(of::<Teams<'static>>)).query(&[PAGE, SKIP]),
     post("/teams", "Teams", "Makes a team", Answer::One(of::<TeamMade<'static>>))
@@ -177,4 +182,80 @@ pub const IDENTITY: &[Operation] = &[
     )
     .query(&[QUESTION])
     .otherwise(&[(403, of::<answers::Failed>), (404, of::<answers::Failed>)]),
+    post("/auth/login", "Users", "Logs in with a password", Answer::One(of::<LoginRead<'static>>))
+        .body(of::<requests::Login>)
+        .otherwise(&[(401, of::<answers::Failed>)]),
+    post(
+        "/auth/email/register",
+        "Users",
+        "Makes a user of whoever asks",
+        Answer::One(of::<LoginRead<'static>>),
+    )
+    .body(of::<requests::Registration>)
+    .otherwise(&[(409, of::<answers::Failed>)]),
+    get("/auth/email/me", "Users", "Shows who asks", Answer::One(USER_READ)),
+    post("/auth/email/change-password", "Users", "Changes one's own password", SUCCEEDED)
+        .body(of::<requests::PasswordChange>)
+        .otherwise(&[(404, of::<answers::Failed>)]),
+    post("/auth/logout", "Users", "Ends the token that asks", SUCCEEDED),
+    post(
+        "/auth/refresh",
+        "Users",
+        "Gives a new token for that of a login",
+        Answer::One(of::<LoginRead<'static>>),
+    )
+    .otherwise(&[(404, of::<answers::Failed>)]),
+    get("/auth/validate", "Users", "Says who a token is", Answer::One(of::<answers::TokenState>)),
+    get("/auth/email/admin/users", "Users", "Lists users", Answer::Page("users", USER_READ))
+        .query(&[PAGE, OFFSETS]),
+    post("/auth/email/admin/users", "Users", "Makes a user", Answer::One(USER_READ))
+        .body(of::<requests::NewUser>)
+        .status(201),
+    get("/auth/email/admin/users/{email}", "Users", "Shows a user", Answer::One(USER_READ)),
+    put("/auth/email/admin/users/{email}", "Users", "Changes a user", Answer::One(USER_READ))
+        .body(of::<requests::UserChange>)
+        .unversioned(),
+    patch(
+        "/auth/email/admin/users/{email}",
+        "Users",
+        "Changes a user, as `PUT`",
+        Answer::One(USER_READ),
+    )
+    .body(of::<requests::UserChange>)
+    .unversioned(),
+    delete("/auth/email/admin/users/{email}", "Users", "Deletes a user", SUCCEEDED).unversioned(),
+    post("/auth/email/admin/users/{email}/unlock", "Users", "Unlocks a user", SUCCEEDED),
+    get("/tokens", "Tokens", "Lists one's own tokens", Answer::One(TOKEN_LIST))
+        .query(&[OFFSETS, INACTIVE]),
+    post(
+        "/tokens",
+        "Tokens",
+        "Makes a token, which is shown once",
+        Answer::One(of::<NewTokenRead<'static>>),
+    )
+    .body(of::<requests::NewToken>)
+    .status(201),
+    get("/tokens/{token_id}", "Tokens", "Shows a token's terms", Answer::One(TOKEN_READ)),
+    put("/tokens/{token_id}", "Tokens", "Changes a token's terms", Answer::One(TOKEN_READ))
+        .body(of::<requests::TokenChange>)
+        .unversioned(),
+    delete("/tokens/{token_id}", "Tokens", "Revokes a token", Answer::Nothing)
+        .status(204)
+        .unversioned(),
+    get("/tokens/admin/all", "Tokens", "Lists all tokens", Answer::One(TOKEN_LIST))
+        .query(&[OFFSETS, INACTIVE]),
+    delete("/tokens/admin/{token_id}", "Tokens", "Revokes anyone's token", Answer::Nothing)
+        .status(204)
+        .unversioned(),
+    get("/tokens/teams/{team_id}", "Tokens", "Lists the tokens of a team", Answer::One(TOKEN_LIST))
+        .query(&[OFFSETS, INACTIVE])
+        .otherwise(&[(404, of::<answers::Failed>)]),
+    post(
+        "/tokens/teams/{team_id}",
+        "Tokens",
+        "Makes a token for a team",
+        Answer::One(of::<NewTokenRead<'static>>),
+    )
+    .body(of::<requests::NewToken>)
+    .status(201),
 ];

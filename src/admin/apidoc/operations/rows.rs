@@ -1,14 +1,17 @@
 //! The rows of the table.
 
 use super::super::parameters::{
-    ACTIVATE, AGE, DEPENDENCIES, ENTITIES, ENTITY, EXPORT, FILTER, IMPORT, INACTIVE, KINDS,
-    METRICS, PAGE, RESHAPE, URI,
+    ACTIVATE, AGE, AUDIT, AUDIT_PAGES, AUDIT_TRAILS, DEPENDENCIES, ENTITIES, ENTITY, EXPORT,
+    FILTER, IMPORT, INACTIVE, KINDS, METRICS, PAGE, RESHAPE, URI,
 };
 use super::super::{answers, requests};
 use super::{Answer, Operation, Type, delete, get, of, post, put};
+use crate::admin::audit::{AuditPage, AuditTrailRead};
 use crate::admin::import::status::Status;
+use crate::admin::policies::PolicyRead;
 use crate::admin::show::{AgentRead, GatewayRead, PromptRead, ResourceRead, ServerRead, ToolRead};
 use crate::admin::tags::{TagRead, Tagged};
+use crate::policy::Trial;
 
 const GATEWAY_READ: Type = of::<GatewayRead<'static>>;
 const SERVER_READ: Type = of::<ServerRead<'static>>;
@@ -19,7 +22,10 @@ const TAG_READ: Type = of::<TagRead<'static>>;
 const TAGGED: Type = of::<Tagged<'static>>;
 const EXPORTED: Type = of::<answers::Exported>;
 const IMPORT_STATUS: Type = of::<Status>;
+const AUDIT_PAGE: Type = of::<AuditPage<'static>>;
+const AUDIT_TRAIL_READ: Type = of::<AuditTrailRead<'static>>;
 const PROMPT_READ: Type = of::<PromptRead<'static>>;
+const POLICY_READ: Type = of::<PolicyRead<'static>>;
 
 /// Every operation.
 pub const OPERATIONS: &[Operation] = &[
@@ -258,6 +264,34 @@ pub const OPERATIONS: &[Operation] = &[
     )
     .query(&[ACTIVATE])
     .versioned(),
+    get("/policies", "Policies", "Lists policies", Answer::List(POLICY_READ)),
+    post("/policies", "Policies", "Makes a policy", Answer::One(POLICY_READ))
+        .status(201)
+        .body(of::<requests::NewPolicy>),
+    get("/policies/{policy_id}", "Policies", "Shows a policy", Answer::One(POLICY_READ)),
+    put("/policies/{policy_id}", "Policies", "Changes a policy", Answer::One(POLICY_READ))
+        .body(of::<requests::PolicyChange>),
+    delete(
+        "/policies/{policy_id}",
+        "Policies",
+        "Deletes a policy",
+        Answer::One(of::<answers::Done>),
+    ),
+    post(
+        "/policies/{policy_id}/state",
+        "Policies",
+        "Switches a policy on or off",
+        Answer::One(POLICY_READ),
+    )
+    .query(&[ACTIVATE])
+    .versioned(),
+    post(
+        "/policies/test",
+        "Policies",
+        "Says what policies would decide, and why",
+        Answer::One(of::<Trial>),
+    )
+    .body(of::<requests::PolicyTest>),
     get("/roots", "Roots", "Lists roots", Answer::List(of::<answers::Root>)),
     post("/roots", "Roots", "Makes a root", Answer::One(of::<answers::Root>))
         .body(of::<requests::NewRoot>),
@@ -389,6 +423,22 @@ pub const OPERATIONS: &[Operation] = &[
         Answer::One(of::<answers::CleanedUp>),
     )
     .query(&[AGE]),
+    get("/audit", "Audit", "Lists who did what, newest first", Answer::One(AUDIT_PAGE))
+        .query(&[AUDIT, AUDIT_PAGES]),
+    get(
+        "/audit/export",
+        "Audit",
+        "Lists it as lines of JSON; what follows is asked for by the last line's cursor",
+        Answer::Lines,
+    )
+    .query(&[AUDIT, AUDIT_PAGES]),
+    get(
+        "/api/logs/audit-trails",
+        "Audit",
+        "Lists it as ContextForge does",
+        Answer::List(AUDIT_TRAIL_READ),
+    )
+    .query(&[AUDIT_TRAILS]),
     get("/metrics", "Metrics", "Tells what was counted", Answer::One(of::<answers::Totals>)),
     post(
         "/metrics/reset",
