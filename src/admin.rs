@@ -43,6 +43,7 @@ mod routes;
 mod server_form;
 mod servers;
 mod show;
+mod sso;
 mod tags;
 mod teams;
 mod tokens;
@@ -52,10 +53,12 @@ mod writing;
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use net::http1::Method;
+use jsonwebtoken::Algorithm;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use storage::audit::{AuditFilter, StoredEntry};
@@ -66,6 +69,8 @@ use storage::{Applied, Mutation};
 
 use crate::auth::Caller;
 use crate::auth::access::{self, Object, Verdict};
+use crate::auth::external::discovery::Metadata;
+use crate::auth::external::jwks::KeySet;
 use crate::auth::settle::Standing;
 use crate::catalog::author::Author;
 use crate::catalog::inventory::Inventory;
@@ -75,9 +80,10 @@ use crate::mcp::code;
 use crate::observe::audit::Trail;
 use crate::permission::Permission;
 use crate::safety;
-use crate::settings::Settings;
+use crate::settings::{ExternalIssuer, Settings};
 use crate::throttle::Turn;
 use crate::upstream::a2a;
+use crate::upstream::fetch::Inquiry;
 use crate::web::{Base, Client, Cookies, Csrf};
 
 pub use apidoc::document as openapi_document;
@@ -87,6 +93,7 @@ pub use probes::{About, AuditAbout, DatabaseAbout, RedisAbout};
 pub use protected::{endpoint, of_everything, shown};
 use rbac::{explain, grants, permissions};
 use routes::Route;
+use sso::{SsoRules, providers};
 use teams::{TeamRules, invitations, joining, members};
 
 /// A request to the REST API.
@@ -108,6 +115,10 @@ pub struct RestRequest<'a> {
     pub caller: Option<&'a Caller>,
     /// Who sent it; `None` if it came by no network.
     pub client: Option<Client<'a>>,
+    /// The header `Cookie`.
+    pub cookie: Option<&'a [u8]>,
+    /// The header `Accept`.
+    pub accept: Option<&'a [u8]>,
     /// The header `User-Agent`.
     pub user_agent: Option<&'a str>,
     /// What the client calls the request: the header `X-Correlation-ID` or `X-Request-ID`.
@@ -126,6 +137,8 @@ impl<'a> RestRequest<'a> {
             if_match: None,
             caller: None,
             client: None,
+            cookie: None,
+            accept: None,
             user_agent: None,
             request_id: None,
         }
@@ -143,6 +156,8 @@ pub struct RestAnswer {
     pub headers: &'static str,
     /// Values of `Set-Cookie`.
     pub cookies: Vec<String>,
+    /// Where a browser is sent on to: the header `Location`.
+    pub location: Option<String>,
     /// The header `Allow`, of a 405.
     pub allow: Option<&'static str>,
     /// The caller should be told to try again (`Retry-After`).
@@ -192,6 +207,8 @@ pub struct Rules {
     pub a2a_enabled: bool,
     /// What users and logins are.
     pub identity: IdentityRules,
+    /// The providers that people log in with, by the settings.
+    pub sso: SsoRules,
     /// What `GET /health/security` tells.
     pub security: safety::Report,
     /// Which teams there can be.
@@ -224,6 +241,7 @@ impl Rules {
             trusted_issuers: trusted_issuers(settings),
             a2a_enabled: catalog.a2a_enabled,
             identity: IdentityRules::new(settings),
+            sso: SsoRules::new(settings),
             security: safety::Report::new(settings),
             teams: TeamRules::new(settings),
             standing: Standing::new(&settings.auth),
@@ -280,6 +298,30 @@ pub trait Backend {
 
     /// Reads what lies at a URL, by the rules that hold for upstreams.
     fn fetch(&self, url: &str) -> impl Future<Output = Result<Vec<u8>, Failure>>;
+
+    /// Asks what is no upstream, by the same rules, and gives status and body of its answer.
+    fn inquire(
+        &self,
+        inquiry: &Inquiry<'_>,
+    ) -> impl Future<Output = Result<(u16, Vec<u8>), Failure>>;
+
+    /// What an issuer of tokens says of itself.
+    fn metadata_of(&self, issuer: &str) -> impl Future<Output = Result<Rc<Metadata>, Failure>>;
+
+    /// The keys of an issuer, among them the one that a token of it names.
+    fn keys_of(
+        &self,
+        issuer: &ExternalIssuer,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> impl Future<Output = Result<Rc<KeySet>, Failure>>;
+
+    /// Whether something is done for the first time, on any node; that is known for so long.
+    fn is_first(
+        &self,
+        key: &str,
+        within: Duration,
+    ) -> impl Future<Output = Result<bool, Failure>>;
 
     /// Does work that takes long, where it keeps nobody waiting.
     fn offload<T: Send + 'static>(
@@ -568,6 +610,14 @@ async fn perform<B: Backend>(
         Route::Logout => people::logout(&ask?).await,
         Route::RefreshToken => people::refresh(&ask?),
         Route::ValidateToken => Ok(people::validate(&ask?)),
+        Route::SsoProviders => sso::list(backend),
+        Route::SsoLogin(id) => sso::login(backend, request, id).await,
+        Route::SsoCallback(id) => sso::callback(backend, request, id).await,
+        Route::AdminProviders => providers::list(&ask?),
+        Route::CreateProvider => providers::create(&ask?).await,
+        Route::AdminProvider(id) => providers::get(&ask?, id),
+        Route::UpdateProvider(id) => providers::update(&ask?, id).await,
+        Route::DeleteProvider(id) => providers::delete(&ask?, id).await,
         Route::Users => people::list(&ask?),
         Route::CreateUser => people::create(&ask?).await,
         Route::User(email) => people::get(&ask?, email),

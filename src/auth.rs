@@ -11,6 +11,7 @@ pub mod credentials;
 mod error;
 pub mod external;
 pub mod held;
+pub mod oidc;
 pub mod origin;
 pub mod password;
 mod restrictions;

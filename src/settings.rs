@@ -28,7 +28,7 @@ use raw::{Raw, Reading};
 pub use raw::{SettingError, Source};
 use relations::warn_of_unknown;
 pub use rows::{
-    Audit, Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, Proof, RateLimits,
+    Audit, Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, Proof, RateLimits, Sso,
     Rest, Storage, Teams, Upstreams, Web, rows,
 };
 pub use table::Row;
@@ -88,6 +88,8 @@ pub struct Settings {
     pub teams: Teams,
     /// Other ways to prove who one is than a token.
     pub proof: Proof,
+    /// Logging in with another provider.
+    pub sso: Sso,
     /// What the web and the proxies in front of us may do.
     pub web: Web,
     /// Which web pages and which names may reach us.
@@ -183,6 +185,7 @@ impl Settings {
         let auth = Auth::read(reading);
         let teams = Teams::read(reading);
         let proof = Proof::read(reading);
+        let sso = Sso::read(reading);
         let web = Web::read(reading);
         let origins = Origins::read(reading);
         let upstreams = Upstreams::read(reading);
@@ -202,6 +205,7 @@ impl Settings {
             auth: auth?,
             teams: teams?,
             proof: proof?,
+            sso: sso?,
             web: web?,
             origins: origins?,
             upstreams: upstreams?,

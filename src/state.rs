@@ -47,6 +47,7 @@ mod registry;
 
 pub use auditor::AuditorHandle;
 pub use keeper::{KeeperHandle, KeeperSeed};
+pub use keys::Directory;
 pub use options::Options;
 pub use recorder::RecorderHandle;
 pub use registry::Registry;
@@ -61,6 +62,8 @@ pub struct Shard {
     pub options: Options,
     /// Tokens to callers.
     pub verifier: Verifier,
+    /// What other issuers say of themselves.
+    pub directory: Directory,
     /// Which origins and hosts may reach us.
     pub origins: Arc<OriginGate>,
     /// The rendered lists.
@@ -177,6 +180,7 @@ impl Shard {
             index,
             options: Options::of(&settings),
             verifier: Verifier::new(&settings.auth, rules),
+            directory: Directory::default(),
             schemas: schema::Cache::new(settings.catalog.schema_count_max),
             prompts: own::Prompts::new(settings.catalog.prompt_count_max),
             settings,

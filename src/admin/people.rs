@@ -597,7 +597,8 @@ fn find(catalog: &crate::catalog::Catalog, email: &str) -> Result<std::sync::Arc
     found.cloned().ok_or_else(|| no_user(&email))
 }
 
-fn is_last_admin(people: &People, user: &User) -> bool {
+/// Whether no other active user is an administrator.
+pub fn is_last_admin(people: &People, user: &User) -> bool {
     let is_one = |user: &User| user.is_admin && user.is_active;
     is_one(user) && people.users().filter(|other| is_one(other)).count() == 1
 }

@@ -82,9 +82,13 @@ impl Deed {
         let is_read = matches!(request.method, Method::Get | Method::Head);
         match (route, route.permission()) {
             (Route::Export | Route::ExportSelective, _) => Deed::Change,
-            (Route::Login | Route::Logout | Route::RefreshToken | Route::ChangePassword, _) => {
-                Deed::Session
-            }
+            (
+                Route::Login
+                | Route::Logout
+                | Route::RefreshToken
+                | Route::ChangePassword,
+                _,
+            ) => Deed::Session,
             (_, Some(Permission::A2aInvoke)) if calls == AuditCalls::All => Deed::Call,
             _ if is_read || changes_nothing(route) => Deed::Read,
             _ => Deed::Change,
@@ -156,6 +160,10 @@ fn action(request: &RestRequest<'_>, route: &Route<'_>) -> Cow<'static, str> {
         Route::UpdateUser(_) => "users.update",
         Route::DeleteUser(_) => "users.delete",
         Route::UnlockUser(_) => "users.unlock",
+        Route::AdminProviders | Route::AdminProvider(_) => "sso_providers.read",
+        Route::CreateProvider => "sso_providers.create",
+        Route::UpdateProvider(_) => "sso_providers.update",
+        Route::DeleteProvider(_) => "sso_providers.delete",
         Route::Roles | Route::Role(_) | Route::UserRoles(_) => "roles.read",
         Route::CreateRole => "roles.create",
         Route::UpdateRole(_) => "roles.update",
@@ -163,7 +171,7 @@ fn action(request: &RestRequest<'_>, route: &Route<'_>) -> Cow<'static, str> {
         Route::AssignRole(_) => "roles.assign",
         Route::RevokeRole(..) => "roles.revoke",
         Route::LeaveTeam(_) => "teams.leave",
-        Route::Login => "auth.login",
+        Route::Login | Route::SsoCallback(_) => "auth.login",
         Route::Logout => "auth.logout",
         Route::RefreshToken => "auth.refresh",
         Route::ChangePassword => "auth.change_password",
@@ -258,6 +266,7 @@ fn id_in(path: &str) -> Option<String> {
     let parts: Vec<&str> = bare(path).split('/').skip(1).collect();
     let id = match parts[..] {
         ["auth", "email", "admin", "users", email, ..] => email,
+        ["auth", "sso", "admin", "providers", id] => id,
         // The token of an invitation is as good as the invitation.
         ["auth", ..] | ["teams", "invitations", _, "accept"] => return None,
         ["rbac", "roles" | "users", id, ..] => id,

@@ -111,6 +111,14 @@ pub enum Route<'a> {
     Logout,
     RefreshToken,
     ValidateToken,
+    SsoProviders,
+    SsoLogin(&'a str),
+    SsoCallback(&'a str),
+    AdminProviders,
+    CreateProvider,
+    AdminProvider(&'a str),
+    UpdateProvider(&'a str),
+    DeleteProvider(&'a str),
     Users,
     CreateUser,
     User(&'a str),
@@ -213,6 +221,9 @@ impl<'a> Route<'a> {
                 | Route::Login
                 | Route::Register
                 | Route::ProtectedResource(_)
+                | Route::SsoProviders
+                | Route::SsoLogin(_)
+                | Route::SsoCallback(_)
         )
     }
 
@@ -296,7 +307,14 @@ impl<'a> Route<'a> {
             | Route::ChangePassword
             | Route::Logout
             | Route::RefreshToken
-            | Route::ValidateToken => return None,
+            | Route::ValidateToken
+            | Route::SsoProviders
+            | Route::SsoLogin(_)
+            | Route::SsoCallback(_) => return None,
+            Route::AdminProviders | Route::AdminProvider(_) => Permission::AdminSsoProvidersRead,
+            Route::CreateProvider => Permission::AdminSsoProvidersCreate,
+            Route::UpdateProvider(_) => Permission::AdminSsoProvidersUpdate,
+            Route::DeleteProvider(_) => Permission::AdminSsoProvidersDelete,
             Route::Users
             | Route::CreateUser
             | Route::User(_)
@@ -586,6 +604,7 @@ impl<'a> Place<'a> {
             ("logout", None) => Place::Action(Route::Logout),
             ("refresh", None) => Place::Action(Route::RefreshToken),
             ("validate", None) => Place::Probe(Route::ValidateToken),
+            ("sso", Some(part)) => Place::sso(part, [rest.next(), rest.next()])?,
             ("email", Some("register")) => Place::Action(Route::Register),
             ("email", Some("me")) => Place::Probe(Route::Me),
             ("email", Some("change-password")) => Place::Action(Route::ChangePassword),

@@ -89,7 +89,8 @@ macro_rules! faults {
                 }
             }
 
-            fn sentence(self) -> &'static str {
+            /// What is wrong, in words.
+            pub fn sentence(self) -> &'static str {
                 match self { $(Fault::$fault => $sentence,)+ }
             }
         }

@@ -4,7 +4,7 @@
 //! it is for the audience that stands there; at a protected resource, if its issuer is one of that
 //! resource's authorization servers and it is for that resource (RFC 8707).
 
-mod claims;
+pub(super) mod claims;
 pub mod discovery;
 pub mod jwks;
 pub mod keyring;
@@ -22,7 +22,7 @@ use crate::catalog::protection::Protection;
 use crate::settings::ExternalIssuer;
 use keyring::{Keyring, Missing, Pace};
 
-pub use claims::read_id_token;
+pub use claims::{is_verified, read_id_token};
 
 /// What a token is shown to.
 #[derive(Clone, Copy)]

@@ -358,6 +358,8 @@ impl Front {
             if_match: text("if-match"),
             caller: Some(caller),
             client: Some(client),
+            cookie: request.header("cookie"),
+            accept: request.header("accept"),
             user_agent: text("user-agent"),
             request_id: text("x-correlation-id").or_else(|| text("x-request-id")),
         };
@@ -378,6 +380,9 @@ impl Front {
         responder.begin(answer.status);
         if let Some(allow) = answer.allow {
             responder.header("allow", allow.as_bytes());
+        }
+        if let Some(location) = &answer.location {
+            responder.header("location", location.as_bytes());
         }
         if answer.retry_after {
             responder.lines("retry-after: 1\r\n");

@@ -1,4 +1,4 @@
-//! The paths of teams and roles.
+//! The paths of teams, roles and providers of identity.
 
 use super::{Place, Route};
 
@@ -44,6 +44,24 @@ impl<'a> Place<'a> {
             (id, [Some("join-requests"), Some(request), Some("approve")]) => {
                 Place::Action(Route::ApproveJoinRequest(id, request))
             }
+            _ => return None,
+        })
+    }
+
+    /// A place under `/auth/sso`.
+    pub(super) fn sso(part: &str, rest: [Option<&'a str>; 2]) -> Option<Place<'a>> {
+        Some(match (part, rest) {
+            ("providers", [None, _]) => Place::Probe(Route::SsoProviders),
+            ("login", [Some(id), None]) => Place::Probe(Route::SsoLogin(id)),
+            ("callback", [Some(id), None]) => Place::Probe(Route::SsoCallback(id)),
+            ("admin", [Some("providers"), None]) => {
+                Place::Collection(Route::AdminProviders, Some(Route::CreateProvider))
+            }
+            ("admin", [Some("providers"), Some(id)]) => Place::Record {
+                get: Route::AdminProvider(id),
+                put: Some(Route::UpdateProvider(id)),
+                delete: Some(Route::DeleteProvider(id)),
+            },
             _ => return None,
         })
     }

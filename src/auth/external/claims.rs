@@ -66,8 +66,7 @@ pub fn read_id_token(
     token: &[u8],
     key: &DecodingKey,
     algorithm: Algorithm,
-    issuer: &str,
-    client_id: &str,
+    (issuer, client_id): (&str, &str),
     now: u64,
 ) -> Result<Map<String, Value>, Fault> {
     let claims = verified(token, key, algorithm, issuer)?;
@@ -137,19 +136,33 @@ fn audiences(claims: &Map<String, Value>) -> Vec<String> {
 
 /// The address that a token names, which its issuer must not call unverified.
 fn address(claims: &Map<String, Value>, name: &str) -> Result<String, Fault> {
-    let email = find(claims, name).and_then(Value::as_str).unwrap_or_default();
-    let email = email.trim().to_lowercase();
+    let text = find(claims, name).and_then(Value::as_str).unwrap_or_default();
+    let email = plain_address(text).ok_or(Fault::Nobody)?;
+    if is_verified(claims) == Some(false) { Err(Fault::Unverified) } else { Ok(email) }
+}
+
+/// An address of mail in lower case, if the text can be one.
+pub fn plain_address(text: &str) -> Option<String> {
+    let email = text.trim().to_lowercase();
     let is_plain = |letter: char| !letter.is_control() && !letter.is_whitespace();
-    if email.len() > ADDRESS_SIZE_MAX || !email.contains('@') || !email.chars().all(is_plain) {
-        return Err(Fault::Nobody);
-    }
-    let is_unverified = match claims.get("email_verified") {
-        Some(Value::Bool(verified)) => !verified,
-        // Some providers write it as a text.
-        Some(Value::String(verified)) => verified != "true",
-        _ => false,
+    let is_whole = |(name, domain): (&str, &str)| {
+        !name.is_empty() && !domain.is_empty() && !domain.contains('@')
     };
-    if is_unverified { Err(Fault::Unverified) } else { Ok(email) }
+    let is_sound = email.len() <= ADDRESS_SIZE_MAX
+        && email.chars().all(is_plain)
+        && email.split_once('@').is_some_and(is_whole);
+    is_sound.then_some(email)
+}
+
+/// Whether claims call their address verified; `None` if they do not say.
+pub fn is_verified(claims: &Map<String, Value>) -> Option<bool> {
+    match claims.get("email_verified")? {
+        Value::Bool(verified) => Some(*verified),
+        // Some providers write it as a text.
+        Value::String(verified) => Some(verified == "true"),
+        Value::Null => None,
+        _ => Some(false),
+    }
 }
 
 /// The groups of a token: a list of texts, or a text of words.
@@ -163,7 +176,7 @@ pub fn groups(claims: &Map<String, Value>, name: &str) -> Vec<String> {
 }
 
 /// A claim by its name, or by a path of names with dots between (`realm_access.roles`).
-fn find<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+pub fn find<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     claims.get(name).or_else(|| {
         let mut parts = name.split('.');
         let first = claims.get(parts.next()?)?;

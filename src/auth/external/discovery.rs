@@ -19,6 +19,8 @@ pub struct Metadata {
     pub token_endpoint: Option<String>,
     /// Where it tells of a user.
     pub userinfo_endpoint: Option<String>,
+    /// How clients prove there who they are; unset: by `client_secret_basic`.
+    pub token_endpoint_auth_methods_supported: Option<Vec<String>>,
 }
 
 impl Metadata {

@@ -57,6 +57,12 @@ struct Holder {
     turns: Rc<Turns>,
 }
 
+impl Holder {
+    fn is_of(&self, (issuer, jwks_uri): (&str, Option<&str>)) -> bool {
+        *self.issuer == *issuer && self.jwks_uri.as_deref() == jwks_uri
+    }
+}
+
 /// Whom to ask for keys.
 pub struct Errand {
     /// The issuer.
@@ -118,10 +124,11 @@ impl Keyring {
         holders.get(slot.0).is_some_and(|holder| holder.asked_at.is_none_or(|at| at < since))
     }
 
-    /// Notes that `issuer` was asked, and what it answered; without keys, the former stay.
-    pub fn put(&self, issuer: &str, keys: Option<KeySet>, now: u64) {
+    /// Notes that an issuer was asked, with where its keys are, and what it answered; without keys,
+    /// the former stay.
+    pub fn put(&self, asked: (&str, Option<&str>), keys: Option<KeySet>, now: u64) {
         let mut holders = self.holders.borrow_mut();
-        let found = holders.iter_mut().find(|holder| *holder.issuer == *issuer);
+        let found = holders.iter_mut().find(|holder| holder.is_of(asked));
         let Some(holder) = found else { return };
         holder.asked_at = Some(now);
         if let Some(keys) = keys {
@@ -132,7 +139,9 @@ impl Keyring {
 
     fn slot(&self, issuer: &ExternalIssuer) -> Slot {
         let mut holders = self.holders.borrow_mut();
-        if let Some(index) = holders.iter().position(|holder| *holder.issuer == *issuer.issuer) {
+        // The keys of one place are not taken for those of another, though one issuer is named.
+        let wanted = (issuer.issuer.as_str(), issuer.jwks_uri.as_deref());
+        if let Some(index) = holders.iter().position(|holder| holder.is_of(wanted)) {
             return Slot(index);
         }
         let holder = Holder {
@@ -177,14 +186,14 @@ mod tests {
     fn asks_once_and_then_not_again_for_a_while_whatever_is_named() {
         let ring = Keyring::new(PACE);
         assert_eq!(find(&ring, "a", 1000), ASK);
-        ring.put("https://i", Some(keys(&["a"])), 1000);
+        ring.put(("https://i", None), Some(keys(&["a"])), 1000);
         assert_eq!(find(&ring, "a", 1001), Ok(1100));
         for (index, name) in ["b", "c", "d"].iter().enumerate() {
             let refused = find(&ring, name, 1001 + index as u64);
             assert_eq!(refused, Err(Missing::Fault(Fault::UnknownKey)));
         }
         assert_eq!(find(&ring, "b", 1010), ASK);
-        ring.put("https://i", Some(keys(&["b"])), 1010);
+        ring.put(("https://i", None), Some(keys(&["b"])), 1010);
         assert_eq!(find(&ring, "b", 1011), Ok(1110));
         assert_eq!(find(&ring, "a", 1011), Err(Missing::Fault(Fault::UnknownKey)));
     }
@@ -193,11 +202,11 @@ mod tests {
     fn keeps_old_keys_for_a_while_when_the_issuer_is_away_and_not_for_ever() {
         let ring = Keyring::new(PACE);
         find(&ring, "a", 1000).unwrap_err();
-        ring.put("https://i", Some(keys(&["a"])), 1000);
+        ring.put(("https://i", None), Some(keys(&["a"])), 1000);
         assert_eq!(find(&ring, "a", 1100), ASK);
-        ring.put("https://i", None, 1100);
+        ring.put(("https://i", None), None, 1100);
         assert_eq!(find(&ring, "a", 1101), Ok(1111));
-        ring.put("https://i", None, 2199);
+        ring.put(("https://i", None), None, 2199);
         assert_eq!(find(&ring, "a", 2200), Err(Missing::Fault(Fault::KeysAway)));
     }
 
@@ -207,7 +216,7 @@ mod tests {
         for number in 0..3 * ISSUER_COUNT_MAX {
             let name = format!("https://{number}");
             let _ = ring.find(&issuer(&name), None, Algorithm::ES256, 5);
-            ring.put(&name, None, number as u64);
+            ring.put((&name, None), None, number as u64);
         }
         assert_eq!(ring.holders.borrow().len(), ISSUER_COUNT_MAX);
     }

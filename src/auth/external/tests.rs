@@ -74,7 +74,7 @@ impl Stage {
     fn learn(&self, name: &str, signers: &[&Signer]) {
         let ring = &self.verifier.externals.keyring;
         let _ = ring.find(&issuer(name), None, Algorithm::ES256, NOW);
-        ring.put(name, Some(jwks::KeySet::parse(&super::tests::jwks(signers)).unwrap()), NOW);
+        ring.put((name, None), Some(jwks::KeySet::parse(&super::tests::jwks(signers)).unwrap()), NOW);
     }
 
     fn ask_at(&self, resource: &Resource<'_>, token: &str) -> Result<Rc<Caller>, AuthError> {
@@ -223,7 +223,7 @@ fn a_remembered_token_is_looked_at_again_when_its_key_is_old() {
     assert!(matches!(later, Err(AuthError::Keys(_))), "{later:?}");
     let next = Signer::new("k2");
     let set = jwks::KeySet::parse(&super::tests::jwks(&[&next])).unwrap();
-    stage.verifier.externals.keyring.put("https://id.example", Some(set), NOW + 300);
+    stage.verifier.externals.keyring.put(("https://id.example", None), Some(set), NOW + 300);
     let gone =
         stage.verifier.identify(Some(header.as_bytes()), None, here, &People::default(), NOW + 301);
     assert_eq!(gone, Err(AuthError::Invalid(Fault::UnknownKey)));
