@@ -57,8 +57,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use net::http1::Method;
 use jsonwebtoken::Algorithm;
+pub use net::http1::Method;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use storage::audit::{AuditFilter, StoredEntry};
@@ -317,11 +317,7 @@ pub trait Backend {
     ) -> impl Future<Output = Result<Rc<KeySet>, Failure>>;
 
     /// Whether something is done for the first time, on any node; that is known for so long.
-    fn is_first(
-        &self,
-        key: &str,
-        within: Duration,
-    ) -> impl Future<Output = Result<bool, Failure>>;
+    fn is_first(&self, key: &str, within: Duration) -> impl Future<Output = Result<bool, Failure>>;
 
     /// Does work that takes long, where it keeps nobody waiting.
     fn offload<T: Send + 'static>(

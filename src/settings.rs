@@ -28,8 +28,8 @@ use raw::{Raw, Reading};
 pub use raw::{SettingError, Source};
 use relations::warn_of_unknown;
 pub use rows::{
-    Audit, Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, Proof, RateLimits, Sso,
-    Rest, Storage, Teams, Upstreams, Web, rows,
+    Audit, Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, Proof, RateLimits,
+    Rest, Sso, Storage, Teams, Upstreams, Web, rows,
 };
 pub use table::Row;
 pub use values::{

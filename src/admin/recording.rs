@@ -82,13 +82,9 @@ impl Deed {
         let is_read = matches!(request.method, Method::Get | Method::Head);
         match (route, route.permission()) {
             (Route::Export | Route::ExportSelective, _) => Deed::Change,
-            (
-                Route::Login
-                | Route::Logout
-                | Route::RefreshToken
-                | Route::ChangePassword,
-                _,
-            ) => Deed::Session,
+            (Route::Login | Route::Logout | Route::RefreshToken | Route::ChangePassword, _) => {
+                Deed::Session
+            }
             (_, Some(Permission::A2aInvoke)) if calls == AuditCalls::All => Deed::Call,
             _ if is_read || changes_nothing(route) => Deed::Read,
             _ => Deed::Change,

@@ -105,8 +105,7 @@ pub fn list<B: Backend>(backend: &B) -> Result<RestAnswer, Failure> {
         Choice::of(&it.id, &it.name, &it.display_name, kind)
     });
     let stored = catalog.people().providers().filter(|it| it.is_enabled);
-    let stored =
-        stored.map(|it| Choice::of(&it.id, &it.name, &it.display_name, &it.provider_type));
+    let stored = stored.map(|it| Choice::of(&it.id, &it.name, &it.display_name, &it.provider_type));
     Ok(answer::ok(&set.chain(stored).collect::<Vec<_>>()))
 }
 

@@ -594,3 +594,7 @@ pub struct TokenState {
     /// `session` or `api`.
     token_use: String,
 }
+
+/// Nothing to see: a browser is sent on.
+#[derive(JsonSchema)]
+pub struct SentOn {}

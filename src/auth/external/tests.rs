@@ -36,7 +36,8 @@ impl Signer {
                "x": text(x), "y": text(y)})
     }
 
-    fn token(&self, claims: &Value) -> String {
+    /// Signs claims.
+    pub fn token(&self, claims: &Value) -> String {
         let header = Header { kid: Some(self.id.clone()), ..Header::new(Algorithm::ES256) };
         jsonwebtoken::encode(&header, claims, &self.key).unwrap()
     }
@@ -74,7 +75,11 @@ impl Stage {
     fn learn(&self, name: &str, signers: &[&Signer]) {
         let ring = &self.verifier.externals.keyring;
         let _ = ring.find(&issuer(name), None, Algorithm::ES256, NOW);
-        ring.put((name, None), Some(jwks::KeySet::parse(&super::tests::jwks(signers)).unwrap()), NOW);
+        ring.put(
+            (name, None),
+            Some(jwks::KeySet::parse(&super::tests::jwks(signers)).unwrap()),
+            NOW,
+        );
     }
 
     fn ask_at(&self, resource: &Resource<'_>, token: &str) -> Result<Rc<Caller>, AuthError> {

@@ -21,7 +21,12 @@ pub struct TokenRequest {
 
 impl TokenRequest {
     /// The request for the code that came back with the user of `flow`.
-    pub fn new(provider: &Provider, endpoints: &Endpoints, flow: &Flow, code: &str) -> TokenRequest {
+    pub fn new(
+        provider: &Provider,
+        endpoints: &Endpoints,
+        flow: &Flow,
+        code: &str,
+    ) -> TokenRequest {
         let mut form = Serializer::new(String::new());
         form.append_pair("grant_type", "authorization_code")
             .append_pair("code", code)

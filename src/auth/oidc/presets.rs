@@ -136,7 +136,8 @@ mod tests {
     use super::*;
 
     fn of(pairs: &[(&str, &str)]) -> Vec<Provider> {
-        let given: Vec<_> = pairs.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let given: Vec<_> =
+            pairs.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         providers(&crate::settings::parse("", [], &given).unwrap().settings.sso)
     }
 

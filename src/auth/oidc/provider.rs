@@ -247,7 +247,8 @@ mod tests {
         assert!(!format!("{provider:?}").contains("hush"));
         assert_eq!((&*provider.habits.groups_claim, &*provider.habits.email_claim), ("g", "email"));
         let headers = BTreeMap::from([("authorization".to_owned(), "x".to_owned())]);
-        let other = record::Provider { client_secret_sealed: Some(sealer.seal(&headers)), ..record };
+        let other =
+            record::Provider { client_secret_sealed: Some(sealer.seal(&headers)), ..record };
         assert!(Provider::stored(&other, &sealer).is_err());
         assert!(Provider::stored(&other, &Sealer::new("another")).is_err());
     }
@@ -258,7 +259,8 @@ mod tests {
         let seats = seats(mapping.as_object().unwrap()).unwrap();
         assert_eq!(seats["a"], Seat { team_id: "t1".to_owned(), role: TeamRole::Member });
         assert_eq!(seats["b"], Seat { team_id: "t2".to_owned(), role: TeamRole::Owner });
-        for wrong in [json!({"a": 1}), json!({"a": {}}), json!({"a": {"team_id": "t", "role": 1}})] {
+        for wrong in [json!({"a": 1}), json!({"a": {}}), json!({"a": {"team_id": "t", "role": 1}})]
+        {
             assert!(super::seats(wrong.as_object().unwrap()).is_err(), "{wrong}");
         }
     }
