@@ -19,7 +19,8 @@ pub enum Route<'a> {
     OpenApi,
     Security,
     CsrfToken,
-    ProtectedResource(&'a str),
+    ProtectedResource,
+    ProtectedServer(&'a str),
     Gateways,
     CreateGateway,
     Gateway(&'a str),
@@ -220,7 +221,8 @@ impl<'a> Route<'a> {
                 | Route::Docs
                 | Route::Login
                 | Route::Register
-                | Route::ProtectedResource(_)
+                | Route::ProtectedResource
+                | Route::ProtectedServer(_)
                 | Route::SsoProviders
                 | Route::SsoLogin(_)
                 | Route::SsoCallback(_)
@@ -232,7 +234,7 @@ impl<'a> Route<'a> {
         Some(match self {
             Route::Home | Route::Health | Route::Ready | Route::Version => return None,
             Route::Docs | Route::OpenApi | Route::CsrfToken => return None,
-            Route::ProtectedResource(_) => return None,
+            Route::ProtectedResource | Route::ProtectedServer(_) => return None,
             Route::Security => Permission::AdminSystemConfig,
             Route::Gateways | Route::Gateway(_) => Permission::GatewaysRead,
             Route::CreateGateway => Permission::GatewaysCreate,
@@ -440,12 +442,12 @@ impl<'a> Place<'a> {
                 Place::Collection(Route::TagEntities(tag), None)
             }
             (".well-known", Some("oauth-protected-resource")) => match parts.next() {
-                None | Some("mcp") => Place::Probe(Route::ProtectedResource("")),
+                None | Some("mcp") => Place::Probe(Route::ProtectedResource),
                 Some("servers") => {
                     let id = parts.next().filter(|id| !id.is_empty())?;
                     // ContextForge takes the address without `/mcp` too.
                     parts.next().is_none_or(|last| last == "mcp").then_some(())?;
-                    Place::Probe(Route::ProtectedResource(id))
+                    Place::Probe(Route::ProtectedServer(id))
                 }
                 Some(_) => return None,
             },
@@ -453,7 +455,7 @@ impl<'a> Place<'a> {
                 parts.next();
                 (parts.next() == Some("oauth-protected-resource") && !id.is_empty())
                     .then_some(())?;
-                Place::Probe(Route::ProtectedResource(id))
+                Place::Probe(Route::ProtectedServer(id))
             }
             ("servers", id) => Place::server(id, parts.next())?,
             ("export", None) => Place::Collection(Route::Export, None),

@@ -292,7 +292,9 @@ async fn complete<B: Backend>(
         claims.remove("email_verified");
     }
     for (name, value) in told {
-        claims.entry(name).or_insert(value);
+        if claims.get(&name).is_none_or(Value::is_null) {
+            claims.insert(name, value);
+        }
     }
     Ok(())
 }
@@ -306,8 +308,9 @@ async fn asked<B: Backend>(
 ) -> Result<Map<String, Value>, Failure> {
     let mut claims = userinfo(backend, provider, url, granted).await?;
     if is_verified(&claims) != Some(true) {
-        let list = told(backend, provider, &format!("{url}/emails"), granted).await?;
-        if let Some(email) = primary_address(&list) {
+        let list = told(backend, provider, &format!("{url}/emails"), granted).await;
+        // Who has no such list verifies nothing.
+        if let Some(email) = list.ok().as_deref().and_then(primary_address) {
             claims.insert(provider.habits.email_claim.clone(), email.into());
             claims.insert("email_verified".to_owned(), true.into());
         }

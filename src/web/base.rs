@@ -17,7 +17,10 @@ pub struct Base {
 impl Base {
     /// Takes what the settings say.
     pub fn new(settings: &Settings) -> Base {
-        let named = settings.origins.app_domain.as_ref().map(ToString::to_string);
+        // Without the port that goes without saying, as clients write it.
+        let plain = |url: url::Url| url.origin().ascii_serialization();
+        let named = settings.origins.app_domain.as_ref();
+        let named = named.and_then(|it| url::Url::parse(&it.to_string()).ok()).map(plain);
         let scheme = if settings.tls().is_some() { "https" } else { "http" };
         Base {
             is_asked: named.is_none() && settings.is_loopback(),

@@ -580,6 +580,7 @@ pub struct ProtectedResource {
     resource: String,
     authorization_servers: Vec<String>,
     bearer_methods_supported: Vec<String>,
+    #[schemars(skip_serializing_if = "Option::is_none")]
     scopes_supported: Option<Vec<String>>,
 }
 

@@ -234,6 +234,7 @@ fn told_story() -> Story {
         "docs",
         "openApi",
         "metrics",
+        "protectedResource",
     ] {
         story.send(id, "", &Value::Null);
     }
@@ -248,9 +249,11 @@ fn told_story() -> Story {
     }
     let tool = story.gateway.tool_id("first-get-system-time");
     story.ids.insert("tool_id", tool);
-    for body in
-        [json!({}), json!({"server": {}}), json!({"name": "all", "associated_gateways": ["first"]})]
-    {
+    for body in [
+        json!({}),
+        json!({"server": {}}),
+        json!({"name": "all", "associated_gateways": ["first"], "oauth_enabled": true, "oauth_config": {"issuer": "https://as.example"}}),
+    ] {
         let (status, answer) = story.send("createServer", "", &body);
         if status == 201 {
             story.ids.insert("server_id", answer["id"].as_str().unwrap().to_owned());
@@ -261,7 +264,15 @@ fn told_story() -> Story {
         story.send(id, "?include_pagination=perhaps&limit=x", &Value::Null);
         story.send(id, "", &Value::Null);
     }
-    for id in ["gateway", "tool", "server", "serverTools", "serverResources", "serverPrompts"] {
+    for id in [
+        "gateway",
+        "tool",
+        "server",
+        "serverTools",
+        "serverResources",
+        "serverPrompts",
+        "protectedServer",
+    ] {
         story.send(id, "", &Value::Null);
     }
     for body in gateway_bodies("second") {

@@ -29,7 +29,7 @@ use crate::admin::{
 use crate::auth::external::{discovery::Metadata, jwks::KeySet};
 use crate::auth::{Caller, access::Rights, roles, settle::settle};
 use crate::catalog::inventory::{Inventory, Listed};
-use crate::catalog::{AgentEntry, Catalog, Upstream};
+use crate::catalog::{AgentEntry, Catalog, Protection, Upstream};
 use crate::failure::{Failure, UpstreamKind};
 use crate::observe::audit::Trail;
 use crate::settings;
@@ -100,6 +100,7 @@ impl Gateway {
             a2a_enabled: true,
             identity: identity(),
             sso: sso(),
+            protection: Protection::parse(r#"{"issuer": "https://as.example"}"#).ok(),
             source: "http://127.0.0.1:4444".to_owned(),
             ..Rules::new(&settings)
         };

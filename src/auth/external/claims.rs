@@ -175,13 +175,15 @@ pub fn groups(claims: &Map<String, Value>, name: &str) -> Vec<String> {
     texts.into_iter().take(GROUP_COUNT_MAX).map(str::to_owned).collect()
 }
 
-/// A claim by its name, or by a path of names with dots between (`realm_access.roles`).
+/// A claim by its name, or by a path of names with dots between (`realm_access.roles`); one that is
+/// null is none.
 pub fn find<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    claims.get(name).or_else(|| {
+    let found = claims.get(name).or_else(|| {
         let mut parts = name.split('.');
         let first = claims.get(parts.next()?)?;
         parts.try_fold(first, |value, part| value.get(part))
-    })
+    });
+    found.filter(|value| !value.is_null())
 }
 
 /// The scopes of a token (RFC 9068 §2.2.3), which some issuers write as the list `scp`.

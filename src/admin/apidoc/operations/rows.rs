@@ -35,12 +35,6 @@ pub const OPERATIONS: &[Operation] = &[
         .body(of::<requests::Rpc>),
     post("/rpc", "MCP", "Answers a JSON-RPC request", Answer::Rpc).body(of::<requests::Rpc>),
     get(
-        "/.well-known/oauth-protected-resource",
-        "MCP",
-        "Tells whose tokens open everything (RFC 9728)",
-        Answer::One(of::<answers::ProtectedResource>),
-    ),
-    get(
         "/.well-known/oauth-protected-resource/mcp",
         "MCP",
         "Tells whose tokens open everything (RFC 9728)",
@@ -48,12 +42,6 @@ pub const OPERATIONS: &[Operation] = &[
     ),
     get(
         "/.well-known/oauth-protected-resource/servers/{server_id}/mcp",
-        "MCP",
-        "Tells whose tokens open a virtual server (RFC 9728)",
-        Answer::One(of::<answers::ProtectedResource>),
-    ),
-    get(
-        "/servers/{server_id}/.well-known/oauth-protected-resource",
         "MCP",
         "Tells whose tokens open a virtual server (RFC 9728)",
         Answer::One(of::<answers::ProtectedResource>),
