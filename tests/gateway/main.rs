@@ -18,6 +18,7 @@ mod equal;
 mod faults;
 mod health;
 mod http;
+mod issuer;
 mod lifecycle;
 mod metrics;
 mod nodes;
