@@ -10,6 +10,7 @@ use crate::harness::gateway::{Gateway, Setup};
 use crate::harness::issuer::Issuer;
 use crate::harness::tools::tools;
 use crate::harness::upstreams::Served;
+use crate::harness::wire::{Wire, request};
 
 const ANN: &str = "ann@example.com";
 
@@ -28,14 +29,6 @@ impl Stage {
         let setup = Gateway::setup().set("MCP_AUTHORIZATION_SERVERS", issuer.name());
         let gateway = set(setup.set("JWKS_REFETCH_INTERVAL", 1)).start();
         let upstream = gateway.add(&served.registration("ref"));
-        let ann = json!({"email": ANN, "password": "correct horse battery"});
-        gateway.post("/auth/email/admin/users", &ann).expect(201);
-        let roles = gateway.get("/rbac/roles").expect(200).json();
-        let is_developer = |role: &&Value| role["name"] == "platform_viewer";
-        let role =
-            roles.as_array().and_then(|all| all.iter().find(is_developer)).expect("built in");
-        let given = json!({"role_id": role["id"], "scope": "global"});
-        gateway.post(&format!("/rbac/users/{ANN}/roles"), &given);
         Stage { issuer, gateway, upstream, _served: served }
     }
 
@@ -62,7 +55,14 @@ impl Stage {
     fn ping(&self, token: Option<&str>, path: &str) -> (u16, String) {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list",
             "params": {"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}}});
-        let answer = self.gateway.ask_as(token, "POST", path, Some(&body));
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let mut headers = vec![("Connection", "close"), ("Content-Type", "application/json")];
+        headers.extend(bearer.as_deref().map(|value| ("Authorization", value)));
+        let bytes = request("POST", path, &headers, body.to_string().as_bytes());
+        // A token is for the address that its client knows, with the port.
+        let host = format!("Host: localhost:{}", self.gateway.port());
+        let text = String::from_utf8(bytes).expect("it is text");
+        let answer = self.gateway.wire().send(text.replacen("Host: localhost", &host, 1)).answer();
         (answer.status, answer.header("www-authenticate").unwrap_or_default().to_owned())
     }
 }
@@ -171,8 +171,8 @@ fn register(stage: &Stage) -> Value {
     let port = stage.issuer.name().rsplit(':').next().and_then(|port| port.parse().ok());
     let body = json!({"redirect_uris": [back], "client_name": "gateway"}).to_string();
     let headers = [("Content-Type", "application/json"), ("Connection", "close")];
-    let request = crate::harness::wire::request("POST", "/reg", &headers, body.as_bytes());
-    let mut wire = crate::harness::wire::Wire::connect(port.expect("a port"));
+    let request = request("POST", "/reg", &headers, body.as_bytes());
+    let mut wire = Wire::connect(port.expect("a port"));
     wire.send(request).answer().expect(201).json()
 }
 

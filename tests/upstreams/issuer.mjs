@@ -23,7 +23,7 @@ const RESOURCE_SCOPE = 'mcp:use';
 const provider = new Provider(issuer, {
   jwks: { keys: [key('RS256', 'rsa', { modulusLength: 2048 }), key('ES256', 'ec', { namedCurve: 'P-256' })] },
   cookies: { keys: [randomUUID()] },
-  scopes: ['openid', 'email', 'profile', 'offline_access'],
+  scopes: ['openid', 'email', 'profile', 'offline_access', RESOURCE_SCOPE],
   claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name', 'groups'] },
   features: {
     devInteractions: { enabled: false },
@@ -46,7 +46,7 @@ const provider = new Provider(issuer, {
   loadExistingGrant: async (ctx) => {
     const { client, session, params } = ctx.oidc;
     const grant = new ctx.oidc.provider.Grant({ clientId: client.clientId, accountId: session.accountId });
-    grant.addOIDCScope('openid email profile offline_access');
+    grant.addOIDCScope(`openid email profile offline_access ${RESOURCE_SCOPE}`);
     for (const resource of [params.resource].flat().filter(Boolean)) {
       grant.addResourceScope(resource, RESOURCE_SCOPE);
     }
@@ -60,7 +60,7 @@ provider.use(async (ctx, next) => {
   if (!ctx.path.startsWith('/interaction/')) {
     return next();
   }
-  await provider.interactionFinished(ctx.req, ctx.res, { login: { accountId: who.sub } });
+  await provider.interactionFinished(ctx.req, ctx.res, { login: { accountId: who.sub }, consent: {} });
   ctx.respond = false;
 });
 
