@@ -1,6 +1,6 @@
 //! The door: by which way a caller proves who they are, and what browsers are told.
 
-use std::rc::Rc;
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use net::{
     certificate::Holder,
@@ -19,9 +19,9 @@ use crate::{
         external::keyring::Slot,
         vouched::{Nobody, Vouched},
     },
-    catalog::Protection,
+    catalog::{Catalog, Protection},
     failure::Failure,
-    serve::changes::Identify,
+    serve::{changes::Identify, protected},
     settings::{Secret, Settings},
     state::{self, Shard},
     web::{Base, Client, Cookies, Cors, Csrf, Headers, Proxies, Scheme, cookie, csrf::Session},
@@ -55,6 +55,14 @@ pub struct Visit<'a, 'b> {
     pub certified: Option<&'b Rc<Caller>>,
     /// What it is sent to, as tokens name it.
     pub resource: Resource<'b>,
+}
+
+/// An endpoint of MCP.
+pub struct Endpoint {
+    /// Its virtual server; empty for that of everything.
+    pub server_id: String,
+    /// Its address, as tokens name it.
+    pub uri: String,
 }
 
 /// Why a request is not let in.
@@ -162,7 +170,12 @@ impl Door {
     }
 
     /// Gives what says again, whenever it is asked, who sent a request that was let in.
-    pub fn identify_again(&self, shard: &Rc<Shard>, visit: &Visit<'_, '_>) -> Identify {
+    pub fn identify_again(
+        self: &Arc<Self>,
+        shard: &Rc<Shard>,
+        visit: &Visit<'_, '_>,
+        endpoint: Option<Endpoint>,
+    ) -> Identify {
         let shard = shard.clone();
         match self.shown(&shard, visit) {
             Ok(Shown::Word(claimed)) => Box::new(move || shard.vouch(&claimed).ok()),
@@ -170,12 +183,34 @@ impl Door {
                 let keep = |value: Option<&[u8]>| value.map(<[u8]>::to_vec);
                 let (authorization, cookie) = (keep(authorization), keep(cookie));
                 let ip = self.proxies.client_of(visit.request).ip;
+                let (door, former) = (self.clone(), RefCell::new(None));
                 Box::new(move || {
-                    let (authorization, cookie) = (authorization.as_deref(), cookie.as_deref());
-                    shard.identify(authorization, cookie, || ip).ok()
+                    let proof = (authorization.as_deref(), cookie.as_deref());
+                    let Some(endpoint) = &endpoint else {
+                        return shard.identify_again(&Resource::PLAIN, proof, ip, &former);
+                    };
+                    let catalog = shard.catalog();
+                    let uri = || Some(endpoint.uri.clone());
+                    let protection = door.protection_of(&catalog, &endpoint.server_id);
+                    let resource = Resource { protection, uri: &uri };
+                    let caller = shard.identify_again(&resource, proof, ip, &former)?;
+                    let bears = |protection| protected::bears_scopes(&caller, protection);
+                    protection.is_none_or(bears).then_some(caller)
                 })
             }
             Err(_) => Box::new(|| None),
+        }
+    }
+
+    /// What makes an endpoint of MCP a protected resource.
+    pub fn protection_of<'p>(
+        &'p self,
+        catalog: &'p Catalog,
+        server_id: &str,
+    ) -> Option<&'p Protection> {
+        match catalog.server(server_id) {
+            Some(server) => server.protection.as_ref(),
+            None => self.protection.as_ref().filter(|_| server_id.is_empty()),
         }
     }
 

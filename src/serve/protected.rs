@@ -32,8 +32,7 @@ pub fn check_scopes(
     protection: &Protection,
     metadata_url: impl FnOnce() -> String,
 ) -> Result<(), Failure> {
-    let Some(foreign) = &caller.foreign else { return Ok(()) };
-    if has_all(foreign, protection) {
+    if bears_scopes(caller, protection) {
         return Ok(());
     }
     let mut challenge = "Bearer error=\"insufficient_scope\"".to_owned();
@@ -43,8 +42,12 @@ pub fn check_scopes(
     Err(Failure::Challenged { status: 403, detail, challenge })
 }
 
-fn has_all(foreign: &Foreign, protection: &Protection) -> bool {
-    protection.scopes_required.iter().all(|scope| foreign.scopes.contains(scope))
+/// Whether a caller has every scope that is needed; one who came with no token of an authorization
+/// server needs none.
+pub fn bears_scopes(caller: &Caller, protection: &Protection) -> bool {
+    let has = |foreign: &Foreign, scope| foreign.scopes.contains(scope);
+    let mut needed = protection.scopes_required.iter();
+    caller.foreign.as_ref().is_none_or(|foreign| needed.all(|scope| has(foreign, scope)))
 }
 
 fn push_scope(challenge: &mut String, scopes: &[String]) {

@@ -1,13 +1,14 @@
 //! What other issuers say of themselves and their keys, read while somebody waits for it.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{cell::RefCell, net::IpAddr, rc::Rc, sync::Arc};
 
 use jsonwebtoken::Algorithm;
+use shards::task;
 
 use super::{Shard, now};
 use crate::{
     auth::{
-        AuthError, Fault,
+        AuthError, Caller, Fault, Resource,
         external::{
             discovery::Metadata,
             jwks::KeySet,
@@ -76,6 +77,29 @@ impl Shard {
         }
         ring.put((&errand.issuer, jwks_uri), read.ok(), now());
         Ok(())
+    }
+
+    /// Says again who sent a request to `resource` that was let in before. While the keys of the
+    /// issuer of their token are read again, they stay who they were.
+    pub fn identify_again(
+        self: &Rc<Self>,
+        resource: &Resource<'_>,
+        (authorization, cookie): (Option<&[u8]>, Option<&[u8]>),
+        ip: IpAddr,
+        former: &RefCell<Option<Rc<Caller>>>,
+    ) -> Option<Rc<Caller>> {
+        match self.identify_at(resource, authorization, cookie, || ip) {
+            Ok(caller) => {
+                former.replace(Some(caller.clone()));
+                Some(caller)
+            }
+            Err(AuthError::Keys(slot)) => {
+                let shard = self.clone();
+                task::spawn(async move { drop(shard.read_keys(slot).await) });
+                former.borrow().clone()
+            }
+            Err(_) => None,
+        }
     }
 
     /// The keys of an issuer, among them the one that a token of it names; read if need be.
