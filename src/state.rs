@@ -247,27 +247,12 @@ impl Shard {
         self.catalog.borrow()
     }
 
-    /// Says who sent a request with these values of `Authorization` and `Cookie`, and what they may
-    /// now.
+    /// Says who sent a request to `resource` with these values of `Authorization` and `Cookie`, and
+    /// what they may now.
     ///
     /// # Errors
     ///
-    /// [`AuthError`]: answer 401.
-    pub fn identify(
-        &self,
-        authorization: Option<&[u8]>,
-        cookie: Option<&[u8]>,
-        from: impl FnOnce() -> IpAddr,
-    ) -> Result<Rc<Caller>, AuthError> {
-        let catalog = self.catalog.borrow();
-        self.verifier.identify(authorization, cookie, from, catalog.people(), now())
-    }
-
-    /// As [`Shard::identify`], for a request to `resource`.
-    ///
-    /// # Errors
-    ///
-    /// [`AuthError`]: answer 401; or read the keys that it asks for, and try again.
+    /// [`AuthError`]: answer 401 or 403; or read the keys that it asks for, and try again.
     pub fn identify_at(
         &self,
         resource: &Resource<'_>,

@@ -11,16 +11,15 @@ const SCOPE: &str = "openid profile email";
 
 /// Every provider that the settings switch on; none if logins with others are off.
 pub fn providers(sso: &Sso) -> Vec<Provider> {
-    let known: [(bool, fn(&Sso) -> Provider); 6] = [
-        (sso.github, github),
-        (sso.google, google),
-        (sso.keycloak, keycloak),
-        (sso.okta, okta),
-        (sso.entra, entra),
-        (sso.generic, generic),
+    let known = [
+        sso.github.then(|| github(sso)),
+        sso.google.then(|| google(sso)),
+        sso.keycloak.then(|| keycloak(sso)),
+        sso.okta.then(|| okta(sso)),
+        sso.entra.then(|| entra(sso)),
+        sso.generic.then(|| generic(sso)),
     ];
-    let enabled = known.into_iter().filter(|(is_on, _)| sso.enabled && *is_on);
-    enabled.map(|(_, make)| make(sso)).collect()
+    known.into_iter().flatten().filter(|_| sso.enabled).collect()
 }
 
 fn provider(sso: &Sso, id: &str, name: &str, client: &Option<String>) -> Provider {
