@@ -20,6 +20,7 @@ mod faults;
 mod health;
 mod http;
 mod isolation;
+mod issuer;
 mod lifecycle;
 mod login;
 mod matrix;
