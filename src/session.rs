@@ -79,6 +79,9 @@ impl Session {
     }
 }
 
+/// What opens when the client of a session cancels a request, by both.
+type Calls = AHashMap<(Box<str>, Box<str>), Rc<Gate>>;
+
 /// The sessions of a shard.
 pub struct Sessions {
     sealer: Arc<Sealer>,
@@ -87,7 +90,7 @@ pub struct Sessions {
     ttl: Duration,
     message_ttl: Duration,
     known: RefCell<AHashMap<Box<str>, Rc<Session>>>,
-    calls: RefCell<AHashMap<(Box<str>, Box<str>), Rc<Gate>>>,
+    calls: RefCell<Calls>,
     /// The streams that are open.
     pub listeners: Listeners,
     /// The questions that wait for clients.
@@ -209,10 +212,10 @@ impl Sessions {
 
     /// Says what the client of a session wishes for, asking again if it may have changed.
     pub async fn wishes(&self, session: &Session) -> Rc<Wishes> {
-        if session.is_stale.replace(false) {
-            if let Ok(wishes) = self.read(&session.ticket.key).await {
-                session.wishes.replace(Rc::new(wishes));
-            }
+        if session.is_stale.replace(false)
+            && let Ok(wishes) = self.read(&session.ticket.key).await
+        {
+            session.wishes.replace(Rc::new(wishes));
         }
         session.wishes()
     }
