@@ -20,6 +20,15 @@ pub enum Failure {
         /// Why, for the audit trail and the log.
         why: &'static str,
     },
+    /// The caller did not prove who it is, or not for all that is needed, and is told how it can.
+    Challenged {
+        /// 401 or 403.
+        status: u16,
+        /// What was wrong.
+        detail: String,
+        /// The value of `WWW-Authenticate`.
+        challenge: String,
+    },
     /// The caller is known, and may not.
     Forbidden(String),
     /// There is no such thing for this caller.
@@ -168,6 +177,7 @@ impl Failure {
     pub fn status(&self) -> u16 {
         match self {
             Failure::Unauthorized { .. } | Failure::LoginFailed { .. } => 401,
+            Failure::Challenged { status, .. } => *status,
             Failure::Forbidden(_) => 403,
             Failure::NotFound(_) => 404,
             Failure::MethodNotAllowed { .. } => 405,
@@ -190,9 +200,10 @@ impl Failure {
         match self {
             Failure::Malformed(_) | Failure::UnsupportedMediaType { .. } => -32600,
             Failure::Invalid(_) | Failure::NotFound(_) => -32602,
-            Failure::Unauthorized { .. } | Failure::LoginFailed { .. } | Failure::Forbidden(_) => {
-                -32003
-            }
+            Failure::Unauthorized { .. }
+            | Failure::LoginFailed { .. }
+            | Failure::Challenged { .. }
+            | Failure::Forbidden(_) => -32003,
             Failure::MethodNotAllowed { .. } => -32601,
             Failure::Protocol(error) => error.code,
             Failure::Upstream(_) => -32000,
@@ -293,7 +304,8 @@ impl fmt::Display for Failure {
             Failure::Unauthorized { detail, .. } => f.write_str(detail),
             // One text for all that can be wrong, so that it tells nothing about users.
             Failure::LoginFailed { .. } => f.write_str("Invalid email or password"),
-            Failure::Forbidden(text)
+            Failure::Challenged { detail: text, .. }
+            | Failure::Forbidden(text)
             | Failure::NotFound(text)
             | Failure::Malformed(text)
             | Failure::Conflict(text)

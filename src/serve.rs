@@ -43,6 +43,7 @@ mod first_admin;
 mod front;
 mod legacy;
 mod neighbourhood;
+mod protected;
 mod replay;
 mod seeds;
 mod streams;

@@ -48,6 +48,7 @@ impl RestAnswer {
             retry_after: false,
             etag: None,
             cookies: Vec::new(),
+            location: None,
             watched: None,
         }
     }

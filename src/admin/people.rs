@@ -30,7 +30,7 @@ pub use account::{change_password, me, register};
 pub use birth::birth;
 pub use events::{AuthEventRead, all_events, own_events};
 pub use form::is_email;
-pub use login::{LoginRead, claims, login, logout, refresh, validate};
+pub use login::{LoginRead, claims, login, logout, refresh, session, validate};
 pub use manage::{create, delete, get, is_last_admin, list, unlock, update};
 pub use recovery::unavailable;
 

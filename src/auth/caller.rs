@@ -35,12 +35,25 @@ pub struct Caller {
     pub is_api_token: bool,
     /// The id of that record, once it was looked at.
     pub api_token_id: Option<String>,
+    /// What another issuer's token says of itself; `None` for ours.
+    pub foreign: Option<Arc<Foreign>>,
     /// Whether they must choose another password before anything else.
     pub must_change_password: bool,
     /// The claims of the token as they were signed, in JSON; `None` for who came without one.
     pub claims: Option<Arc<str>>,
     /// What they may.
     pub rights: Rights,
+}
+
+/// What a token of another issuer says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    /// Who issued it.
+    pub issuer: Arc<str>,
+    /// Whom it is for.
+    pub audiences: Vec<String>,
+    /// What it is good for, by its issuer's words.
+    pub scopes: Vec<String>,
 }
 
 /// The claim `teams`: its three states mean three things (contract §4).
@@ -89,6 +102,7 @@ impl Caller {
             is_session: false,
             is_api_token: false,
             api_token_id: None,
+            foreign: None,
             must_change_password: false,
             claims: None,
             rights: if is_admin { Rights::unrestricted() } else { Rights::guest() },

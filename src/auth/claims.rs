@@ -121,7 +121,7 @@ pub struct Span {
 
 /// How far the issuer's clock may run ahead of ours for `nbf`; `exp` has no such grace, so that no
 /// token is ever good after its end.
-const NBF_LEEWAY_S: u64 = 10;
+pub(super) const NBF_LEEWAY_S: u64 = 10;
 
 impl Span {
     /// Refuses a token outside its time.
@@ -166,6 +166,7 @@ impl Claims {
             token_id: self.jti,
             expires_at,
             issued_at: self.iat.map(|iat| iat.floor() as i64),
+            foreign: None,
             must_change_password: false,
             claims: None,
             rights: Rights::none(),

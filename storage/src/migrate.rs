@@ -63,6 +63,11 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "V0007__token_usage",
         sql: include_str!("../migrations/V0007__token_usage.sql"),
     },
+    Migration {
+        version: 8,
+        name: "V0008__oauth",
+        sql: include_str!("../migrations/V0008__oauth.sql"),
+    },
 ];
 
 const _: () = {

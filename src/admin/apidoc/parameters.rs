@@ -202,6 +202,18 @@ pub const QUESTION: &[Parameter] = &[
     text("token", "The id of an API token of the user that is shown."),
 ];
 
+/// Where a login leads to.
+pub const REDIRECT: &[Parameter] =
+    &[text("redirect_uri", "The page of this gateway that a browser is sent to in the end.")];
+
+/// With what a provider sends a user back.
+pub const RETURNED: &[Parameter] = &[
+    text("state", "What the login was begun with."),
+    text("code", "What the provider gives a token for."),
+    text("iss", "The provider's issuer (RFC 9207)."),
+    text("error", "Why the provider refused the login."),
+];
+
 /// Whether to switch on or off.
 pub const ACTIVATE: &[Parameter] = &[flag("activate", "Whether to switch on; true if not said.")];
 

@@ -1,4 +1,4 @@
-//! The paths of users, tokens, teams and roles.
+//! The paths of users, tokens, teams, roles and providers of identity.
 
 use super::Route;
 use super::place::Place;
@@ -49,6 +49,24 @@ impl<'a> Place<'a> {
         })
     }
 
+    /// A place under `/auth/sso`.
+    pub(super) fn sso(part: &str, rest: [Option<&'a str>; 2]) -> Option<Place<'a>> {
+        Some(match (part, rest) {
+            ("providers", [None, _]) => Place::Probe(Route::SsoProviders),
+            ("login", [Some(id), None]) => Place::Probe(Route::SsoLogin(id)),
+            ("callback", [Some(id), None]) => Place::Probe(Route::SsoCallback(id)),
+            ("admin", [Some("providers"), None]) => {
+                Place::Collection(Route::AdminProviders, Some(Route::CreateProvider))
+            }
+            ("admin", [Some("providers"), Some(id)]) => Place::Record {
+                get: Route::AdminProvider(id),
+                put: Some(Route::UpdateProvider(id)),
+                delete: Some(Route::DeleteProvider(id)),
+            },
+            _ => return None,
+        })
+    }
+
     /// A place under `/rbac`.
     pub(super) fn rbac(part: Option<&str>, rest: [Option<&'a str>; 3]) -> Option<Place<'a>> {
         Some(match (part?, rest) {
@@ -88,6 +106,7 @@ impl<'a> Place<'a> {
             ("logout", None) => Place::Action(Route::Logout),
             ("refresh", None) => Place::Action(Route::RefreshToken),
             ("validate", None) => Place::Probe(Route::ValidateToken),
+            ("sso", Some(part)) => Place::sso(part, [rest.next(), rest.next()])?,
             ("email", Some("register")) => Place::Action(Route::Register),
             ("email", Some("me")) => Place::Probe(Route::Me),
             ("email", Some("change-password")) => Place::Action(Route::ChangePassword),

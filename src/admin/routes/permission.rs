@@ -14,6 +14,11 @@ impl Route<'_> {
                 | Route::Docs
                 | Route::Login
                 | Route::Register
+                | Route::ProtectedResource
+                | Route::ProtectedServer(_)
+                | Route::SsoProviders
+                | Route::SsoLogin(_)
+                | Route::SsoCallback(_)
                 | Route::ForgotPassword
                 | Route::CheckReset(_)
                 | Route::ResetPassword(_)
@@ -25,6 +30,7 @@ impl Route<'_> {
         Some(match self {
             Route::Home | Route::Health | Route::Ready | Route::Version => return None,
             Route::Docs | Route::OpenApi | Route::CsrfToken => return None,
+            Route::ProtectedResource | Route::ProtectedServer(_) => return None,
             Route::Security => Permission::AdminSystemConfig,
             Route::Gateways | Route::Gateway(_) => Permission::GatewaysRead,
             Route::CreateGateway => Permission::GatewaysCreate,
@@ -103,7 +109,14 @@ impl Route<'_> {
             | Route::AuthEvents
             | Route::Logout
             | Route::RefreshToken
-            | Route::ValidateToken => return None,
+            | Route::ValidateToken
+            | Route::SsoProviders
+            | Route::SsoLogin(_)
+            | Route::SsoCallback(_) => return None,
+            Route::AdminProviders | Route::AdminProvider(_) => Permission::AdminSsoProvidersRead,
+            Route::CreateProvider => Permission::AdminSsoProvidersCreate,
+            Route::UpdateProvider(_) => Permission::AdminSsoProvidersUpdate,
+            Route::DeleteProvider(_) => Permission::AdminSsoProvidersDelete,
             Route::Users
             | Route::CreateUser
             | Route::User(_)

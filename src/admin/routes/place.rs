@@ -48,6 +48,22 @@ impl<'a> Place<'a> {
             ("tags", Some(tag)) if parts.next() == Some("entities") => {
                 Place::Collection(Route::TagEntities(tag), None)
             }
+            (".well-known", Some("oauth-protected-resource")) => match parts.next() {
+                None | Some("mcp") => Place::Probe(Route::ProtectedResource),
+                Some("servers") => {
+                    let id = parts.next().filter(|id| !id.is_empty())?;
+                    // ContextForge takes the address without `/mcp` too.
+                    parts.next().is_none_or(|last| last == "mcp").then_some(())?;
+                    Place::Probe(Route::ProtectedServer(id))
+                }
+                Some(_) => return None,
+            },
+            ("servers", Some(id)) if parts.clone().next() == Some(".well-known") => {
+                parts.next();
+                (parts.next() == Some("oauth-protected-resource") && !id.is_empty())
+                    .then_some(())?;
+                Place::Probe(Route::ProtectedServer(id))
+            }
             ("servers", id) => Place::server(id, parts.next())?,
             ("export", None) => Place::Collection(Route::Export, None),
             ("export", Some("selective")) => Place::Action(Route::ExportSelective),

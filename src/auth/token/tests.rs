@@ -71,6 +71,7 @@ fn takes_the_minimal_token_of_the_command_line() {
     let caller = verify(claims).unwrap();
     assert!(caller.claims.as_deref().unwrap().contains(r#""username":"a@b""#));
     let expected = Caller {
+        foreign: None,
         email: "a@b".into(),
         user_id: None,
         is_admin: false,

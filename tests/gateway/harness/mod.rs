@@ -2,6 +2,7 @@
 
 pub mod faulty;
 pub mod gateway;
+pub mod issuer;
 pub mod mcp;
 pub mod port;
 #[path = "../../../storage/tests/support/postgres.rs"]

@@ -1,8 +1,8 @@
 //! The rows about users, tokens, teams and roles.
 
 use super::super::parameters::{
-    ACTIVE_ONLY, DAYS, FORCE, INACTIVE, OFFSETS, PAGE, QUESTION, SCOPE, SCOPE_ID, SKIP, TEAM_ID,
-    USER_EMAIL,
+    ACTIVE_ONLY, DAYS, FORCE, INACTIVE, OFFSETS, PAGE, QUESTION, REDIRECT, RETURNED, SCOPE,
+    SCOPE_ID, SKIP, TEAM_ID, USER_EMAIL,
 };
 use super::super::{answers, requests};
 use super::{Answer, Operation, Type, delete, get, of, patch, post, put};
@@ -12,6 +12,8 @@ use crate::admin::show::{
     Discovered, InvitationRead, JoinRequestRead, MemberRead, RoleRead, TeamMade, TeamRead, Teams,
     UserRoleRead,
 };
+use crate::admin::sso::providers::ProviderRead;
+use crate::admin::sso::{Begun, Choice};
 use crate::admin::tokens::{NewTokenRead, TokenListRead, TokenRead, UsageRead};
 
 const TEAM_READ: Type = of::<TeamRead<'static>>;
@@ -23,6 +25,7 @@ const USER_ROLE_READ: Type = of::<UserRoleRead>;
 const USER_READ: Type = of::<UserRead<'static>>;
 const TOKEN_READ: Type = of::<TokenRead<'static>>;
 const TOKEN_LIST: Type = of::<TokenListRead<'static>>;
+const PROVIDER_READ: Type = of::<ProviderRead<'static>>;
 const SUCCEEDED: Answer = Answer::One(of::<answers::Succeeded>);
 
 const UNAVAILABLE: Answer = Answer::One(of::<answers::Failed>);
@@ -245,6 +248,68 @@ pub const IDENTITY: &[Operation] = &[
     )
     .otherwise(&[(404, of::<answers::Failed>)]),
     get("/auth/validate", "Users", "Says who a token is", Answer::One(of::<answers::TokenState>)),
+    get(
+        "/auth/sso/providers",
+        "Users",
+        "Lists the providers that people log in with",
+        Answer::List(of::<Choice<'static>>),
+    )
+    .otherwise(&[(404, of::<answers::Failed>)]),
+    get(
+        "/auth/sso/login/{provider_id}",
+        "Users",
+        "Begins a login with a provider",
+        Answer::One(of::<Begun>),
+    )
+    .query(&[REDIRECT])
+    .asks_upstreams()
+    .otherwise(&[(303, of::<answers::SentOn>), (500, of::<answers::Failed>)]),
+    get(
+        "/auth/sso/callback/{provider_id}",
+        "Users",
+        "Ends a login with a provider",
+        Answer::One(of::<LoginRead<'static>>),
+    )
+    .query(&[RETURNED])
+    .asks_upstreams()
+    .otherwise(&[
+        (303, of::<answers::SentOn>),
+        (401, of::<answers::Failed>),
+        (500, of::<answers::Failed>),
+        (503, of::<answers::Failed>),
+    ]),
+    get(
+        "/auth/sso/admin/providers",
+        "Users",
+        "Lists the providers that are kept here",
+        Answer::List(PROVIDER_READ),
+    ),
+    post(
+        "/auth/sso/admin/providers",
+        "Users",
+        "Keeps a provider that people log in with",
+        Answer::One(PROVIDER_READ),
+    )
+    .body(of::<requests::NewProvider>),
+    get(
+        "/auth/sso/admin/providers/{provider_id}",
+        "Users",
+        "Shows a provider",
+        Answer::One(PROVIDER_READ),
+    ),
+    put(
+        "/auth/sso/admin/providers/{provider_id}",
+        "Users",
+        "Changes a provider",
+        Answer::One(PROVIDER_READ),
+    )
+    .body(of::<requests::ProviderChange>),
+    delete(
+        "/auth/sso/admin/providers/{provider_id}",
+        "Users",
+        "Forgets a provider",
+        Answer::One(of::<answers::Done>),
+    ),
     get("/auth/email/admin/users", "Users", "Lists users", Answer::Page("users", USER_READ))
         .query(&[PAGE, OFFSETS]),
     post("/auth/email/admin/users", "Users", "Makes a user", Answer::One(USER_READ))
