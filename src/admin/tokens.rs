@@ -17,6 +17,7 @@ use super::people::claims;
 use super::query::Query;
 use super::show::Time;
 use super::{Ask, Backend, RestAnswer, answer, record_form};
+use crate::auth::Restrictions;
 use crate::auth::access::Object;
 use crate::failure::Failure;
 use crate::permission::{EVERYTHING, Permission};
@@ -411,4 +412,9 @@ fn read_scope<B: Backend>(
     };
     object("time_restrictions", &mut token.time_restrictions);
     object("usage_limits", &mut token.usage_limits);
+    let times = scope.get("time_restrictions").and_then(Value::as_object);
+    // What is not understood would bind the token to nowhere.
+    if let Err(sentence) = Restrictions::read(&token.ip_restrictions, times) {
+        fields.error("scope", sentence);
+    }
 }

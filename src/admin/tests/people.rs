@@ -235,6 +235,13 @@ fn a_token_is_shown_once_and_does_no_more_than_its_terms_say() {
     };
     assert_eq!(make(json!({"permissions": ["tools.fly"]})).0, 422);
     assert_eq!(make(json!({"permissions": ["admin.export"]})).0, 422, "Anna has it not");
+    for unclear in [
+        json!({"ip_restrictions": ["the office"]}),
+        json!({"time_restrictions": {"start_time": "08:00"}}),
+        json!({"time_restrictions": {"timezone": "Mars/Olympus"}}),
+    ] {
+        assert_eq!(make(unclear.clone()).0, 422, "{unclear}");
+    }
     let (status, made) = make(json!({"permissions": ["tools.read"]}));
     assert_eq!(status, 201, "{made}");
     let claims = claims_of(&made);

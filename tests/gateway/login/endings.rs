@@ -10,6 +10,7 @@ use super::{ANN, PASSWORD, PATIENCE, ROOT, api_token, session_of, setup, start, 
 use crate::harness::eventually;
 use crate::harness::gateway::Gateway;
 use crate::harness::stream::Stream;
+use crate::harness::wire::{Wire, request};
 
 fn wait(what: &str, holds: impl Fn() -> bool) {
     eventually(what, PATIENCE, || holds().then_some(()));
@@ -100,6 +101,43 @@ fn a_stream_ends_with_the_token_or_the_user_that_it_was_opened_by() {
     let mut roots = Stream::open(&gateway, "GET", "/roots/changes", &root);
     gateway.ask_as(Some(&root), "POST", "/auth/logout", None).expect(200);
     roots.read_to_end();
+}
+
+/// Opens the stream of a new MCP session, and gives the wire behind its head.
+fn open_mcp(gateway: &Gateway, token: &str) -> Wire {
+    let bearer = format!("Bearer {token}");
+    let hello = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-11-25", "capabilities": {},
+            "clientInfo": { "name": "tests", "version": "1" },
+        },
+    });
+    let fields = [
+        ("Authorization", bearer.as_str()),
+        ("Content-Type", "application/json"),
+        ("Accept", "application/json, text/event-stream"),
+    ];
+    let body = hello.to_string();
+    let begun = gateway.wire().send(request("POST", "/mcp", &fields, body.as_bytes())).answer();
+    let session = begun.expect(200).header("mcp-session-id").expect("a session").to_owned();
+    let mut wire = gateway.wire();
+    let fields = [&fields[..], &[("Mcp-Session-Id", session.as_str())]].concat();
+    wire.send(request("GET", "/mcp", &fields, b""));
+    assert_eq!(wire.head().expect("an answer begins").status, 200);
+    wire.chunk().expect("it says that it is open");
+    wire
+}
+
+#[test]
+fn the_stream_of_an_mcp_session_ends_with_the_token_that_it_was_opened_by() {
+    let gateway = start();
+    let ann = user(&gateway, ANN);
+    let (id, token) = api_token(&gateway, &ann, &json!({ "name": "robot" }));
+    let mut wire = open_mcp(&gateway, &token);
+    let reader = thread::spawn(move || while wire.chunk().is_some() {});
+    gateway.ask_as(Some(&ann), "DELETE", &format!("/tokens/{id}"), None).expect(204);
+    reader.join().expect("it ended as streams end");
 }
 
 fn note(name: &str, team: &str) -> Value {
