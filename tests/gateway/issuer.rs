@@ -62,15 +62,27 @@ impl Stage {
     fn ping(&self, token: Option<&str>, path: &str) -> (u16, String) {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list",
             "params": {"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}}});
+        let sent = self.request(token, ("POST", path), &[], &body.to_string());
+        let answer = self.gateway.wire().send(sent).answer();
+        (answer.status, answer.header("www-authenticate").unwrap_or_default().to_owned())
+    }
+
+    fn request(
+        &self,
+        token: Option<&str>,
+        (method, path): (&str, &str),
+        more: &[(&str, &str)],
+        body: &str,
+    ) -> String {
         let bearer = token.map(|token| format!("Bearer {token}"));
-        let mut headers = vec![("Connection", "close"), ("Content-Type", "application/json")];
+        let mut headers = vec![("Content-Type", "application/json")];
         headers.extend(bearer.as_deref().map(|value| ("Authorization", value)));
-        let bytes = request("POST", path, &headers, body.to_string().as_bytes());
+        headers.extend(more);
+        let bytes = request(method, path, &headers, body.as_bytes());
         // A token is for the address that its client knows, with the port.
         let host = format!("Host: localhost:{}", self.gateway.port());
         let text = String::from_utf8(bytes).expect("it is text");
-        let answer = self.gateway.wire().send(text.replacen("Host: localhost", &host, 1)).answer();
-        (answer.status, answer.header("www-authenticate").unwrap_or_default().to_owned())
+        text.replacen("Host: localhost", &host, 1)
     }
 }
 
@@ -191,6 +203,33 @@ fn a_token_that_ends_opens_nothing_any_more() {
         let (status, challenge) = stage.ping(Some(&token), &path);
         (status == 401 && challenge.contains("The token has expired")).then_some(())
     });
+}
+
+#[test]
+fn a_stream_outlives_the_keys_that_its_token_was_checked_with() {
+    let stage = Stage::new(|setup| {
+        setup.set("JWKS_CACHE_TTL", 1).set("SSE_KEEPALIVE_INTERVAL", 1).set("SHARDS", 1)
+    });
+    let path = stage.server("guarded");
+    let token = stage.visit(typescript, &path)["token"].as_str().expect("a token").to_owned();
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {},
+        "clientInfo": {"name": "tests", "version": "1"}}});
+    let sent = stage.request(Some(&token), ("POST", &path), &[], &hello.to_string());
+    let answer = stage.gateway.wire().send(sent).answer().expect(200);
+    let session = answer.header("mcp-session-id").expect("a session").to_owned();
+    let more = [("Mcp-Session-Id", session.as_str()), ("Accept", "text/event-stream")];
+    let mut wire = stage.gateway.wire();
+    let sent = stage.request(Some(&token), ("GET", &path), &more, "");
+    let head = wire.send(sent).head().expect("an answer");
+    assert_eq!(head.status, 200);
+    // Nobody else asks, so it is for the stream that the keys are read.
+    let before = stage.issuer.key_reads();
+    let is_read_again = (0..60).any(|_| {
+        assert!(wire.chunk().is_some(), "the stream goes on");
+        stage.issuer.key_reads() >= before + 3
+    });
+    assert!(is_read_again && wire.chunk().is_some(), "the stream goes on");
 }
 
 #[test]
