@@ -65,6 +65,7 @@ use storage::audit::{AuditFilter, StoredEntry};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Ownership, now};
 use storage::seal::Sealer;
+use storage::usage::Usage;
 use storage::{Applied, Mutation};
 
 use crate::auth::Caller;
@@ -88,7 +89,7 @@ use crate::web::{Base, Client, Cookies, Csrf};
 
 pub use apidoc::document as openapi_document;
 pub use changes::Watched;
-pub use people::{IdentityRules, birth, is_email, set_password};
+pub use people::{IdentityRules, birth, is_email, is_last_admin, set_password};
 pub use probes::{About, AuditAbout, DatabaseAbout, RedisAbout};
 pub use protected::{endpoint, of_everything, shown};
 use rbac::{explain, grants, permissions};
@@ -335,6 +336,20 @@ pub trait Backend {
     /// What was counted of each kind; one that was never used has none.
     fn metric_totals(&self) -> impl Future<Output = Result<HashMap<Entity, Metrics>, Failure>>;
 
+    /// How a token was used since `since`, in days since the epoch, by part of the API.
+    fn token_usage(
+        &self,
+        token_id: String,
+        since: i64,
+    ) -> impl Future<Output = Result<HashMap<String, Usage>, Failure>>;
+
+    /// When some tokens were last used, in microseconds since the epoch; those that never were are
+    /// left out.
+    fn token_last_uses(
+        &self,
+        token_ids: Vec<String>,
+    ) -> impl Future<Output = Result<HashMap<String, i64>, Failure>>;
+
     /// Sets metrics to nothing: of one record, of a kind, or all.
     fn reset_metrics(
         &self,
@@ -428,6 +443,11 @@ pub fn methods(path: &str) -> Option<&'static str> {
 /// Whether the path is answered without asking who the caller is.
 pub fn is_open(path: &str) -> bool {
     routes::is_open(path)
+}
+
+/// The part of the API that a path belongs to, as `/tools`; `None` if it is not here.
+pub fn area(path: &str) -> Option<&str> {
+    routes::area(path)
 }
 
 /// Answers a request about one entity, for those who make many of them.
@@ -604,8 +624,13 @@ async fn perform<B: Backend>(
         Route::Register => people::register(backend, request).await,
         Route::Me => people::me(&ask?),
         Route::ChangePassword => people::change_password(&ask?).await,
+        Route::ForgotPassword | Route::CheckReset(_) | Route::ResetPassword(_) => {
+            Ok(people::unavailable())
+        }
+        Route::AuthEvents => people::own_events(&ask?).await,
+        Route::AllAuthEvents => people::all_events(&ask?).await,
         Route::Logout => people::logout(&ask?).await,
-        Route::RefreshToken => people::refresh(&ask?),
+        Route::RefreshToken => people::refresh(&ask?).await,
         Route::ValidateToken => Ok(people::validate(&ask?)),
         Route::SsoProviders => sso::list(backend),
         Route::SsoLogin(id) => sso::login(backend, request, id).await,
@@ -621,14 +646,15 @@ async fn perform<B: Backend>(
         Route::UpdateUser(email) => people::update(&ask?, email).await,
         Route::DeleteUser(email) => people::delete(&ask?, email).await,
         Route::UnlockUser(email) => people::unlock(&ask?, email).await,
-        Route::Tokens => tokens::list(&ask?),
+        Route::Tokens => tokens::list(&ask?).await,
         Route::CreateToken => tokens::create(&ask?, None).await,
-        Route::Token(id) => tokens::get(&ask?, id),
+        Route::Token(id) => tokens::get(&ask?, id).await,
+        Route::TokenUsage(id) => tokens::usage(&ask?, id).await,
         Route::UpdateToken(id) => tokens::update(&ask?, id).await,
         Route::RevokeToken(id) => tokens::revoke(&ask?, id).await,
-        Route::AllTokens => tokens::list_all(&ask?),
+        Route::AllTokens => tokens::list_all(&ask?).await,
         Route::RevokeAnyToken(id) => tokens::revoke_any(&ask?, id).await,
-        Route::TeamTokens(id) => tokens::list_of_team(&ask?, id),
+        Route::TeamTokens(id) => tokens::list_of_team(&ask?, id).await,
         Route::CreateTeamToken(id) => tokens::create(&ask?, Some(id)).await,
         Route::ResetMetrics => metrics::reset(&ask?).await,
         Route::Export

@@ -40,7 +40,7 @@ pub async fn told<B: Backend>(
     let outcome = answering.await;
     let (status, reason) = match &outcome {
         Ok(answer) => (answer.status, None),
-        Err(failure) => (failure.status(), Some(failure.to_string())),
+        Err(failure) => (failure.status(), Some(failure.reason())),
     };
     let allowed = !audit::is_refusal(status);
     if allowed && deed == Deed::Read {
@@ -136,7 +136,7 @@ fn by_whom(request: &RestRequest<'_>, route: &Route<'_>, action: Cow<'static, st
     if let Route::Login | Route::Register = route {
         let body: Value = serde_json::from_slice(request.body).unwrap_or_default();
         if let Some(name) = field(Some(&body), &["email", "username"]) {
-            entry.actor = name;
+            entry.actor = name.trim().to_lowercase();
         }
     }
     entry
@@ -172,6 +172,8 @@ fn action(request: &RestRequest<'_>, route: &Route<'_>) -> Cow<'static, str> {
         Route::RefreshToken => "auth.refresh",
         Route::ChangePassword => "auth.change_password",
         Route::Register => "auth.register",
+        Route::ForgotPassword => "auth.forgot_password",
+        Route::ResetPassword(_) => "auth.reset_password",
         Route::SetLogLevel => "logging.set_level",
         Route::ResetMetrics => "metrics.reset",
         route => match route.permission() {

@@ -20,6 +20,7 @@ use storage::{
     record::Entity,
     seal::Sealer,
     shared::CacheType,
+    usage::Usage,
 };
 
 use crate::{
@@ -203,6 +204,21 @@ impl admin::Backend for Backend<'_> {
 
     async fn metric_totals(&self) -> Result<HashMap<Entity, Metrics>, Failure> {
         self.in_time(self.shard.recorder.totals()).await
+    }
+
+    async fn token_usage(
+        &self,
+        token_id: String,
+        since: i64,
+    ) -> Result<HashMap<String, Usage>, Failure> {
+        self.in_time(self.shard.recorder.usage(token_id, since)).await
+    }
+
+    async fn token_last_uses(
+        &self,
+        token_ids: Vec<String>,
+    ) -> Result<HashMap<String, i64>, Failure> {
+        self.in_time(self.shard.recorder.last_uses(token_ids)).await
     }
 
     async fn reset_metrics(

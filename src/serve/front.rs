@@ -1,6 +1,6 @@
 //! What a shard does with HTTP requests: admission on the head, then the gateway or the REST API.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Instant};
 
 use net::http1::{
     Method,
@@ -16,7 +16,7 @@ use crate::{
     gateway::{self, Agreed},
     limits,
     mcp::{Era, HeaderSource, MODERN, Transport, code},
-    observe::audit,
+    observe::{audit, usage::Use},
     reply::{self, Accepts, Reply},
     route::{self, Route},
     serve::{
@@ -36,6 +36,9 @@ const SESSION_HEADER: &str = "mcp-session-id";
 
 /// What every answer of the REST API carries.
 const REST_HEADERS: &str = "content-type: application/json\r\n";
+
+/// What tokens are counted by that ask for paths which are not here.
+const NOWHERE: &str = "other";
 
 /// What the MCP and JSON-RPC endpoints take.
 const RPC_METHODS: &str = "POST, OPTIONS";
@@ -86,7 +89,10 @@ impl Service for Front {
         let admitted = match self.shard.origins.admit(client.host.map(str::as_bytes), origin) {
             Ok(()) if origin.is_some() && door.meet_page(request, responder) => return None,
             Ok(()) => self.check(request),
-            Err(foreign) => Err(Failure::Forbidden(foreign.detail().to_owned())),
+            Err(foreign) => {
+                let failure = Failure::Forbidden(foreign.detail().to_owned());
+                Err(self.refused(request, None, failure))
+            }
         };
         admitted.map_err(|failure| write_rest_failure(responder, &failure)).ok()
     }
@@ -106,6 +112,7 @@ impl Service for Front {
                 Err(failure) => return write_rest_failure(responder, &failure),
             },
         };
+        let begun = caller.api_token_id.as_ref().map(|_| Instant::now());
         match self.route(request) {
             Some(route @ (Route::Mcp { .. } | Route::Rpc))
                 if request.head.method() == Method::Options =>
@@ -128,6 +135,9 @@ impl Service for Front {
                 self.answer_rest(request, path, &caller, body, responder).await;
             }
             None => write_rest_failure(responder, &not_found()),
+        }
+        if let Some(begun) = begun {
+            self.count_use(request, &caller, responder.status(), begun);
         }
         drop(room);
     }
@@ -267,9 +277,23 @@ impl Front {
         if !caller.opens(server_id) {
             let text = "The token is bound to another virtual server";
             let failure = Failure::Forbidden(text.to_owned());
+            self.count_use(request, &caller, failure.status(), Instant::now());
             return Err(self.refused(request, Some(&caller), failure).into());
         }
         Ok(caller)
+    }
+
+    /// Counts that an API token was used, if the caller came by one.
+    fn count_use(&self, request: &Request<'_>, caller: &Caller, status: u16, begun: Instant) {
+        let Some(token_id) = &caller.api_token_id else { return };
+        let endpoint = match self.route(request) {
+            Some(Route::Mcp { server_id: "" }) => "/mcp",
+            Some(Route::Mcp { .. }) => "/servers/{id}/mcp",
+            Some(Route::Rpc) => "/rpc",
+            Some(Route::Rest(path)) => admin::area(path).unwrap_or(NOWHERE),
+            None => NOWHERE,
+        };
+        self.shard.meters.count_use(Use { token_id, endpoint, status }, begun);
     }
 
     /// Tells the audit trail of a request that is refused before its body is read.
@@ -617,11 +641,11 @@ impl HeaderSource for Headers<'_> {
     }
 }
 
-/// A path as the audit trail tells it: the token of an invitation is as good as the invitation.
+/// A path as the audit trail tells it: without a token in it, which is as good as what it opens.
 fn told_path(path: &str) -> String {
-    const INVITATIONS: &str = "/invitations/";
-    let end = path.find(INVITATIONS).map_or(path.len(), |start| start + INVITATIONS.len());
-    path[..end].to_owned()
+    let end = |before: &&str| path.find(before).map(|start| start + before.len());
+    let ends = ["/invitations/", "/reset-password/"].iter().filter_map(end);
+    path[..ends.min().unwrap_or(path.len())].to_owned()
 }
 
 fn is_unknown_method(failure: &Failure) -> bool {

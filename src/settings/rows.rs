@@ -583,7 +583,7 @@ table! {
             Seconds { min_ms: 10, max: DAY };
         /// How often the change feed is read without a notice, so that a lost one costs no more
         /// than this; whether the database is there is known as fast.
-        change_poll_interval: Duration, "CHANGE_POLL_INTERVAL", [], "1",
+        change_poll_interval: Duration, "CHANGE_POLL_INTERVAL", [], "0.5",
             Seconds { min_ms: 10, max: DAY };
         /// Whether `/ready` answers 503 while the database is away. Without, a load balancer goes
         /// on sending lists and calls, which need no database.

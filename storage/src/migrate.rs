@@ -60,8 +60,13 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         version: 7,
-        name: "V0007__oauth",
-        sql: include_str!("../migrations/V0007__oauth.sql"),
+        name: "V0007__token_usage",
+        sql: include_str!("../migrations/V0007__token_usage.sql"),
+    },
+    Migration {
+        version: 8,
+        name: "V0008__oauth",
+        sql: include_str!("../migrations/V0008__oauth.sql"),
     },
 ];
 

@@ -184,6 +184,16 @@ pub const SCOPE_ID: &[Parameter] = &[text("scope_id", "Only where it counts in t
 /// As seen from which team.
 pub const TEAM_ID: &[Parameter] = &[text("team_id", "What may be done in this team.")];
 
+/// How far to look back.
+pub const DAYS: &[Parameter] = &[Parameter {
+    name: "days",
+    sentence: "Of how many days to tell, today besides; 30 if it is not said, 366 at most.",
+    kind: Kind::Count,
+}];
+
+/// Whose.
+pub const USER_EMAIL: &[Parameter] = &[text("user_email", "Only what is about this user.")];
+
 /// What is to be explained.
 pub const QUESTION: &[Parameter] = &[
     text("user", "Whose rights; the caller's if it is not said."),

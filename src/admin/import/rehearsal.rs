@@ -13,6 +13,7 @@ use storage::audit::{AuditFilter, StoredEntry};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Era};
 use storage::seal::Sealer;
+use storage::usage::Usage;
 use storage::{Applied, Change, Current, Mutation};
 
 use super::super::{About, Backend, RestRequest, Rules};
@@ -149,6 +150,21 @@ impl<B: Backend> Backend for Rehearsal<'_, B> {
 
     async fn metric_totals(&self) -> Result<HashMap<Entity, Metrics>, Failure> {
         self.backend.metric_totals().await
+    }
+
+    async fn token_usage(
+        &self,
+        token_id: String,
+        since: i64,
+    ) -> Result<HashMap<String, Usage>, Failure> {
+        self.backend.token_usage(token_id, since).await
+    }
+
+    async fn token_last_uses(
+        &self,
+        token_ids: Vec<String>,
+    ) -> Result<HashMap<String, i64>, Failure> {
+        self.backend.token_last_uses(token_ids).await
     }
 
     async fn reset_metrics(&self, _: Option<Entity>, _: Option<String>) -> Result<(), Failure> {

@@ -499,8 +499,14 @@ fn tell_of_users(story: &mut Story) {
         story.send(id, "", &json!({"full_name": "Anna A."}));
     }
     story.send("unlockUser", "", &none);
+    story.ids.insert("token", "any".to_owned());
+    for id in ["forgotPassword", "checkReset", "resetPassword"] {
+        story.send(id, "", &none);
+    }
+    story.send("allAuthEvents", "?offset=x", &none);
+    story.send("allAuthEvents", "?user_email=anna@example.com", &none);
     story.sender = Some("anna@example.com");
-    for id in ["me", "validateToken", "refreshToken", "tokens"] {
+    for id in ["me", "authEvents", "validateToken", "refreshToken", "tokens"] {
         story.send(id, "", &none);
     }
     for body in [
@@ -513,6 +519,8 @@ fn tell_of_users(story: &mut Story) {
         }
     }
     story.send("token", "", &none);
+    story.send("tokenUsage", "?days=0", &none);
+    story.send("tokenUsage", "", &none);
     story.send("updateToken", "", &json!({"name": 7}));
     story.send("updateToken", "", &json!({"description": "d", "scope": {}}));
     story.send("revokeToken", "", &none);

@@ -20,6 +20,7 @@ use storage::audit::{AuditBatch, AuditFilter, StoredEntry};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Era, Grant, Transport, User, new_id, now};
 use storage::seal::Sealer;
+use storage::usage::Usage;
 use storage::{Applied, Location, Mutation, Store, StoreOptions};
 
 use crate::admin::{
@@ -367,6 +368,21 @@ impl Backend for Gateway {
 
     async fn metric_totals(&self) -> Result<HashMap<Entity, Metrics>, Failure> {
         Ok(self.store.total_metrics().await?)
+    }
+
+    async fn token_usage(
+        &self,
+        token_id: String,
+        since: i64,
+    ) -> Result<HashMap<String, Usage>, Failure> {
+        Ok(self.store.read_usage(token_id, since).await?)
+    }
+
+    async fn token_last_uses(
+        &self,
+        token_ids: Vec<String>,
+    ) -> Result<HashMap<String, i64>, Failure> {
+        Ok(self.store.last_uses(token_ids).await?)
     }
 
     async fn reset_metrics(
