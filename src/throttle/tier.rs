@@ -22,8 +22,10 @@ pub enum Tier {
 }
 
 impl Tier {
-    /// The kind of a path of the REST API; `None` for what is never limited: signs of life.
+    /// The kind of a path of the REST API, with or without `/v1`; `None` for what is never limited:
+    /// signs of life.
     pub fn of_path(path: &str) -> Option<Tier> {
+        let path = path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path);
         let mut parts = path.trim_start_matches('/').split('/');
         let first = parts.next().unwrap_or_default();
         Some(match (first, parts.next(), parts.next()) {
@@ -102,6 +104,9 @@ mod tests {
         for (path, tier) in [
             ("/auth/login", Some(Tier::Critical)),
             ("/auth/email/login", Some(Tier::Critical)),
+            ("/v1/auth/login", Some(Tier::Critical)),
+            ("/v1/ready", None),
+            ("/v1x/auth/login", Some(Tier::Low)),
             ("/auth/email/me", Some(Tier::Low)),
             ("/auth/sso/keycloak/callback", Some(Tier::Critical)),
             ("/tokens", Some(Tier::High)),

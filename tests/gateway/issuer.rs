@@ -3,6 +3,9 @@
 use std::process::Command;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 use crate::harness::eventually;
@@ -24,7 +27,11 @@ struct Stage {
 
 impl Stage {
     fn new(set: impl FnOnce(Setup) -> Setup) -> Stage {
-        let issuer = Issuer::start(json!({"email": ANN, "name": "Ann", "groups": ["eng"]}));
+        Stage::of(json!({"email": ANN, "name": "Ann", "groups": ["eng"]}), set)
+    }
+
+    fn of(who: Value, set: impl FnOnce(Setup) -> Setup) -> Stage {
+        let issuer = Issuer::start(who);
         let served = Served::conformance();
         let setup = Gateway::setup().set("MCP_AUTHORIZATION_SERVERS", issuer.name());
         let gateway = set(setup.set("JWKS_REFETCH_INTERVAL", 1)).start();
@@ -55,15 +62,27 @@ impl Stage {
     fn ping(&self, token: Option<&str>, path: &str) -> (u16, String) {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list",
             "params": {"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}}});
+        let sent = self.request(token, ("POST", path), &[], &body.to_string());
+        let answer = self.gateway.wire().send(sent).answer();
+        (answer.status, answer.header("www-authenticate").unwrap_or_default().to_owned())
+    }
+
+    fn request(
+        &self,
+        token: Option<&str>,
+        (method, path): (&str, &str),
+        more: &[(&str, &str)],
+        body: &str,
+    ) -> String {
         let bearer = token.map(|token| format!("Bearer {token}"));
-        let mut headers = vec![("Connection", "close"), ("Content-Type", "application/json")];
+        let mut headers = vec![("Content-Type", "application/json")];
         headers.extend(bearer.as_deref().map(|value| ("Authorization", value)));
-        let bytes = request("POST", path, &headers, body.to_string().as_bytes());
+        headers.extend(more);
+        let bytes = request(method, path, &headers, body.as_bytes());
         // A token is for the address that its client knows, with the port.
         let host = format!("Host: localhost:{}", self.gateway.port());
         let text = String::from_utf8(bytes).expect("it is text");
-        let answer = self.gateway.wire().send(text.replacen("Host: localhost", &host, 1)).answer();
-        (answer.status, answer.header("www-authenticate").unwrap_or_default().to_owned())
+        text.replacen("Host: localhost", &host, 1)
     }
 }
 
@@ -109,6 +128,127 @@ fn a_token_of_one_virtual_server_opens_no_other_and_says_where_to_get_one() {
     let told = stage.gateway.ask_as(None, "GET", &metadata, None).expect(200).json();
     assert_eq!(told["authorization_servers"], json!([stage.issuer.name()]));
     assert!(told["resource"].as_str().is_some_and(|uri| uri.ends_with(&one)), "{told}");
+}
+
+/// The parts of a token, the first two decoded.
+fn taken_apart(token: &str) -> (Value, Value, String) {
+    let parts: Vec<&str> = token.split('.').collect();
+    let read = |part: &str| {
+        let bytes = URL_SAFE_NO_PAD.decode(part).expect("it is base64");
+        serde_json::from_slice(&bytes).expect("it is JSON")
+    };
+    (read(parts[0]), read(parts[1]), parts[2].to_owned())
+}
+
+fn put_together(header: &Value, claims: &Value, signature: &str) -> String {
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.{signature}", encode(header), encode(claims))
+}
+
+#[test]
+fn whoever_brings_a_bad_token_is_told_what_is_wrong_with_it() {
+    let stage = Stage::new(|setup| setup.set("JWKS_REFETCH_INTERVAL", 3600).set("SHARDS", 1));
+    let path = stage.server("guarded");
+    let good = stage.visit(typescript, &path)["token"].as_str().expect("a token").to_owned();
+    assert_ne!(stage.ping(Some(&good), &path).0, 401);
+    let (header, claims, signature) = taken_apart(&good);
+    let with = |value: &Value, name: &str, other: Value| {
+        let mut value = value.clone();
+        value[name] = other;
+        value
+    };
+    let admin = with(&claims, "email", json!("admin@example.com"));
+    let secret = EncodingKey::from_secret(&stage.issuer.keys());
+    let kid = header["kid"].as_str().map(str::to_owned);
+    let symmetric = Header { kid, ..Header::new(Algorithm::HS256) };
+    let confused = jsonwebtoken::encode(&symmetric, &admin, &secret).expect("it signs");
+    let elsewhere = with(&claims, "iss", json!("https://evil.example"));
+    for (token, expected) in [
+        (put_together(&header, &admin, &signature), "The signature of the token is wrong"),
+        (put_together(&with(&header, "alg", json!("none")), &admin, ""), "cannot be read"),
+        (
+            put_together(&with(&header, "alg", json!("PS256")), &admin, &signature),
+            "a key that its issuer does not have",
+        ),
+        (confused, "The token is signed with another algorithm"),
+        (put_together(&header, &elsewhere, &signature), "signed with another algorithm"),
+        ("a.b.c".to_owned(), "The token cannot be read"),
+        (good[..good.len() / 2].to_owned(), "The token cannot be read"),
+    ] {
+        let (status, challenge) = stage.ping(Some(&token), &path);
+        assert!(status == 401 && challenge.contains(expected), "{expected}: {status} {challenge}");
+        assert!(challenge.contains("error=\"invalid_token\""), "{challenge}");
+    }
+    let (status, _) = stage.ping(Some(&format!("{good}{}", "x".repeat(20_000))), &path);
+    assert_eq!(status, 431);
+    // Whatever keys tokens name, the issuer is not asked for each.
+    let reads = stage.issuer.key_reads();
+    for number in 0..20 {
+        let named = with(&header, "kid", json!(format!("unknown {number}")));
+        let (status, challenge) =
+            stage.ping(Some(&put_together(&named, &claims, &signature)), &path);
+        let expected = "The token names a key that its issuer does not have";
+        assert!(status == 401 && challenge.contains(expected), "{status} {challenge}");
+    }
+    assert_eq!(stage.issuer.key_reads(), reads);
+}
+
+#[test]
+fn a_token_that_ends_opens_nothing_any_more() {
+    let who = json!({"email": ANN, "lifetime": 10});
+    let stage = Stage::of(who, |setup| setup);
+    let path = stage.server("guarded");
+    let token = stage.visit(typescript, &path)["token"].as_str().expect("a token").to_owned();
+    eventually("the token ends", Duration::from_secs(30), || {
+        let (status, challenge) = stage.ping(Some(&token), &path);
+        (status == 401 && challenge.contains("The token has expired")).then_some(())
+    });
+}
+
+#[test]
+fn a_stream_outlives_the_keys_that_its_token_was_checked_with() {
+    let stage = Stage::new(|setup| {
+        setup.set("JWKS_CACHE_TTL", 1).set("SSE_KEEPALIVE_INTERVAL", 1).set("SHARDS", 1)
+    });
+    let path = stage.server("guarded");
+    let token = stage.visit(typescript, &path)["token"].as_str().expect("a token").to_owned();
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {},
+        "clientInfo": {"name": "tests", "version": "1"}}});
+    let sent = stage.request(Some(&token), ("POST", &path), &[], &hello.to_string());
+    let answer = stage.gateway.wire().send(sent).answer().expect(200);
+    let session = answer.header("mcp-session-id").expect("a session").to_owned();
+    let more = [("Mcp-Session-Id", session.as_str()), ("Accept", "text/event-stream")];
+    let mut wire = stage.gateway.wire();
+    let sent = stage.request(Some(&token), ("GET", &path), &more, "");
+    let head = wire.send(sent).head().expect("an answer");
+    assert_eq!(head.status, 200);
+    // Nobody else asks, so it is for the stream that the keys are read.
+    let before = stage.issuer.key_reads();
+    let is_read_again = (0..60).any(|_| {
+        assert!(wire.chunk().is_some(), "the stream goes on");
+        stage.issuer.key_reads() >= before + 3
+    });
+    assert!(is_read_again && wire.chunk().is_some(), "the stream goes on");
+}
+
+#[test]
+fn a_token_of_an_issuer_of_the_settings_is_good_everywhere_if_it_is_for_us() {
+    let stage = Stage::new(|setup| setup);
+    let path = stage.server("guarded");
+    let token = stage.visit(typescript, &path)["token"].as_str().expect("a token").to_owned();
+    let (_, claims, _) = taken_apart(&token);
+    let issuers = |audience: &Value| {
+        json!([{"issuer": stage.issuer.name(), "audience": audience}]).to_string()
+    };
+    let status = |audience: &Value| {
+        let gateway = Gateway::setup().set("JWT_ISSUERS", issuers(audience)).start();
+        let answer = gateway.ask_as(Some(&token), "GET", "/auth/email/me", None);
+        (answer.status, answer.text())
+    };
+    let (met, body) = status(&claims["aud"]);
+    assert!(met == 200 && body.contains(ANN), "{met} {body}");
+    assert_eq!(status(&json!("somebody else")).0, 401);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 // An authorization server and provider of OpenID Connect on loopback, by npm's oidc-provider, where
 // everybody logs in as whom the environment names and consents to everything.
 //
-// Usage: issuer.mjs PORT. Environment: WHO, JSON of the claims of that person. The keys are made
-// anew at each start. Clients register themselves.
+// Usage: issuer.mjs PORT. Environment: WHO, JSON of the claims of that person, and `lifetime` of their
+// access tokens in seconds. The keys are made anew at each start. Clients register themselves. Each
+// time that somebody asks for the keys, it prints "asked for keys".
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
@@ -36,7 +37,8 @@ const provider = new Provider(issuer, {
         scope: RESOURCE_SCOPE,
         audience: resource,
         accessTokenFormat: 'jwt',
-        jwt: { sign: { alg: process.env.ALG ?? 'RS256' } },
+        accessTokenTTL: who.lifetime ?? 600,
+        jwt: { sign: { alg: 'RS256' } },
       }),
     },
   },
@@ -53,6 +55,13 @@ const provider = new Provider(issuer, {
     await grant.save();
     return grant;
   },
+});
+
+provider.use(async (ctx, next) => {
+  if (ctx.path === '/jwks') {
+    console.log('asked for keys');
+  }
+  return next();
 });
 
 // Nobody is asked anything: whoever comes is logged in.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::port::Port;
 use super::tools::tools;
 use super::upstreams::Served;
+use super::wire::{Wire, request};
 
 /// An authorization server where everybody logs in as one person; killed when dropped.
 pub struct Issuer {
@@ -25,6 +26,17 @@ impl Issuer {
     /// Its name, which is where it is.
     pub fn name(&self) -> String {
         format!("http://127.0.0.1:{}", self.served.port())
+    }
+
+    /// How often somebody asked for its keys.
+    pub fn key_reads(&self) -> usize {
+        self.served.printed().matches("asked for keys").count()
+    }
+
+    /// Its keys, as it publishes them.
+    pub fn keys(&self) -> Vec<u8> {
+        let asked = request("GET", "/jwks", &[("Connection", "close")], b"");
+        Wire::connect(self.served.port()).send(asked).answer().expect(200).body
     }
 
     /// Starts it anew at the same place, with other keys.

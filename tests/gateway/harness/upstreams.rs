@@ -71,6 +71,11 @@ impl Served {
         self.port.number
     }
 
+    /// Everything that was printed so far.
+    pub fn printed(&self) -> String {
+        self.printed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn wait_until_it_listens(&mut self) {
         let ended = eventually("the upstream listens", START_MAX, || {
             if let Some(status) = self.child.try_wait().expect("a child can be asked") {

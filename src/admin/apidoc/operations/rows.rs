@@ -39,7 +39,8 @@ pub const OPERATIONS: &[Operation] = &[
         "MCP",
         "Tells whose tokens open everything (RFC 9728)",
         Answer::One(of::<answers::ProtectedResource>),
-    ),
+    )
+    .otherwise(&[(404, of::<answers::Failed>)]),
     get(
         "/.well-known/oauth-protected-resource/servers/{server_id}/mcp",
         "MCP",
