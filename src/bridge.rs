@@ -11,9 +11,7 @@ pub mod relay;
 mod remote;
 mod serve;
 
-use std::{
-    collections::BTreeMap, future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration,
-};
+use std::{collections::BTreeMap, future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration};
 
 use shards::{driver, local::Gate, mailbox, runtime, signal, task};
 
@@ -27,7 +25,7 @@ const MESSAGE_SIZE_MAX: usize = 16 << 20;
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A program to start: its words, and what its environment has beyond our own.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Program {
     /// The program and its arguments; at least one.
     pub words: Vec<String>,

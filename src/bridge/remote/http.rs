@@ -126,7 +126,9 @@ impl Http {
     pub(in crate::bridge) async fn take(self: &Rc<Self>, line: &[u8]) {
         let message = match Message::parse(line, &EnvelopeLimits::default()) {
             Ok(message) => message,
-            Err(error) if matches!(error.fault, Fault::Batch) => return self.take_batch(line).await,
+            Err(error) if matches!(error.fault, Fault::Batch) => {
+                return self.take_batch(line).await;
+            }
             Err(error) => {
                 let id = error.id.map(|id| String::from_utf8_lossy(id.of_bytes(line)));
                 let answer = message::error(id.as_deref(), error.code(), &error.to_string());
