@@ -93,7 +93,11 @@ async fn relay_between(
     let pumped = unless(stop, remote.unless_ended(pumped)).await;
     match pumped {
         // All was said.
-        Some(Some(Some(()))) => remote.finish(false).await,
+        Some(Some(Some(()))) => {
+            if unless(stop, remote.finish(false)).await.is_none() {
+                remote.finish(true).await;
+            }
+        }
         // A signal, or nobody listens any more.
         None | Some(Some(None)) => remote.finish(true).await,
         Some(None) => return Err(BridgeError("the server closed its stream".to_owned())),

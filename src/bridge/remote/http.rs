@@ -30,7 +30,7 @@ use crate::{
         relay::RelayOptions,
         unless,
     },
-    failure::Failure,
+    failure::{Failure, UpstreamFailure, UpstreamKind},
     upstream::http::{
         answer::{is_event_stream, is_session_lost, show},
         wire::{Shipment, Wire},
@@ -96,7 +96,12 @@ impl Trouble {
 
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Trouble {
-        Trouble::Other(text(&failure))
+        match failure {
+            Failure::Upstream(UpstreamFailure { kind: UpstreamKind::Timeout(within), .. }) => {
+                Trouble::Late(within)
+            }
+            other => Trouble::Other(text(&other)),
+        }
     }
 }
 

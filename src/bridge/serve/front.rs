@@ -157,7 +157,8 @@ impl Front {
 
     fn check_room(&self) -> Result<(), String> {
         let max = self.options.children_max;
-        match self.sessions.count() + self.shared.borrow().len() < max {
+        let has_room = self.sessions.count() + self.shared.borrow().len() < max;
+        match has_room || self.sessions.end_idle() {
             true => Ok(()),
             false => Err(format!("{max} servers run already, the most that may")),
         }

@@ -21,6 +21,9 @@ use crate::bridge::{
 /// How long a session lives that nobody uses.
 const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
 
+/// How long a session is left alone at least when others want its place.
+const PAUSE_MIN: Duration = Duration::from_secs(60);
+
 /// How often idle sessions are looked for.
 const REAP_EVERY: Duration = Duration::from_secs(60);
 
@@ -121,6 +124,19 @@ impl Sessions {
         task::spawn_if_running(async move { child.stop().await });
     }
 
+    /// Ends the session that was not used for the longest time, if nobody waits for anything of it
+    /// and a pause went by; true if there was one.
+    pub(super) fn end_idle(&self) -> bool {
+        let open = self.open.borrow();
+        let idle = open.values().filter(|session| session.is_idle(PAUSE_MIN));
+        let oldest = idle.min_by_key(|session| session.used_ms.get()).cloned();
+        drop(open);
+        if let Some(session) = &oldest {
+            self.end(session);
+        }
+        oldest.is_some()
+    }
+
     /// Ends all and waits for their children.
     pub(super) async fn close(&self) {
         let open = std::mem::take(&mut *self.open.borrow_mut());
@@ -160,7 +176,7 @@ async fn reap(sessions: Rc<Sessions>) {
     while sessions.count() > 0 {
         time::sleep(REAP_EVERY).await;
         let open: Vec<_> = sessions.open.borrow().values().cloned().collect();
-        for session in open.iter().filter(|session| session.is_idle()) {
+        for session in open.iter().filter(|session| session.is_idle(IDLE_MAX)) {
             sessions.end(session);
         }
     }
@@ -168,11 +184,11 @@ async fn reap(sessions: Rc<Sessions>) {
 }
 
 impl Session {
-    fn is_idle(&self) -> bool {
+    fn is_idle(&self, within: Duration) -> bool {
         let idle = watch::clock_ms().saturating_sub(self.used_ms.get());
         !self.is_followed.get()
             && self.posts.borrow().is_empty()
-            && Duration::from_millis(idle) > IDLE_MAX
+            && Duration::from_millis(idle) > within
     }
 
     /// Gives a message to the child.
