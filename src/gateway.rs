@@ -15,7 +15,10 @@ use crate::{
     },
     catalog::{Catalog, Circles, PromptEntry, Seen, ToolEntry, Upstream, View, param_headers},
     failure::{Failure, ProtocolError, UpstreamKind},
-    mcp::{self, Era, HeaderSource, Kind, Lens, PageRequest, Pages, Shows, Transport, code},
+    mcp::{
+        self, Capabilities, Era, HeaderSource, Kind, Lens, PageRequest, Pages, Shows, Transport,
+        code,
+    },
     observe::{
         audit::Trail,
         meters::{Execution, Meters},
@@ -25,15 +28,19 @@ use crate::{
     policy::Book,
     reply::{Accepts, Relayed, Reply},
     route, schema,
+    session::{Session, Sessions, parking::Parking},
     state::Options,
     throttle::Throttle,
-    upstream::{Answer, Edit, Outcome, Outgoing, Relay},
+    upstream::{Answer, Edit, Outcome, Outgoing, Relay, Stream},
 };
 
 mod audit;
 mod facts;
 mod guard;
 mod own_tool;
+mod parked;
+mod rounds;
+mod session;
 mod stream;
 
 pub use guard::admit_call;
@@ -59,6 +66,10 @@ pub struct Parts<'a, R> {
     pub policies: Rc<Book>,
     /// The rates.
     pub throttle: &'a Throttle,
+    /// The sessions, if there are any.
+    pub sessions: Option<&'a Rc<Sessions>>,
+    /// Where calls wait for their clients, if they can.
+    pub parking: Option<&'a Rc<Parking>>,
     /// What the operator chose.
     pub options: &'a Options,
 }
@@ -73,6 +84,8 @@ pub struct Request<'a> {
     pub server_id: &'a str,
     /// How it came.
     pub transport: Transport,
+    /// The session of the client, if it has one.
+    pub session: Option<&'a Rc<Session>>,
     /// Its header fields.
     pub headers: &'a dyn HeaderSource,
     /// What the client takes.
@@ -87,8 +100,19 @@ pub struct Answered<'a> {
     pub id: Option<&'a str>,
     /// The client's leaving cancels (the stateless revision).
     pub modern: bool,
+    /// What was agreed on, if it was the handshake.
+    pub handshake: Option<Agreed>,
     /// The reply.
     pub outcome: Result<Reply, Failure>,
+}
+
+/// What a handshake agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// The revision.
+    pub revision: &'static str,
+    /// What the client can do.
+    pub capabilities: Capabilities,
 }
 
 /// Tells the transport, before anything is waited for, whether the client's leaving cancels.
@@ -108,13 +132,15 @@ pub async fn answer<'a, R: Relay>(
             let is_json = error.code() != code::PARSE_ERROR;
             let status = if request.transport == Transport::Rpc && is_json { 200 } else { 400 };
             let failure = Failure::protocol(status, error.code(), error.to_string());
-            return Answered { id, modern: false, outcome: Err(failure) };
+            return Answered { id, modern: false, handshake: None, outcome: Err(failure) };
         }
     };
     let id = message.id();
     let era = match mcp::find_era(&message, request.headers, request.transport) {
         Ok(era) => era,
-        Err(failure) => return Answered { id, modern: true, outcome: Err(failure) },
+        Err(failure) => {
+            return Answered { id, modern: true, handshake: None, outcome: Err(failure) };
+        }
     };
     on_era(era);
     let modern = era == Era::Modern;
@@ -127,9 +153,18 @@ pub async fn answer<'a, R: Relay>(
         MessageKind::Response if modern => {
             Err(Failure::protocol(400, code::INVALID_REQUEST, "A client sends no responses here"))
         }
-        MessageKind::Notification | MessageKind::Response => Ok(Reply::Accepted),
+        MessageKind::Notification => {
+            session::notified(parts, request, &message).await;
+            Ok(Reply::Accepted)
+        }
+        MessageKind::Response => {
+            session::answered(parts, request, &message).await;
+            Ok(Reply::Accepted)
+        }
     };
-    Answered { id, modern, outcome }
+    let is_handshake = !modern && outcome.is_ok() && message.method() == "initialize";
+    let handshake = is_handshake.then(|| session::agreed(&message));
+    Answered { id, modern, handshake, outcome }
 }
 
 /// Finds what the method is for and does it.
@@ -161,13 +196,19 @@ async fn handle<R: Relay>(
         "resources/read" => call.resource().await,
         "prompts/get" => call.prompt().await,
         "completion/complete" => call.completion().await,
-        "server/discover" if era == Era::Modern => Ok(call.describe(mcp::discover)),
+        "subscriptions/listen" if era == Era::Modern => call.listen(),
+        "server/discover" if era == Era::Modern => {
+            Ok(call.describe(|offer| mcp::discover(&call.with_streams(offer))))
+        }
         "initialize" => {
             let version = text_param(message, Param::ProtocolVersion)?;
             let version = version.ok_or_else(|| needed("protocolVersion"))?;
-            Ok(call.describe(|offer| mcp::initialize(offer, Some(&version))))
+            Ok(call.describe(|offer| mcp::initialize(&call.with_session(offer), Some(&version))))
         }
         "ping" => Ok(Reply::Result(b"{}".to_vec())),
+        "logging/setLevel" if request.session.is_some() => call.set_level().await,
+        "resources/subscribe" if request.session.is_some() => call.subscribe(true).await,
+        "resources/unsubscribe" if request.session.is_some() => call.subscribe(false).await,
         // Clients of the contract's first line call a tool by its name alone.
         method if call.is_tool_name(method) => call.tool_by_method().await,
         method => {
@@ -245,10 +286,10 @@ impl<R: Relay> Call<'_, R> {
         permit(self.request.caller, permission, owned)
     }
 
-    fn describe(&self, result: impl Fn(&mcp::Offer) -> String) -> Reply {
+    fn describe(&self, result: impl Fn(mcp::Offer) -> String) -> Reply {
         let app_name = &self.parts.options.app_name;
         let offer = mcp::Offer::of(self.parts.catalog, self.seen, app_name);
-        Reply::Result(result(&offer).into_bytes())
+        Reply::Result(result(offer).into_bytes())
     }
 
     /// Whether a method that there is not is the name of a tool, which plain JSON-RPC clients may
@@ -295,7 +336,7 @@ impl<R: Relay> Call<'_, R> {
         outgoing.within = self.parts.options.tool_within;
         outgoing.param_headers = param_headers::encode_all(&entry.param_headers, arguments);
         let execution = self.begin(Entity::Tool, &entry.record.id);
-        let reply = self.relay(upstream, &outgoing, false, Some(execution)).await?;
+        let reply = self.relay(upstream, &mut outgoing, false, Some(execution)).await?;
         Ok(hold(reply, turn))
     }
 
@@ -341,9 +382,9 @@ impl<R: Relay> Call<'_, R> {
         };
         self.permit(Permission::PromptsRead, &entry.record.ownership)?;
         self.guard(Thing::Prompt(entry, &name)).await?;
-        let outgoing = self.outgoing(Param::Name, &name, &entry.record.original_name);
+        let mut outgoing = self.outgoing(Param::Name, &name, &entry.record.original_name);
         let execution = self.begin(Entity::Prompt, &entry.record.id);
-        self.relay(upstream, &outgoing, false, Some(execution)).await
+        self.relay(upstream, &mut outgoing, false, Some(execution)).await
     }
 
     /// Renders a prompt that no upstream has.
@@ -379,10 +420,10 @@ impl<R: Relay> Call<'_, R> {
         let owned = entry.map_or(&upstream.record.ownership, |entry| &entry.record.ownership);
         self.permit(Permission::ResourcesRead, owned)?;
         self.guard(Thing::Resource(entry.map(|entry| &**entry), &uri)).await?;
-        let outgoing = self.outgoing(Param::Uri, &uri, &uri);
+        let mut outgoing = self.outgoing(Param::Uri, &uri, &uri);
         let id = entry.map_or("", |entry| &entry.record.id);
         let execution = self.begin(Entity::Resource, id);
-        self.relay(upstream, &outgoing, true, Some(execution)).await
+        self.relay(upstream, &mut outgoing, true, Some(execution)).await
     }
 
     async fn completion(&self) -> Result<Reply, Failure> {
@@ -427,7 +468,7 @@ impl<R: Relay> Call<'_, R> {
                 .edits
                 .push(Edit { span: place.shifted(offset), replacement: quoted(original) });
         }
-        self.relay(upstream, &outgoing, false, None).await
+        self.relay(upstream, &mut outgoing, false, None).await
     }
 
     /// The name or URI that the request is about, checked against its header.
@@ -487,6 +528,7 @@ impl<R: Relay> Call<'_, R> {
             param_headers: Vec::new(),
             modern: self.era == Era::Modern,
             within: self.parts.options.request_within,
+            capabilities: self.client().map_or(Capabilities::NONE, |client| client.capabilities),
         }
     }
 
@@ -507,15 +549,31 @@ impl<R: Relay> Call<'_, R> {
     async fn relay(
         &self,
         upstream: &Arc<Upstream>,
-        outgoing: &Outgoing<'_>,
+        outgoing: &mut Outgoing<'_>,
         cached: bool,
         execution: Option<Execution<'_>>,
     ) -> Result<Reply, Failure> {
         let modern_upstream = upstream.record.era == Some(storage::record::Era::Modern);
-        let translation = stream::Translation::between(self.era, modern_upstream, cached);
+        let mut translation = stream::Translation::between(self.era, modern_upstream, cached);
         let name = &upstream.record.name;
         let meters = self.parts.meters;
-        match self.parts.relay.request(upstream, outgoing).await {
+        let mut parker = None;
+        let answer = match self.resumed(upstream, outgoing.name.unwrap_or_default()).await? {
+            Some(answer) => {
+                // It was translated where it waited, and is counted there.
+                translation = stream::Translation::None;
+                Ok(answer)
+            }
+            None => {
+                if self.era == Era::Modern && !modern_upstream {
+                    outgoing.capabilities = self.declared();
+                    parker = self.parker(upstream, outgoing.name.unwrap_or_default());
+                }
+                let answer = self.parts.relay.request(upstream, outgoing).await;
+                answer.and_then(|answer| self.in_rounds(upstream, outgoing, answer))
+            }
+        };
+        match answer {
             Ok(Answer::Whole(reply)) => {
                 let is_success = execution.is_some_and(|execution| succeeded(&execution, &reply));
                 let reply = translation.reply(reply, name);
@@ -526,7 +584,9 @@ impl<R: Relay> Call<'_, R> {
                 let id = self.message.id().unwrap_or("null");
                 let execution = execution.map(|execution| (meters.clone(), execution.keep()));
                 let source = stream::Source::new(source, execution);
-                stream::relay(source, id, name, translation, self.request.accepts).await
+                let accepts = self.request.accepts;
+                let asked = stream::Asked { client: self.client(), parker };
+                stream::relay(source, id, name, translation, accepts, asked).await
             }
             Err(failure) => {
                 end(meters, execution, false);
@@ -536,8 +596,37 @@ impl<R: Relay> Call<'_, R> {
     }
 }
 
+impl<R: Relay> Call<'_, R> {
+    /// An answer of an upstream of the stateless revision, for a client that it can ask only in the
+    /// way of before.
+    fn in_rounds(
+        &self,
+        upstream: &Arc<Upstream>,
+        outgoing: &Outgoing<'_>,
+        answer: Answer,
+    ) -> Result<Answer, Failure> {
+        let is_modern = upstream.record.era == Some(storage::record::Era::Modern);
+        let may_ask = match &answer {
+            _ if !is_modern || outgoing.capabilities.is_empty() || self.era == Era::Modern => false,
+            Answer::Whole(reply) => rounds::needs_input(reply),
+            Answer::Stream(_) => true,
+        };
+        if !may_ask {
+            return Ok(answer);
+        }
+        let held = self.parts.relay.hold(upstream)?;
+        let rounds = rounds::Rounds::new(held, &upstream.record.name, outgoing, answer);
+        Ok(Answer::Stream(Stream::new(Box::new(rounds))))
+    }
+}
+
+/// What `server_id` offers to a caller who may use it; nothing if it is not there for them.
+pub fn view<'a>(catalog: &'a Catalog, caller: &Caller, server_id: &str) -> Option<&'a View> {
+    views(catalog, caller, server_id).ok().map(|(view, _)| view)
+}
+
 /// What it takes to have a list, and to see an entry on it.
-fn permission_of(kind: Kind) -> Permission {
+pub fn permission_of(kind: Kind) -> Permission {
     match kind {
         Kind::Tools => Permission::ToolsRead,
         Kind::Prompts => Permission::PromptsRead,
@@ -546,7 +635,7 @@ fn permission_of(kind: Kind) -> Permission {
 }
 
 /// What tells the pages of `caller` from those of others: `None` if they see all that there is.
-fn lens(caller: &Caller, permission: Permission, circles: &Circles) -> Option<Lens> {
+pub fn lens(caller: &Caller, permission: Permission, circles: &Circles) -> Option<Lens> {
     let rights = &caller.rights;
     if rights.unrestricted || circles.is_empty() {
         return None;

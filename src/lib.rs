@@ -24,6 +24,7 @@ pub mod route;
 pub mod safety;
 pub mod schema;
 pub mod serve;
+pub mod session;
 pub mod settings;
 pub mod state;
 pub mod throttle;

@@ -9,6 +9,27 @@ pub const PAGE_SIZE_TOTAL_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of a cursor that a client may send.
 pub const CURSOR_SIZE_MAX: usize = 1024;
 
+/// Sessions that a shard remembers; the others are looked up when they are used.
+pub const SESSION_KNOWN_COUNT_MAX: usize = 20_000;
+
+/// Resources that a session may be subscribed to.
+pub const SESSION_URI_COUNT_MAX: usize = 1000;
+
+/// Changed resources that wait to be told of on a stream.
+pub const UPDATES_WAITING_COUNT_MAX: usize = 1024;
+
+/// Questions of upstreams that wait for clients, on a shard.
+pub const ASK_COUNT_MAX: usize = 10_000;
+
+/// Calls that wait for their clients to come back, on a shard.
+pub const PARKED_COUNT_MAX: usize = 10_000;
+
+/// Messages of a stream that are kept for a client that comes back.
+pub const LOG_COUNT_MAX: usize = 256;
+
+/// Messages of a stream that wait for its client to read.
+pub const STREAM_WAITING_COUNT_MAX: usize = 64;
+
 /// Messages that may wait in a shard's mailbox: stdio calls of other shards, and new catalogs.
 pub const MAILBOX_COUNT_MAX: usize = 4096;
 

@@ -1,12 +1,14 @@
 //! What the Model Context Protocol says: revisions, eras, lists and the answers that the gateway
 //! gives by itself.
 
+mod capabilities;
 mod era;
 mod handshake;
 mod pages;
 mod translate;
 mod verdict;
 
+pub use capabilities::Capabilities;
 pub use era::{
     Era, HeaderSource, NoHeaders, Transport, check_names, check_param_headers, find as find_era,
     reads_argument_errors,
@@ -21,6 +23,10 @@ pub const MODERN: &str = "2026-07-28";
 
 /// The revisions with a handshake, newest first.
 pub const LEGACY: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
+
+/// Levels of log messages, the least first (RFC 5424).
+pub const LEVELS: [&str; 8] =
+    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
 /// Keys of a modern request's `_meta`.
 pub mod meta {
@@ -46,6 +52,8 @@ pub mod code {
     pub const INTERNAL: i32 = -32603;
     /// Legacy: there is no such resource.
     pub const RESOURCE_NOT_FOUND: i32 = -32002;
+    /// There is no such session. The specification gives it no code; the official SDKs use this one.
+    pub const SESSION_NOT_FOUND: i32 = -32001;
     /// A header and the body contradict each other.
     pub const HEADER_MISMATCH: i32 = -32020;
     /// The revision is not spoken here.

@@ -1,15 +1,18 @@
 //! Answers on their way out: from a value to the bytes of an HTTP answer.
 
-use std::{borrow::Cow, future::Future, pin::Pin};
+use std::{borrow::Cow, collections::BTreeSet, future::Future, pin::Pin};
 
 use net::{
     http1::server::{BodyStream, Responder},
     jsonrpc, sse,
 };
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::{failure::Failure, mcp::Page};
+use crate::{
+    failure::Failure,
+    mcp::{Page, code},
+};
 
 /// What a JSON-RPC request is answered with.
 pub enum Reply {
@@ -25,6 +28,54 @@ pub enum Reply {
     Relayed(Relayed),
     /// Messages, the last of which is the answer.
     Stream(Box<dyn Messages>),
+    /// What the client wants to hear of from now on, which who has the streams answers.
+    Listen(Box<Filter>),
+}
+
+/// What a client wants to hear of, or what it is told of: of what it asked for that which there is
+/// (2026-07-28, Subscriptions, `SubscriptionFilter`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// `toolsListChanged`.
+    pub tools: bool,
+    /// `promptsListChanged`.
+    pub prompts: bool,
+    /// `resourcesListChanged`.
+    pub resources: bool,
+    /// `resourceSubscriptions`.
+    pub uris: BTreeSet<String>,
+}
+
+impl Filter {
+    /// Reads the member `notifications` of the params; what is not known is left out.
+    pub fn read(params: &Value) -> Filter {
+        let wanted = &params["notifications"];
+        let is = |name: &str| wanted[name] == Value::Bool(true);
+        let uris = wanted["resourceSubscriptions"].as_array().into_iter().flatten();
+        Filter {
+            tools: is("toolsListChanged"),
+            prompts: is("promptsListChanged"),
+            resources: is("resourcesListChanged"),
+            uris: uris.filter_map(Value::as_str).map(str::to_owned).collect(),
+        }
+    }
+
+    /// Writes it as an object that leaves out what is not wanted.
+    pub fn to_json(&self) -> Value {
+        let kinds = [
+            ("toolsListChanged", self.tools),
+            ("promptsListChanged", self.prompts),
+            ("resourcesListChanged", self.resources),
+        ];
+        let kinds = kinds.into_iter().filter(|(_, is_wanted)| *is_wanted);
+        let mut all: Map<String, Value> =
+            kinds.map(|(name, _)| (name.to_owned(), Value::Bool(true))).collect();
+        if !self.uris.is_empty() {
+            let uris = self.uris.iter().cloned().map(Value::String).collect();
+            all.insert("resourceSubscriptions".to_owned(), Value::Array(uris));
+        }
+        Value::Object(all)
+    }
 }
 
 /// A raw result or error inside the buffer that it arrived in.
@@ -68,10 +119,20 @@ impl Accepts {
         accepts.json |= !accepts.events;
         accepts
     }
+
+    /// The same for a gateway that answers in JSON where it can, or in events where it can.
+    pub fn preferring_json(self, json: bool) -> Accepts {
+        Accepts { json: self.json && (json || !self.events), ..self }
+    }
 }
 
+/// Why a client that wants to hear of changes cannot, where it asked.
+const LISTENS_ELSEWHERE: &str =
+    "Method not found: subscriptions/listen is for the MCP endpoints and clients that take events";
+
 const JSON: &str = "content-type: application/json\r\n";
-const EVENTS: &str =
+/// What the head of a stream of events says.
+pub const EVENTS: &str =
     "content-type: text/event-stream\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n";
 
 /// Writes the answer to the request `id` (raw).
@@ -92,6 +153,10 @@ pub fn write(responder: &mut Responder, id: Option<&str>, reply: Reply, accepts:
                 false => write_result(responder, id, raw, accepts),
             }
             shards::buffer::give(bytes);
+        }
+        Reply::Listen(_) => {
+            let failure = Failure::protocol(404, code::METHOD_NOT_FOUND, LISTENS_ELSEWHERE);
+            write_failure(responder, std::str::from_utf8(id).ok(), &failure, true);
         }
         Reply::Stream(messages) => {
             responder.begin(200);
@@ -148,6 +213,7 @@ pub fn write_failure_headers(responder: &mut Responder, failure: &Failure) {
 pub async fn into_result(reply: Reply) -> Result<Value, Failure> {
     match reply {
         Reply::Accepted => Ok(Value::Null),
+        Reply::Listen(_) => Err(Failure::protocol(404, code::METHOD_NOT_FOUND, LISTENS_ELSEWHERE)),
         Reply::Page(page) => read(&page),
         Reply::Result(raw) => read(&raw),
         Reply::Error(raw) => Err(error_of(&read(&raw)?)),

@@ -38,11 +38,14 @@ use crate::{
 mod backend;
 mod changes;
 mod door;
+mod feed;
 mod first_admin;
 mod front;
 mod legacy;
 mod neighbourhood;
+mod replay;
 mod seeds;
+mod streams;
 
 use backend::Facts;
 use door::Door;
@@ -89,6 +92,7 @@ struct Common {
 #[derive(Clone)]
 struct Parts {
     registry: Registry,
+    sealer: Arc<Sealer>,
     recorder: RecorderHandle,
     auditor: AuditorHandle,
     leftovers: Leftovers,
@@ -152,7 +156,8 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
     let neighbourhood = Neighbourhood::new(&settings, address, cores.len(), handle.clone())
         .map_err(|error| fail(&error))?;
     let parts = Parts {
-        registry: Registry::new(store.clone(), handle, sealer),
+        registry: Registry::new(store.clone(), handle, sealer.clone()),
+        sealer,
         recorder: recorder_handle,
         auditor: auditor_handle,
         leftovers,
@@ -333,6 +338,7 @@ async fn shard_main(index: usize, common: Common, own: Own) {
         parts.catalog,
         upstreams,
         shared,
+        parts.sealer,
         parts.counts,
     ));
     let mut closing = Vec::new();
@@ -347,6 +353,11 @@ async fn shard_main(index: usize, common: Common, own: Own) {
         closing.push(task::spawn(auditor.grow().run()));
         task::spawn(first_admin::run(shard.clone(), facts.clone()));
         task::spawn(state::pruner::run(shard.clone()));
+    }
+    task::spawn(shard.parking.clone().hear());
+    if let Some(sessions) = &shard.sessions {
+        task::spawn(sessions.clone().hear());
+        task::spawn(sessions.clone().hear_answers());
     }
     task::spawn(read_mailbox(shard.clone(), own.mailbox));
     let take = |stream: TcpStream, peer: SocketAddr| {
@@ -397,7 +408,10 @@ async fn read_mailbox(shard: Rc<Shard>, mut mailbox: mailbox::Receiver<Message>)
             Message::Audit(auditor) => shard.hand_over_trail(auditor),
             Message::Stdio(mail) => shard.upstreams.take_mail(mail),
             Message::Database(trouble) => shard.note_database(trouble),
-            Message::Drain => shard.draining.open(),
+            Message::Drain => {
+                shard.draining.open();
+                shard.listeners.ring();
+            }
         }
     }
 }

@@ -27,7 +27,7 @@ pub use raw::{SettingError, Source};
 use relations::warn_of_unknown;
 pub use rows::{
     Audit, Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, Proof, RateLimits,
-    Rest, Storage, Teams, Upstreams, Web, rows,
+    Rest, Sessions, Storage, Teams, Upstreams, Web, rows,
 };
 pub use table::Row;
 pub use values::{
@@ -40,9 +40,7 @@ pub const IGNORED: &[(&str, &str)] = &[
     ("GUNICORN_TIMEOUT", "requests have their own limits: TOOL_TIMEOUT and FEDERATION_TIMEOUT"),
     ("GUNICORN_MAX_REQUESTS", "shards do not leak, so they are not recycled"),
     ("GUNICORN_MAX_REQUESTS_JITTER", "shards are not recycled"),
-    ("SESSION_TTL", "sessions live with their upstream; none is kept by us yet"),
     ("MAX_TOOL_RETRIES", "RETRY_MAX_ATTEMPTS says how often a request is sent"),
-    ("MESSAGE_TTL", "no message to a session is kept by us yet"),
     ("GUNICORN_PRELOAD_APP", "there is one process, so nothing is loaded twice"),
     ("METRICS_BUFFER_ENABLED", "metrics are always gathered before they are written"),
     ("METRICS_CACHE_ENABLED", "metrics are added up where they are stored, so none are cached"),
@@ -100,6 +98,8 @@ pub struct Settings {
     pub catalog: Catalog,
     /// What is kept, and where.
     pub storage: Storage,
+    /// Sessions of clients.
+    pub sessions: Sessions,
     /// What several gateways share for a while.
     pub cache: Cache,
     /// What is counted of tools, resources, prompts, virtual servers and agents.
@@ -188,6 +188,7 @@ impl Settings {
         let health = Health::read(reading);
         let catalog = Catalog::read(reading);
         let storage = Storage::read(reading);
+        let sessions = Sessions::read(reading);
         let cache = Cache::read(reading);
         let metrics = Metrics::read(reading);
         let audit = Audit::read(reading);
@@ -207,6 +208,7 @@ impl Settings {
             health: health?,
             catalog: catalog?,
             storage: storage?,
+            sessions: sessions?,
             cache: cache?,
             metrics: metrics?,
             audit: audit?,

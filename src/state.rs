@@ -13,7 +13,7 @@ use shards::{
     mailbox::{self, SendError, oneshot},
 };
 
-use storage::{record::Entity, shared::Shared};
+use storage::{record::Entity, seal::Sealer, shared::Shared};
 
 use crate::{
     auth::{AuthError, Caller, Gate as OriginGate, Rules, Verifier},
@@ -27,6 +27,7 @@ use crate::{
     own,
     policy::Book,
     schema,
+    session::{Listeners, Sessions, parking::Parking},
     settings::Settings,
     throttle::{Counts, Throttle},
     upstream::{
@@ -74,6 +75,12 @@ pub struct Shard {
     pub registry: Registry,
     /// What is shared with other nodes for a while.
     pub shared: Shared,
+    /// The sessions of clients; none if every request stands alone.
+    pub sessions: Option<Rc<Sessions>>,
+    /// The calls that wait for their clients to come back.
+    pub parking: Rc<Parking>,
+    /// The streams that are told of what changes.
+    pub listeners: Listeners,
     /// The rates.
     pub throttle: Throttle,
     /// What this shard counts of entities that are used.
@@ -166,8 +173,15 @@ impl Shard {
         catalog: Arc<Catalog>,
         upstreams: Upstreams,
         shared: Shared,
+        sealer: Arc<Sealer>,
         counts: Counts,
     ) -> Shard {
+        let chosen = &settings.sessions;
+        let listeners = Listeners::default();
+        let parking = Rc::new(Parking::new(sealer.clone(), &shared.bus));
+        let (ttl, message_ttl, listening) = (chosen.ttl, chosen.message_ttl, listeners.clone());
+        let sessions = || Sessions::new(sealer, &shared, ttl, message_ttl, listening);
+        let sessions = chosen.is_on.then(sessions).map(Rc::new);
         let meters = meters(&settings, recorder.clone());
         let crowded = auditor.clone();
         let trail = Trail::new(&settings.audit, move || crowded.crowded());
@@ -190,6 +204,9 @@ impl Shard {
             trail: Rc::new(trail),
             auditor,
             shared,
+            sessions,
+            listeners,
+            parking,
             draining: Rc::default(),
             request_count: Cell::new(0),
             connection_count: Cell::new(0),
@@ -273,6 +290,7 @@ impl Shard {
         self.pages.retain(|id| catalog.server(id).is_some());
         let former = self.catalog.replace(catalog.clone());
         self.upstreams.retain(&former, &catalog);
+        self.listeners.ring();
     }
 }
 

@@ -10,15 +10,17 @@ pub mod discover;
 mod fetch;
 pub mod http;
 mod legs;
+mod question;
 pub mod rest;
 pub mod sse;
 pub mod stdio;
 
 use net::span::Span;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, mcp::Capabilities};
 
 pub use legs::{Health, Upstreams};
+pub use question::Question;
 
 /// A request of a client on its way to an upstream.
 ///
@@ -42,6 +44,8 @@ pub struct Outgoing<'a> {
     pub modern: bool,
     /// How long the whole exchange may take.
     pub within: std::time::Duration,
+    /// What the client can be asked meanwhile.
+    pub capabilities: Capabilities,
 }
 
 /// One replacement within raw JSON.
@@ -83,6 +87,8 @@ pub enum Outcome {
 pub enum Event {
     /// A notification, as the whole raw message.
     Notification(Vec<u8>),
+    /// The upstream asks the client something; the answer goes on once it is told.
+    Question(Question),
     /// The answer; nothing comes after it.
     Reply(Reply),
 }
@@ -122,6 +128,16 @@ impl Reply {
 }
 
 impl Outgoing<'_> {
+    /// Where a place of the client's params lies in those that the upstream sees. It must not be
+    /// one that is edited.
+    pub fn moved(&self, span: Span) -> Span {
+        let at = |offset: u32| {
+            let before = self.edits.iter().take_while(|edit| edit.span.end <= offset);
+            before.fold(offset as usize, |at, edit| at + edit.replacement.len() - edit.span.len())
+        };
+        Span::new(at(span.start), at(span.end))
+    }
+
     /// Appends the params as the upstream must see them.
     pub fn write_params(&self, out: &mut Vec<u8>) {
         splice(out, self.params, &self.edits);
@@ -139,8 +155,31 @@ pub fn splice(out: &mut Vec<u8>, raw: &[u8], edits: &[Edit<'_>]) {
     out.extend_from_slice(&raw[from..]);
 }
 
+/// The way to one upstream, for who has more to send to it later.
+pub trait Held {
+    /// Sends one request.
+    ///
+    /// # Errors
+    ///
+    /// As [`Relay::request`].
+    fn request<'a>(
+        &'a self,
+        outgoing: Outgoing<'a>,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<Answer, Failure>> + 'a>>;
+}
+
 /// The way to the upstreams, as the request path sees it.
 pub trait Relay {
+    /// Holds the way to `upstream`.
+    ///
+    /// # Errors
+    ///
+    /// A refused upstream.
+    fn hold(
+        &self,
+        upstream: &std::sync::Arc<crate::catalog::Upstream>,
+    ) -> Result<Box<dyn Held>, Failure>;
+
     /// Sends one request to `upstream` and returns what it answers.
     ///
     /// # Errors

@@ -137,7 +137,7 @@ impl Watched {
             }
             Reply::Result(raw) => self.judge_raw(raw, false, is_tool),
             Reply::Error(raw) => self.judge_raw(raw, true, is_tool),
-            Reply::Accepted | Reply::Page(_) | Reply::Stream(_) => {}
+            Reply::Accepted | Reply::Page(_) | Reply::Stream(_) | Reply::Listen(_) => {}
         }
     }
 

@@ -132,6 +132,7 @@ pub async fn admit_call<R: Relay>(
     let message = Message::parse(body.as_bytes(), &parts.options.envelope)
         .map_err(|error| Failure::Malformed(error.to_string()))?;
     let request = Request {
+        session: None,
         caller,
         client_ip,
         server_id: "",

@@ -1,17 +1,25 @@
 //! What comes back from an upstream, made into what this client understands: whole answers, and
 //! answers with notifications before them.
 
-use std::{future::Future, pin::Pin, rc::Rc};
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    rc::Rc,
+    task::Poll,
+    time::Duration,
+};
 
 use net::jsonrpc;
+use shards::{local::Gate, task, time};
 
 use crate::{
     failure::{Failure, UpstreamKind},
-    gateway::{relayed, succeeded},
-    mcp::{self, Era},
+    gateway::{parked::Parker, relayed, succeeded},
+    mcp::{self, Capabilities, Era, LEVELS},
     observe::meters::{LongExecution, Meters},
     reply::{Accepts, Messages, Reply},
-    upstream::{Event, Outcome, Reply as UpstreamReply, Stream},
+    session::{Asks, Session},
+    upstream::{Event, Outcome, Question, Reply as UpstreamReply, Stream},
 };
 
 /// How results differ between the client's era and the upstream's.
@@ -110,9 +118,14 @@ impl Source {
         Source { stream, execution }
     }
 
-    async fn next(&mut self) -> Result<Event, Failure> {
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    ///
+    /// An upstream failure.
+    pub async fn next(&mut self) -> Result<Event, Failure> {
         let event = self.stream.next().await;
-        if matches!(event, Ok(Event::Notification(_))) {
+        if matches!(event, Ok(Event::Notification(_) | Event::Question(_))) {
             return event;
         }
         if let Some((meters, execution)) = self.execution.take() {
@@ -132,37 +145,158 @@ pub async fn relay(
     upstream: &str,
     translation: Translation,
     accepts: Accepts,
+    asked: Asked,
 ) -> Result<Reply, Failure> {
     if accepts.events {
         let (id, upstream) = (id.to_owned(), upstream.to_owned());
-        return Ok(Reply::Stream(Box::new(Relay { source, id, upstream, translation })));
+        let over = Rc::default();
+        let relay = Relay { source: Some(source), id, upstream, translation, asked, over };
+        return Ok(Reply::Stream(Box::new(relay)));
     }
     loop {
         match source.next().await? {
             Event::Notification(message) => drop(message),
+            Event::Question(question) => match asked.parker {
+                Some(parker) => {
+                    let result = parker.park(source, question, upstream, translation);
+                    return result.map(Reply::Result);
+                }
+                None => question.refuse(),
+            },
             Event::Reply(reply) => return translation.reply(reply, upstream),
         }
     }
 }
 
+/// How a client is asked what an upstream wants to know, if it can be.
+pub struct Asked {
+    /// By its stream, while its request runs.
+    pub client: Option<Client>,
+    /// By the result, which it answers by sending its request again.
+    pub parker: Option<Parker>,
+}
+
+/// A client that can be asked something while its request runs.
+pub struct Client {
+    /// Where its answers are waited for.
+    pub asks: Rc<Asks>,
+    /// Its session.
+    pub session: Rc<Session>,
+    /// What it can be asked.
+    pub capabilities: Capabilities,
+    /// How long it may take to answer.
+    pub answer_within: Duration,
+}
+
+impl Client {
+    /// Writes a question for the client into `out`, and has the answer go where it belongs. False if
+    /// it cannot be asked this. Nobody waits any more once `over` is open.
+    fn ask(&self, question: Question, over: &Rc<Gate>, out: &mut Vec<u8>) -> bool {
+        let Ok(mut asked) = self.asks.ask(&self.session.ticket.key) else { return false };
+        let mut message = b"{\"jsonrpc\":\"2.0\",\"id\":".to_vec();
+        jsonrpc::write_string(&mut message, &asked.id);
+        message.extend_from_slice(b",\"method\":");
+        jsonrpc::write_string(&mut message, &question.method);
+        message.extend_from_slice(b",\"params\":");
+        message.extend_from_slice(question.params.as_bytes());
+        message.push(b'}');
+        out.extend_from_slice(&message);
+        let (within, over) = (self.answer_within, over.clone());
+        task::spawn_if_running(async move {
+            let answer = unless(&over, time::timeout(within, asked.answer())).await;
+            if let Some(Ok(Some(word))) = answer {
+                question.answer(&word);
+            }
+        });
+        true
+    }
+
+    /// Whether the client wants a notification: of log messages those of its level and above.
+    fn wants(&self, message: &[u8]) -> bool {
+        let wishes = self.session.wishes();
+        let Some(least) = wishes.level.as_deref() else { return true };
+        let Some(level) = std::str::from_utf8(message).ok().and_then(level_of) else { return true };
+        let place = |level: &str| LEVELS.iter().position(|known| *known == level);
+        place(&level) >= place(least)
+    }
+}
+
+/// The level of a log message, if it is one.
+fn level_of(message: &str) -> Option<String> {
+    let [method, params] = jsonrpc::pick(message, ["method", "params"]).ok()?;
+    let params = params?.of_text(message);
+    if method?.of_text(message) != "\"notifications/message\"" {
+        return None;
+    }
+    let [level] = jsonrpc::pick(params, ["level"]).ok()?;
+    jsonrpc::unescape(level?.of_text(params)).ok().map(|level| level.into_owned())
+}
+
+/// Waits for `future`, or returns nothing once `gate` is open.
+async fn unless<F: Future>(gate: &Gate, future: F) -> Option<F::Output> {
+    let (mut future, mut open) = (pin!(future), pin!(gate.passed()));
+    poll_fn(|context| {
+        if open.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
 /// An upstream's stream on its way to the client.
 struct Relay {
-    source: Source,
+    /// None once it waits elsewhere.
+    source: Option<Source>,
     id: String,
     upstream: String,
     translation: Translation,
+    asked: Asked,
+    /// Open once nobody waits any more.
+    over: Rc<Gate>,
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.over.open();
+    }
 }
 
 impl Messages for Relay {
     fn next<'a>(&'a mut self, out: &'a mut Vec<u8>) -> Pin<Box<dyn Future<Output = bool> + 'a>> {
         Box::pin(async move {
-            let outcome = match self.source.next().await {
-                Ok(Event::Notification(message)) => {
-                    out.extend_from_slice(&message);
-                    return true;
-                }
-                Ok(Event::Reply(reply)) => self.translation.reply(reply, &self.upstream),
-                Err(failure) => Err(failure),
+            let outcome = loop {
+                let Some(source) = &mut self.source else { return false };
+                break match source.next().await {
+                    Ok(Event::Notification(message)) => {
+                        if self.asked.client.as_ref().is_some_and(|client| !client.wants(&message))
+                        {
+                            continue;
+                        }
+                        out.extend_from_slice(&message);
+                        return true;
+                    }
+                    Ok(Event::Question(question)) => {
+                        if let Some(parker) = self.asked.parker.take()
+                            && let Some(source) = self.source.take()
+                        {
+                            let (upstream, translation) = (&self.upstream, self.translation);
+                            break parker
+                                .park(source, question, upstream, translation)
+                                .map(Reply::Result);
+                        }
+                        let Some(client) = &self.asked.client else {
+                            question.refuse();
+                            continue;
+                        };
+                        if client.ask(question, &self.over, out) {
+                            return true;
+                        }
+                        continue;
+                    }
+                    Ok(Event::Reply(reply)) => self.translation.reply(reply, &self.upstream),
+                    Err(failure) => Err(failure),
+                };
             };
             self.write_last(out, outcome);
             false

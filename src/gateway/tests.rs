@@ -11,7 +11,7 @@ use storage::{
 use super::*;
 use crate::settings::{self, Audit, AuditCalls};
 use crate::throttle::Counts;
-use crate::upstream::{Reply as UpstreamReply, a2a::AgentCall, rest::RestCall};
+use crate::upstream::{Held, Reply as UpstreamReply, a2a::AgentCall, rest::RestCall};
 
 /// Upstreams that answer what they are told to, and remember what they were sent.
 struct Canned {
@@ -20,6 +20,10 @@ struct Canned {
 }
 
 impl Relay for Canned {
+    fn hold(&self, _: &Arc<Upstream>) -> Result<Box<dyn Held>, Failure> {
+        unreachable!("nothing here is asked twice")
+    }
+
     async fn request(
         &self,
         upstream: &Arc<Upstream>,
@@ -151,6 +155,7 @@ impl World {
             policies: Rc::default(),
             throttle: Throttle::new(&settings.rate_limits, Counts::new(&settings), None),
             options: Options {
+                answer_within: Duration::from_secs(5),
                 app_name: "Ringway".to_owned(),
                 envelope: EnvelopeLimits::default(),
                 params_size_max: 10_000,
@@ -174,6 +179,8 @@ impl World {
             trail: &self.trail,
             policies: self.policies.clone(),
             throttle: &self.throttle,
+            sessions: None,
+            parking: None,
             options: &self.options,
         };
         let answered = answer(&parts, request, &|_| ()).now_or_never();
@@ -192,7 +199,7 @@ impl World {
                 }
                 jsonrpc::result(&mut out, id, raw);
             }
-            Ok(Reply::Stream(_)) => unreachable!("canned upstreams do not stream"),
+            Ok(Reply::Stream(_) | Reply::Listen(_)) => unreachable!("nothing here streams"),
             Err(failure) => {
                 return format!("{id} {} {} {failure}", failure.rpc_status(), failure.code());
             }
@@ -234,7 +241,7 @@ fn request<'a>(
     let accepts = Accepts { json: true, events: true };
     static OPERATOR: std::sync::LazyLock<Caller> = std::sync::LazyLock::new(Caller::operator);
     let (caller, body) = (&*OPERATOR, body.as_bytes());
-    Request { caller, client_ip: None, server_id, transport, headers, accepts, body }
+    Request { session: None, caller, client_ip: None, server_id, transport, headers, accepts, body }
 }
 
 fn text(raw: &[u8]) -> &str {

@@ -9,7 +9,7 @@ use crate::{
         param_headers::{self, decode_header_value},
     },
     failure::{Failure, ProtocolError},
-    mcp::{LEGACY, MODERN, code, meta},
+    mcp::{LEGACY, LEVELS, MODERN, code, meta},
 };
 
 /// How a message reached us.
@@ -52,7 +52,8 @@ impl HeaderSource for NoHeaders {
 }
 
 /// Methods of the stateless revision that the gateway answers or relays.
-const MODERN_METHODS: [&str; 9] = [
+const MODERN_METHODS: [&str; 10] = [
+    "subscriptions/listen",
     "tools/call",
     "tools/list",
     "server/discover",
@@ -209,8 +210,6 @@ fn header_agrees(
 }
 
 fn check_log_level(raw: Option<&str>) -> Result<(), Failure> {
-    const LEVELS: [&str; 8] =
-        ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
     let Some(raw) = raw else { return Ok(()) };
     let level = jsonrpc::unescape(raw).unwrap_or_default();
     if LEVELS.contains(&&*level) {

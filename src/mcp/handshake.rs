@@ -10,7 +10,7 @@ use crate::{
 
 /// What an endpoint offers, in the words of the handshake.
 pub struct Offer {
-    capabilities: Value,
+    capabilities: Map<String, Value>,
     instructions: Option<String>,
     server_info: Value,
 }
@@ -58,10 +58,33 @@ impl Offer {
         let instructions = Some(instructions)
             .filter(|text| !text.is_empty() && text.len() <= INSTRUCTIONS_SIZE_MAX);
         Offer {
-            capabilities: Value::Object(capabilities),
+            capabilities,
             instructions,
             server_info: json!({"name": app_name, "version": env!("CARGO_PKG_VERSION")}),
         }
+    }
+
+    /// The same for a client that has a stream by which it can be told of changes.
+    pub fn with_changes(mut self) -> Offer {
+        for (name, capability) in &mut self.capabilities {
+            match (name.as_str(), capability) {
+                ("tools" | "prompts", Value::Object(tells)) => {
+                    tells.insert("listChanged".to_owned(), true.into());
+                }
+                ("resources", Value::Object(tells)) => {
+                    tells.insert("listChanged".to_owned(), true.into());
+                    tells.insert("subscribe".to_owned(), true.into());
+                }
+                _ => {}
+            }
+        }
+        self
+    }
+
+    /// The same for a client whose log level is kept.
+    pub fn with_logging(mut self) -> Offer {
+        self.capabilities.insert("logging".to_owned(), json!({}));
+        self
     }
 
     fn with_instructions(&self, mut result: Value) -> String {

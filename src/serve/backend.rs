@@ -228,6 +228,7 @@ impl admin::Backend for Backend<'_> {
         let catalog = shard.catalog();
         let parts = parts(shard, &catalog);
         let request = gateway::Request {
+            session: None,
             caller,
             client_ip: from.client.map(|client| client.ip),
             server_id: "",
@@ -309,6 +310,8 @@ pub fn parts<'a>(shard: &'a Shard, catalog: &'a Catalog) -> Parts<'a, Upstreams>
         trail: &shard.trail,
         policies: shard.policies(),
         throttle: &shard.throttle,
+        sessions: shard.sessions.as_ref(),
+        parking: Some(&shard.parking),
         options: &shard.options,
     }
 }

@@ -1,38 +1,47 @@
 //! What a shard does with HTTP requests: admission on the head, then the gateway or the REST API.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use net::http1::{
     Method,
-    server::{Request, Responder, Service},
+    server::{BodyStream, Request, Responder, Service},
 };
 use storage::audit::AuditEntry;
 
 use crate::{
     admin::{self, RestRequest},
     auth::Caller,
+    catalog::VirtualServer,
     failure::Failure,
-    gateway, limits,
-    mcp::{Era, HeaderSource, Transport, code},
+    gateway::{self, Agreed},
+    limits,
+    mcp::{Era, HeaderSource, MODERN, Transport, code},
     observe::audit,
-    reply::{self, Accepts},
+    reply::{self, Accepts, Reply},
     route::{self, Route},
     serve::{
         backend::{Backend, Facts, parts},
-        changes::Changes,
+        changes::{Changes, Identify},
         door::Visit,
-        legacy,
+        legacy, replay, streams,
     },
-    state::Shard,
+    session::{Session, Ticket},
+    state::{self, Shard},
     throttle::{Stand, Tier},
     web::Client,
 };
+
+/// Names the session of a client of the revisions with a handshake.
+const SESSION_HEADER: &str = "mcp-session-id";
 
 /// What every answer of the REST API carries.
 const REST_HEADERS: &str = "content-type: application/json\r\n";
 
 /// What the MCP and JSON-RPC endpoints take.
 const RPC_METHODS: &str = "POST, OPTIONS";
+
+/// What the MCP endpoints take where clients have sessions.
+const SESSION_METHODS: &str = "POST, GET, DELETE, OPTIONS";
 
 /// A shard as a server of HTTP.
 pub struct Front {
@@ -84,13 +93,19 @@ impl Service for Front {
     ) {
         let Permit { caller, room } = permit;
         match self.route(request) {
-            Some(Route::Mcp { .. } | Route::Rpc) if request.head.method() == Method::Options => {
-                write_options(responder, RPC_METHODS);
+            Some(route @ (Route::Mcp { .. } | Route::Rpc))
+                if request.head.method() == Method::Options =>
+            {
+                write_options(responder, self.methods(&route));
             }
-            Some(Route::Mcp { server_id }) => {
-                let transport = Transport::StreamableHttp;
-                self.answer_rpc(request, server_id, transport, &caller, body, responder).await;
-            }
+            Some(Route::Mcp { server_id }) => match request.head.method() {
+                Method::Get => self.answer_get(request, server_id, &caller, responder).await,
+                Method::Delete => self.answer_delete(request, server_id, &caller, responder).await,
+                _ => {
+                    let transport = Transport::StreamableHttp;
+                    self.answer_rpc(request, server_id, transport, &caller, body, responder).await;
+                }
+            },
             Some(Route::Rpc) => {
                 let transport = Transport::Rpc;
                 self.answer_rpc(request, "", transport, &caller, body, responder).await;
@@ -137,7 +152,7 @@ impl Front {
             return Err(Failure::Busy("Too many requests are in flight; try again".to_owned()));
         }
         if rest_path.is_none() {
-            check_rpc(request)?;
+            check_rpc(request, self.methods(&route))?;
         }
         let is_preflight = request.head.method() == Method::Options;
         let is_open = is_preflight || rest_path.is_some_and(admin::is_open);
@@ -223,7 +238,16 @@ impl Front {
             log_failure(&failure);
             return reply::write_failure(responder, None, &failure, true);
         }
+        let session = match self.session(request, transport, server_id, caller).await {
+            Ok(session) => session,
+            Err(failure) => {
+                log_failure(&failure);
+                return reply::write_failure(responder, None, &failure, true);
+            }
+        };
+        let accepts = accepts.preferring_json(shard.settings.sessions.json_response);
         let rpc = gateway::Request {
+            session: session.as_ref(),
             caller,
             client_ip: Some(self.client(request).ip),
             server_id,
@@ -239,17 +263,152 @@ impl Front {
         };
         let answered = gateway::answer(&parts, &rpc, &on_era).await;
         let mut outcome = answered.outcome;
+        if let (Some(agreed), Some(sessions), Transport::StreamableHttp) =
+            (answered.handshake, &shard.sessions, transport)
+        {
+            let email = &caller.email;
+            let Agreed { revision, capabilities } = agreed;
+            let ticket = Ticket::new(revision, capabilities, email, server_id, state::now());
+            match sessions.open(ticket).await {
+                Ok(id) => responder.always_header(SESSION_HEADER, id.as_bytes()),
+                Err(failure) => outcome = Err(failure),
+            }
+        }
         if transport == Transport::Rpc && outcome.as_ref().is_err_and(is_unknown_method) {
             let backend =
                 Backend { shard, client_ip: Some(self.client(request).ip), facts: &self.facts };
             outcome = legacy::answer(&backend, caller, body).await.unwrap_or(outcome);
         }
         match outcome {
+            Ok(Reply::Listen(filter)) if accepts.events => {
+                let identify = self.identify_again(request, server_id, caller);
+                let id = answered.id.unwrap_or("null");
+                match streams::listen(shard, server_id, id, *filter, identify) {
+                    Ok(stream) => write_stream(responder, stream),
+                    Err(failure) => reply::write_failure(responder, answered.id, &failure, true),
+                }
+            }
+            Ok(Reply::Stream(messages)) => match &session {
+                Some(session) if !answered.modern => {
+                    replay::play(
+                        shard,
+                        session,
+                        answered.id.unwrap_or("null"),
+                        messages,
+                        responder,
+                    );
+                }
+                _ => reply::write(responder, answered.id, Reply::Stream(messages), accepts),
+            },
             Ok(reply) => reply::write(responder, answered.id, reply, accepts),
             Err(failure) => {
                 log_failure(&failure);
                 reply::write_failure(responder, answered.id, &failure, true);
             }
+        }
+    }
+
+    /// The methods that a route of JSON-RPC takes.
+    fn methods(&self, route: &Route<'_>) -> &'static str {
+        match (route, &self.shard.sessions) {
+            (Route::Mcp { .. }, Some(_)) => SESSION_METHODS,
+            _ => RPC_METHODS,
+        }
+    }
+
+    /// The session that a request belongs to, if it says so. The stateless revision has none.
+    async fn session(
+        &self,
+        request: &Request<'_>,
+        transport: Transport,
+        server_id: &str,
+        caller: &Caller,
+    ) -> Result<Option<Rc<Session>>, Failure> {
+        let (Some(sessions), Transport::StreamableHttp) = (&self.shard.sessions, transport) else {
+            return Ok(None);
+        };
+        let Some(id) = request.header(SESSION_HEADER) else { return Ok(None) };
+        if request.header("mcp-protocol-version") == Some(MODERN.as_bytes()) {
+            return Ok(None);
+        }
+        sessions.find(id, &caller.email, server_id).await.map(Some)
+    }
+
+    /// Answers GET: the stream of what nothing was asked for, or the rest of one that broke off.
+    async fn answer_get(
+        &self,
+        request: &Request<'_>,
+        server_id: &str,
+        caller: &Caller,
+        responder: &mut Responder,
+    ) {
+        let outcome = self.open_stream(request, server_id, caller, responder).await;
+        if let Err(failure) = outcome {
+            log_failure(&failure);
+            reply::write_failure(responder, None, &failure, true);
+        }
+    }
+
+    async fn open_stream(
+        &self,
+        request: &Request<'_>,
+        server_id: &str,
+        caller: &Caller,
+        responder: &mut Responder,
+    ) -> Result<(), Failure> {
+        let transport = Transport::StreamableHttp;
+        let session = self.session(request, transport, server_id, caller).await?;
+        let Some(session) = session else {
+            // Without a session there is nothing to tell, as the stateless revision has it.
+            return Err(Failure::MethodNotAllowed { allow: RPC_METHODS });
+        };
+        if !Accepts::parse(request.header("accept")).events {
+            let text = "Not Acceptable: a stream of events is all there is; accept \
+                        text/event-stream";
+            return Err(Failure::protocol(406, code::INVALID_REQUEST, text));
+        }
+        let last = request.header("last-event-id");
+        let last = last.and_then(|last| std::str::from_utf8(last).ok());
+        let identify = self.identify_again(request, server_id, caller);
+        let stream = streams::open(&self.shard, &session, last, identify).await?;
+        write_stream(responder, stream);
+        Ok(())
+    }
+
+    /// Says again who opened a stream on an MCP endpoint, for as long as it is open.
+    fn identify_again(&self, request: &Request<'_>, server_id: &str, caller: &Caller) -> Identify {
+        let route = Route::Mcp { server_id };
+        if *caller != Caller::nobody() {
+            return self.facts.door.identify_again(&self.shard, &self.visit(request, &route));
+        }
+        let (shard, server_id) = (self.shard.clone(), server_id.to_owned());
+        Box::new(move || {
+            let catalog = shard.catalog();
+            let is_open = |server: &Arc<VirtualServer>| !server.record.auth_required;
+            catalog.server(&server_id).is_some_and(is_open).then(|| Rc::new(Caller::nobody()))
+        })
+    }
+
+    /// Answers DELETE: the client has no more use for its session.
+    async fn answer_delete(
+        &self,
+        request: &Request<'_>,
+        server_id: &str,
+        caller: &Caller,
+        responder: &mut Responder,
+    ) {
+        let found = self.session(request, Transport::StreamableHttp, server_id, caller).await;
+        match (found, &self.shard.sessions) {
+            (Ok(Some(session)), Some(sessions)) => {
+                sessions.end(&session).await;
+                responder.begin(204);
+                responder.finish_empty();
+            }
+            (Ok(_), _) => {
+                let failure = Failure::MethodNotAllowed { allow: RPC_METHODS };
+                reply::write_failure(responder, None, &failure, true);
+            }
+            (Err(failure), _) => reply::write_failure(responder, None, &failure, true),
         }
     }
 
@@ -381,11 +540,12 @@ fn is_unknown_method(failure: &Failure) -> bool {
     failure.code() == code::METHOD_NOT_FOUND
 }
 
-fn check_rpc(request: &Request<'_>) -> Result<(), Failure> {
+fn check_rpc(request: &Request<'_>, methods: &'static str) -> Result<(), Failure> {
     match request.head.method() {
         Method::Post => {}
         Method::Options => return Ok(()),
-        _ => return Err(Failure::MethodNotAllowed { allow: RPC_METHODS }),
+        Method::Get | Method::Delete if methods == SESSION_METHODS => return Ok(()),
+        _ => return Err(Failure::MethodNotAllowed { allow: methods }),
     }
     let Some(content_type) = request.header("content-type") else { return Ok(()) };
     let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
@@ -393,6 +553,14 @@ fn check_rpc(request: &Request<'_>) -> Result<(), Failure> {
         true => Ok(()),
         false => Err(Failure::UnsupportedMediaType { expected: "application/json" }),
     }
+}
+
+/// Answers with a stream of events, which ends when the client leaves.
+fn write_stream(responder: &mut Responder, stream: Box<dyn BodyStream>) {
+    responder.cancel_on_disconnect();
+    responder.begin(200);
+    responder.lines(reply::EVENTS);
+    responder.finish_stream(stream);
 }
 
 fn not_found() -> Failure {

@@ -476,6 +476,26 @@ table! {
         ready_requires_database: bool, "READY_REQUIRES_DATABASE", [], "true", Flag;
     }
 
+    /// Sessions of clients of the revisions with a handshake.
+    Sessions "Sessions" {
+        /// Whether clients of the revisions with a handshake get a session (`Mcp-Session-Id`), and
+        /// with it a stream of their own, subscriptions, questions of servers and answers that can be
+        /// taken up again. Any process serves any session. Without, every request stands alone.
+        is_on: bool, "USE_STATEFUL_SESSIONS", [], "true", Flag;
+        /// Whether an answer with nothing before it is plain JSON. Without, it is an event of a stream
+        /// for every client that takes those.
+        json_response: bool, "JSON_RESPONSE_ENABLED", [], "true", Flag;
+        /// How long a session lives that is not used.
+        ttl: Duration, "SESSION_TTL", [], "3600", Seconds { min_ms: 1000, max: 30 * DAY };
+        /// How long the messages of a stream are kept for a client that lost its connection.
+        message_ttl: Duration, "MESSAGE_TTL", [], "600", Seconds { min_ms: 1000, max: DAY };
+        /// How long a client that lost a stream waits until it comes back, in milliseconds.
+        retry_ms: usize, "SSE_RETRY_TIMEOUT", [], "5000", Count { min: 10, max: 600_000 };
+        /// How long a client, or the person before it, may take to answer a question of a server.
+        answer_timeout: Duration, "CLIENT_ANSWER_TIMEOUT", [], "300",
+            Seconds { min_ms: 100, max: DAY };
+    }
+
     /// What several gateways share for a while, and how one tells the others of a change.
     Cache "Shared state" {
         /// Where shared state is kept. `memory`: in this process. `redis`: in Redis, so that

@@ -116,6 +116,7 @@ pub(super) fn plain<'a>(method: &'a str, params: &'a [u8], within: Duration) -> 
         param_headers: Vec::new(),
         modern: false,
         within,
+        capabilities: crate::mcp::Capabilities::NONE,
     }
 }
 

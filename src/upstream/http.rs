@@ -9,8 +9,15 @@
 //! about or the request could not be handed over whole, but not when a kept connection turned out
 //! to be closed after the request was written: the upstream may have acted on it and died.
 
-use std::{cell::Cell, net::SocketAddr, pin::Pin, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    time::Duration,
+};
 
+use ahash::AHashMap;
 use net::{client::Deadline, tls::Connector};
 use shards::task;
 use storage::record::Era;
@@ -19,6 +26,7 @@ use super::{Answer, Outgoing};
 use crate::{
     catalog::Upstream,
     failure::{Failure, UpstreamFailure, UpstreamKind},
+    mcp::Capabilities,
 };
 
 pub(crate) mod answer;
@@ -65,6 +73,8 @@ pub struct LegLimits {
     pub idle_max: usize,
     /// How long an idle connection is kept; below what servers commonly keep, which is 5 seconds.
     pub idle_within: Duration,
+    /// How long a client may take to answer a question of the upstream.
+    pub answer_within: Duration,
     /// Most levels of objects and arrays in an answer.
     pub json_depth_max: usize,
 }
@@ -93,7 +103,9 @@ pub struct HttpLeg(Rc<Shared>);
 struct Shared {
     wire: Rc<Wire>,
     era: Era,
-    session: Rc<Single<Session>>,
+    /// A session for each set of capabilities that clients have: the upstream may offer more to who
+    /// can do more, and asks nobody else.
+    sessions: RefCell<AHashMap<Capabilities, Rc<Single<Session>>>>,
     next_id: Cell<u64>,
     errands: Errands,
 }
@@ -109,7 +121,7 @@ impl HttpLeg {
         Ok(HttpLeg(Rc::new(Shared {
             wire: Rc::new(wire),
             era,
-            session: Rc::default(),
+            sessions: RefCell::default(),
             next_id: Cell::new(1),
             errands: Errands::default(),
         })))
@@ -143,14 +155,14 @@ impl HttpLeg {
         if self.0.era == Era::Modern {
             return Ok(None);
         }
-        let session = self.0.session(Deadline::after(within)).await?;
+        let session = self.0.session(Capabilities::NONE, Deadline::after(within)).await?;
         Ok(session.initialize_result.clone())
     }
 
     /// Ends the session upstream, if there is one, and closes idle connections. Best effort, within
     /// a few seconds.
     pub async fn close(&self) {
-        if let Some(session) = self.0.session.take() {
+        for session in self.0.take_sessions() {
             errand::delete(&self.0.wire, &session).await;
         }
         self.0.wire.pool.clear();
@@ -171,15 +183,16 @@ impl Shared {
         outgoing: &Outgoing<'_>,
         deadline: Deadline,
     ) -> Result<Answer, Failure> {
-        let session = self.session(deadline).await?;
+        let capabilities = outgoing.capabilities;
+        let session = self.session(capabilities, deadline).await?;
         let call = Call::legacy(self.id(), outgoing);
         match self.call(&call, Some(&session), deadline).await {
             Err(failure) if is_kind(&failure, UpstreamKind::SessionLost) => {
-                self.session.lose(&session);
+                self.single(capabilities).lose(&session);
             }
             outcome => return outcome,
         }
-        let session = self.session(deadline).await?;
+        let session = self.session(capabilities, deadline).await?;
         let call = Call::legacy(self.id(), outgoing);
         self.call(&call, Some(&session), deadline).await
     }
@@ -219,15 +232,28 @@ impl Shared {
         answer::read(&self.wire, response, call.id(), has_session).await.map(Answer::Whole)
     }
 
-    async fn session(self: &Rc<Self>, deadline: Deadline) -> Result<Rc<Session>, Failure> {
-        let open = || session::open(self.clone(), deadline);
-        self.session.get(&self.wire, deadline, open).await
+    async fn session(
+        self: &Rc<Self>,
+        capabilities: Capabilities,
+        deadline: Deadline,
+    ) -> Result<Rc<Session>, Failure> {
+        let open = || session::open(self.clone(), capabilities, deadline);
+        self.single(capabilities).get(&self.wire, deadline, open).await
+    }
+
+    fn single(&self, capabilities: Capabilities) -> Rc<Single<Session>> {
+        self.sessions.borrow_mut().entry(capabilities).or_default().clone()
+    }
+
+    fn take_sessions(&self) -> Vec<Rc<Session>> {
+        let singles = std::mem::take(&mut *self.sessions.borrow_mut());
+        singles.into_values().filter_map(|single| single.take()).collect()
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if let Some(session) = self.session.take() {
+        for session in self.take_sessions() {
             let wire = self.wire.clone();
             task::spawn_if_running(async move { errand::delete(&wire, &session).await });
         }

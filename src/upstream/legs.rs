@@ -1,7 +1,7 @@
 //! The legs of one shard: made when an upstream is first called, made anew when its record changes
 //! in what concerns the way to it.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, pin::Pin, rc::Rc, sync::Arc, time::Duration};
 
 use ahash::AHashMap;
 use net::tls::Connector;
@@ -10,7 +10,7 @@ use shards::time::Instant;
 use storage::record::{Era, ProtocolPin, Transport};
 
 use super::{
-    Answer, Outcome, Outgoing, Relay,
+    Answer, Held, Outcome, Outgoing, Relay,
     a2a::{self, AgentCall, Agents},
     address::{self, AddressPolicy},
     discover::{self, DiscoverLimits, Handshake, Requester, Verdict},
@@ -76,6 +76,7 @@ impl Upstreams {
                 wait_within: upstreams.pool_timeout,
                 idle_max: upstreams.idle_count_max,
                 idle_within: upstreams.idle_timeout,
+                answer_within: settings.sessions.answer_timeout,
                 json_depth_max: settings.http.json_depth_max,
             },
             policy: AddressPolicy {
@@ -211,7 +212,20 @@ impl Upstreams {
     }
 }
 
+impl Held for Leg {
+    fn request<'a>(
+        &'a self,
+        outgoing: Outgoing<'a>,
+    ) -> Pin<Box<dyn Future<Output = Result<Answer, Failure>> + 'a>> {
+        Box::pin(async move { Leg::request(self, &outgoing).await })
+    }
+}
+
 impl Relay for Upstreams {
+    fn hold(&self, upstream: &Arc<Upstream>) -> Result<Box<dyn Held>, Failure> {
+        Ok(Box::new(self.leg(upstream)?))
+    }
+
     async fn request(
         &self,
         upstream: &Arc<Upstream>,

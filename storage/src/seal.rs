@@ -63,14 +63,35 @@ impl Sealer {
 
     /// Seals headers; each call gives another text.
     pub fn seal(&self, headers: &BTreeMap<String, String>) -> String {
-        let mut text = serde_json::to_vec(headers).expect("a map of strings is always valid JSON");
+        let text = serde_json::to_vec(headers).expect("a map of strings is always valid JSON");
+        self.seal_for("", text)
+    }
+
+    /// Seals bytes for one purpose into URL-safe text: what was sealed for another does not open.
+    pub fn seal_for(&self, purpose: &str, mut bytes: Vec<u8>) -> String {
         let nonce = self
             .key
-            .seal_in_place_append_tag(Aad::empty(), &mut text)
-            .expect("headers are far below the 64 GiB that one nonce may seal");
+            .seal_in_place_append_tag(Aad::from(purpose.as_bytes()), &mut bytes)
+            .expect("what is sealed is far below the 64 GiB that one nonce may seal");
         let mut sealed = nonce.as_ref().to_vec();
-        sealed.append(&mut text);
+        sealed.append(&mut bytes);
         BASE64.encode(sealed)
+    }
+
+    /// Opens what [`Sealer::seal_for`] gave for the same purpose.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError`]: it was changed, made up, or sealed for something else.
+    pub fn open_for(&self, purpose: &str, sealed: &str) -> Result<Vec<u8>, SealError> {
+        let mut bytes = BASE64.decode(sealed).map_err(|_| SealError::Malformed)?;
+        if bytes.len() < NONCE_LEN + AES_256_GCM.tag_len() {
+            return Err(SealError::Malformed);
+        }
+        let (nonce, text) = bytes.split_at_mut(NONCE_LEN);
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Malformed)?;
+        let opened = self.key.open_in_place(nonce, Aad::from(purpose.as_bytes()), text);
+        opened.map(|opened| opened.to_vec()).map_err(|_| SealError::Refused)
     }
 
     /// Opens what [`Sealer::seal`] gave, here or in Python.
@@ -80,15 +101,8 @@ impl Sealer {
     /// [`SealError`]; the record stays as it is and its credential must be entered again, or the
     /// former secret set.
     pub fn open(&self, sealed: &str) -> Result<BTreeMap<String, String>, SealError> {
-        let mut bytes = BASE64.decode(sealed).map_err(|_| SealError::Malformed)?;
-        if bytes.len() < NONCE_LEN + AES_256_GCM.tag_len() {
-            return Err(SealError::Malformed);
-        }
-        let (nonce, text) = bytes.split_at_mut(NONCE_LEN);
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Malformed)?;
-        let opened = self.key.open_in_place(nonce, Aad::empty(), text);
-        let opened = opened.map_err(|_| SealError::Refused)?;
-        serde_json::from_slice(opened).map_err(|_| SealError::NotHeaders)
+        let opened = self.open_for("", sealed)?;
+        serde_json::from_slice(&opened).map_err(|_| SealError::NotHeaders)
     }
 }
 
@@ -112,6 +126,20 @@ mod tests {
             ("Authorization".to_owned(), "Bearer tökén".to_owned()),
             ("X-Tenant".to_owned(), "a\"b".to_owned()),
         ])
+    }
+
+    #[test]
+    fn what_was_sealed_for_one_purpose_opens_for_no_other() {
+        let sealer = Sealer::new("secret");
+        let sealed = sealer.seal_for("session", b"whose".to_vec());
+        assert_eq!(sealer.open_for("session", &sealed), Ok(b"whose".to_vec()));
+        assert_eq!(sealer.open_for("state", &sealed), Err(SealError::Refused));
+        assert_eq!(Sealer::new("other").open_for("session", &sealed), Err(SealError::Refused));
+        assert_eq!(sealer.open_for("session", "AAAA"), Err(SealError::Malformed));
+        let mut changed = sealed.clone().into_bytes();
+        changed[20] ^= 1;
+        let changed = String::from_utf8(changed).unwrap();
+        assert!(sealer.open_for("session", &changed).is_err());
     }
 
     #[test]

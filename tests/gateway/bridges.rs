@@ -65,10 +65,13 @@ impl Translating {
             .stdin(Stdio::null())
             .spawn()
             .expect("ringway starts");
-        eventually("the bridge listens", WITHIN, || {
-            TcpStream::connect(("127.0.0.1", port.number)).ok()
+        let bridge = Translating { child, port };
+        // A connection alone says little: forked siblings of this test may still hold a listener.
+        let head = format!("GET /healthz HTTP/1.1\r\nhost: 127.0.0.1:{}", bridge.port.number);
+        eventually("the bridge serves", WITHIN, || {
+            bridge.try_ask(&head, "").ok().filter(|answer| answer.ends_with("ok"))
         });
-        Translating { child, port }
+        bridge
     }
 
     fn url(&self, path: &str) -> String {
@@ -83,14 +86,16 @@ impl Translating {
 
     /// Sends a request by hand and gives the whole answer.
     fn ask(&self, head: &str, body: &str) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port.number)).expect("it listens");
+        self.try_ask(head, body).expect("it answers")
+    }
+
+    fn try_ask(&self, head: &str, body: &str) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port.number))?;
         let size = body.len();
-        let request =
-            format!("{head}\r\nconnection: close\r\ncontent-length: {size}\r\n\r\n{body}");
-        stream.write_all(request.as_bytes()).expect("it reads");
+        write!(stream, "{head}\r\nconnection: close\r\ncontent-length: {size}\r\n\r\n{body}")?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
-        answer
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 }
 

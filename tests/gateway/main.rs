@@ -16,6 +16,7 @@ mod compat;
 mod conformance;
 mod docs;
 mod equal;
+mod eras;
 mod faults;
 mod health;
 mod http;

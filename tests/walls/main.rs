@@ -22,13 +22,14 @@ const CRATES: [(&str, &[&str]); 5] = [
 
 /// The rooms of `src`, highest first. A room names rooms below its row; rooms of one row may name
 /// each other only one way.
-const ROOMS: [&[&str]; 9] = [
+const ROOMS: [&[&str]; 10] = [
     &["main"],
     &["cli"],
     &["serve"],
     &["gateway", "admin", "bridge"],
     &["state"],
     &["upstream"],
+    &["session"],
     &["route"],
     &[
         "auth", "mcp", "observe", "openapi", "policy", "reply", "safety", "settings", "throttle",

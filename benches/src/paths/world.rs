@@ -25,7 +25,7 @@ use ringway::schema::Cache;
 use ringway::settings::{self, Settings};
 use ringway::state::Options;
 use ringway::throttle::{Counts, Throttle};
-use ringway::upstream::{self, Outcome, Outgoing, Relay};
+use ringway::upstream::{self, Held, Outcome, Outgoing, Relay};
 use shards::buffer;
 use storage::record::{Era, Gateway, Tool};
 use storage::seal::Sealer;
@@ -162,6 +162,7 @@ impl World {
             client_ip: Some(HOST.ip()),
             server_id,
             transport,
+            session: None,
             headers: &headers,
             accepts,
             body,
@@ -176,6 +177,8 @@ impl World {
             trail: &self.trail,
             policies: self.policies.clone(),
             throttle: &self.throttle,
+            sessions: None,
+            parking: None,
             options: &self.options,
         };
         let answered = at_once(gateway::answer(&parts, &rpc, &|_| ()));
@@ -270,6 +273,10 @@ impl Canned {
 }
 
 impl Relay for Canned {
+    fn hold(&self, _: &Arc<Upstream>) -> Result<Box<dyn Held>, Failure> {
+        unreachable!("nothing here is asked twice")
+    }
+
     async fn request(
         &self,
         _: &Arc<Upstream>,

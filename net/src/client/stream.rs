@@ -95,6 +95,14 @@ impl Streaming {
         self.lease.failure(&ending, Progress::Answering, self.within)
     }
 
+    /// Gives the rest of the stream this much time from now on, if it had less.
+    pub fn extend(&mut self, within: Duration) {
+        if within > self.within {
+            self.within = within;
+        }
+        self.lease.link.connection.watch().arm(self.within, Action::Abort);
+    }
+
     /// Lifts the deadline: the stream may stay open for ever.
     pub fn unbound(&mut self) {
         self.lease.link.connection.watch().disarm();

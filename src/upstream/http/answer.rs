@@ -35,8 +35,8 @@ fn is_modern_code(code: i64) -> bool {
 pub(in crate::upstream) enum Message {
     /// The answer to the request with this id; an error that could not name it has none.
     Reply { id: Option<u64>, outcome: Outcome, span: Span },
-    /// A request of the upstream: its raw id, and whether it is a ping.
-    Request { id: String, is_ping: bool },
+    /// A request of the upstream: its raw id, its method and its raw params.
+    Request { id: String, method: String, params: Option<String> },
     /// A notification.
     Notification,
 }
@@ -63,7 +63,8 @@ impl Wire {
             AnswerKind::Error => reply(Outcome::Error, message.error_place())?,
             AnswerKind::Request => Message::Request {
                 id: message.id().unwrap_or_default().to_owned(),
-                is_ping: message.method() == "ping",
+                method: message.method().to_owned(),
+                params: message.params().map(str::to_owned),
             },
             AnswerKind::Notification => Message::Notification,
         })

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use net::{http1::encode, span::Span};
 
+use crate::mcp::Capabilities;
 use crate::upstream::{Edit, Outgoing};
 
 /// The lines of a modern request that are always the same.
@@ -51,6 +52,11 @@ impl<'a> Call<'a> {
         // It is written without an escape, in the head and in the message.
         assert!(outgoing.method.bytes().all(is_plain), "methods are of a closed set");
         Call { id, outgoing, own }
+    }
+
+    /// What the client can be asked meanwhile.
+    pub(in crate::upstream) fn capabilities(&self) -> Capabilities {
+        self.outgoing.capabilities
     }
 
     pub(in crate::upstream) fn id(&self) -> u64 {
@@ -174,7 +180,8 @@ fn meta_edit<'a>(outgoing: &Outgoing<'_>) -> Edit<'a> {
     let object = outgoing.meta.unwrap_or(Span::new(0, outgoing.params.len()));
     let raw = object.of_bytes(outgoing.params);
     if outgoing.meta.is_some() && !raw.starts_with(b"{") {
-        return Edit { span: object, replacement: meta_members!("{", "}").as_bytes().into() };
+        let replacement = with_capabilities(meta_members!("{", "}"), outgoing.capabilities);
+        return Edit { span: object, replacement };
     }
     let brace = raw.iter().position(|byte| *byte == b'{');
     let at = object.start as usize + brace.map_or(0, |brace| brace + 1);
@@ -185,7 +192,16 @@ fn meta_edit<'a>(outgoing: &Outgoing<'_>) -> Edit<'a> {
         (false, true) => meta_members!("\"_meta\":{", "}"),
         (false, false) => meta_members!("\"_meta\":{", "},"),
     };
-    Edit { span: Span::new(at, at), replacement: text.as_bytes().into() }
+    Edit { span: Span::new(at, at), replacement: with_capabilities(text, outgoing.capabilities) }
+}
+
+/// The members with what the client can be asked.
+fn with_capabilities(text: &'static str, capabilities: Capabilities) -> Cow<'static, [u8]> {
+    if capabilities.is_empty() {
+        return text.as_bytes().into();
+    }
+    let declared = format!("Capabilities\":{},", capabilities.to_json());
+    text.replacen("Capabilities\":{},", &declared, 1).into_bytes().into()
 }
 
 /// Encodes a value of `Mcp-Name` or `Mcp-Param-*`: as it is where it is plain printable ASCII, else
@@ -223,6 +239,7 @@ mod tests {
             param_headers: Vec::new(),
             modern,
             within: Duration::from_secs(1),
+            capabilities: crate::mcp::Capabilities::NONE,
         }
     }
 

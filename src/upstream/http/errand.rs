@@ -52,7 +52,7 @@ impl Shared {
     }
 
     /// Posts a message in a task of its own, if not too many are under way.
-    fn run_errand(self: &Rc<Self>, session: &Rc<Session>, message: Vec<u8>) {
+    pub(super) fn run_errand(self: &Rc<Self>, session: &Rc<Session>, message: Vec<u8>) {
         let (shared, session) = (self.clone(), session.clone());
         self.errands
             .run(async move { shared.post(&session, &message, Deadline::after(WITHIN)).await });

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     failure::{Failure, UpstreamKind},
+    mcp::Capabilities,
     upstream::{Answer, Event, Outcome, Reply, discover::plain},
 };
 
@@ -38,9 +39,13 @@ pub(super) struct Session {
 }
 
 /// Shakes hands: `initialize`, then `notifications/initialized`.
-pub(super) async fn open(shared: Rc<Shared>, deadline: Deadline) -> Result<Rc<Session>, Failure> {
+pub(super) async fn open(
+    shared: Rc<Shared>,
+    capabilities: Capabilities,
+    deadline: Deadline,
+) -> Result<Rc<Session>, Failure> {
     let shared = &shared;
-    let params = initialize_params();
+    let params = initialize_params(capabilities);
     let outgoing = plain("initialize", params.as_bytes(), deadline.within());
     let call = Call::legacy(shared.id(), &outgoing);
     let envelope = Envelope::Legacy(LEGACY_LINES.as_bytes());
@@ -125,10 +130,11 @@ pub(in crate::upstream) fn revision(reply: &Reply) -> Result<Option<&'static str
     }
 }
 
-/// What `initialize` says of us: nothing that a server could ask of a client is offered.
-pub(in crate::upstream) fn initialize_params() -> String {
+/// What `initialize` says of us: we can do what the client can for whom we ask.
+pub(in crate::upstream) fn initialize_params(capabilities: Capabilities) -> String {
+    let capabilities = capabilities.to_json();
     format!(
-        "{{\"protocolVersion\":\"{LEGACY_REVISION}\",\"capabilities\":{{}},\
+        "{{\"protocolVersion\":\"{LEGACY_REVISION}\",\"capabilities\":{capabilities},\
          \"clientInfo\":{CLIENT_INFO}}}"
     )
 }

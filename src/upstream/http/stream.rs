@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     failure::{Failure, UpstreamKind},
-    upstream::{Answer, Event, EventSource, Reply, Stream},
+    mcp::Capabilities,
+    upstream::{Answer, Event, EventSource, Question, Reply, Stream},
 };
 
 /// Reads the events of one answer.
@@ -33,6 +34,8 @@ pub(super) struct Reader {
     /// What was read to find out that this is a stream.
     first: Option<Event>,
     cancel: Option<Cancel>,
+    /// What the client can be asked.
+    capabilities: Capabilities,
 }
 
 impl Reader {
@@ -59,6 +62,7 @@ impl Reader {
             arrived: VecDeque::new(),
             first: None,
             cancel,
+            capabilities: call.capabilities(),
         })
     }
 
@@ -135,14 +139,26 @@ impl Reader {
             Message::Notification => {
                 Ok(restore_token(message, self.id, self.token.as_deref()).map(Event::Notification))
             }
-            Message::Request { id, is_ping } => {
-                // The modern era knows no requests of a server.
-                if let Some(session) = &self.session {
-                    self.shared.answer(session, &id, is_ping);
-                }
-                Ok(None)
-            }
+            // The modern era knows no requests of a server.
+            Message::Request { id, method, params } => Ok(self.ask(id, method, params)),
         }
+    }
+
+    /// A question for the client, if it can be asked; pings are for us, and the rest is refused.
+    fn ask(&mut self, id: String, method: String, params: Option<String>) -> Option<Event> {
+        let session = self.session.clone()?;
+        let can_be_asked = self.capabilities.allow(&method, params.as_deref().unwrap_or("{}"));
+        if method == "ping" || !can_be_asked {
+            self.shared.answer(&session, &id, method == "ping");
+            return None;
+        }
+        // Who is asked decides how long it takes; what comes after it is the tool's time again.
+        if let Some(streaming) = &mut self.streaming {
+            streaming.extend(self.shared.wire.limits.answer_within);
+        }
+        let shared = self.shared.clone();
+        let reply = move |message| shared.run_errand(&session, message);
+        Some(Event::Question(Question::new(method, params.as_deref(), id, reply)))
     }
 
     fn disarm(&mut self) {

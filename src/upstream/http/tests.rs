@@ -117,6 +117,7 @@ impl Fake {
                 wait_within: Duration::from_secs(10),
                 idle_max: 100,
                 idle_within: AGES,
+                answer_within: Duration::from_secs(5),
                 json_depth_max: 20,
             },
             resolver: Rc::new(move |_, _| Box::pin(async move { Ok(vec![address]) })),
@@ -442,6 +443,7 @@ fn streams_notifications_answers_pings_and_restores_the_progress_token() {
                 Event::Notification(bytes) => {
                     messages.push(serde_json::from_slice::<Value>(&bytes).expect("JSON"));
                 }
+                Event::Question(_) => panic!("nothing is asked"),
                 Event::Reply(reply) => break assert_eq!(value(&reply), json!({})),
             }
         }

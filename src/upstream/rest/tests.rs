@@ -218,6 +218,7 @@ fn setup() -> Setup {
             wait_within: AGES,
             idle_max: 100,
             idle_within: AGES,
+            answer_within: Duration::from_secs(5),
             json_depth_max: 20,
         },
         resolver: Rc::new(|host, port| {

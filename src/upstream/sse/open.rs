@@ -15,6 +15,7 @@ use shards::{local::Gate, task, watch};
 use super::{Link, Ticket, reader};
 use crate::{
     failure::{Failure, UpstreamKind},
+    mcp::Capabilities,
     upstream::{
         Event, Reply,
         discover::plain,
@@ -139,7 +140,7 @@ async fn shake_hands(
 ) -> Result<(), Failure> {
     let id = next_id.get();
     next_id.set(id + 1);
-    let params = initialize_params();
+    let params = initialize_params(Capabilities::NONE);
     let outgoing = plain("initialize", params.as_bytes(), deadline.within());
     let reply = ask(link, &Call::legacy(id, &outgoing), deadline).await?;
     let nonsense = |detail: String| {

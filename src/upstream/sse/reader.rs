@@ -87,7 +87,9 @@ fn dispatch(link: &Rc<Link>, message: Vec<u8>) {
                 waiter.push(Ok(Event::Reply(Reply { bytes: message, span, outcome })));
             }
         }
-        Ok(Message::Request { id, is_ping }) => link.run_errand(answer_to(&id, is_ping)),
+        Ok(Message::Request { id, method, .. }) => {
+            link.run_errand(answer_to(&id, method == "ping"))
+        }
         Ok(Message::Notification) => notify(link, message),
         Ok(Message::Reply { id: None, .. }) => {
             tracing::debug!("an upstream's error names no request");

@@ -179,6 +179,7 @@ mod tests {
             param_headers: Vec::new(),
             modern,
             within: Duration::from_secs(1),
+            capabilities: crate::mcp::Capabilities::NONE,
         }
     }
 

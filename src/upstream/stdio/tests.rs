@@ -213,6 +213,7 @@ fn call(params: &str) -> Outgoing<'_> {
         param_headers: Vec::new(),
         modern: false,
         within: Duration::from_secs(20),
+        capabilities: crate::mcp::Capabilities::NONE,
     }
 }
 
