@@ -28,6 +28,7 @@ mod portable;
 mod probes;
 mod prompt_form;
 mod prompts;
+mod protected;
 mod protocol;
 mod query;
 mod rbac;
@@ -42,6 +43,7 @@ mod routes;
 mod server_form;
 mod servers;
 mod show;
+mod sso;
 mod tags;
 mod teams;
 mod tokens;
@@ -51,9 +53,11 @@ mod writing;
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use jsonwebtoken::Algorithm;
 pub use net::http1::Method;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -61,30 +65,36 @@ use storage::audit::{AuditFilter, StoredEntry};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Ownership, now};
 use storage::seal::Sealer;
+use storage::usage::Usage;
 use storage::{Applied, Mutation};
 
 use crate::auth::Caller;
 use crate::auth::access::{self, Object, Verdict};
+use crate::auth::external::discovery::Metadata;
+use crate::auth::external::jwks::KeySet;
 use crate::auth::settle::Standing;
 use crate::catalog::author::Author;
 use crate::catalog::inventory::Inventory;
-use crate::catalog::{AgentEntry, Catalog, Record, Upstream};
+use crate::catalog::{AgentEntry, Catalog, Protection, Record, Upstream};
 use crate::failure::{Failure, ProtocolError};
 use crate::mcp::code;
 use crate::observe::audit::Trail;
 use crate::permission::Permission;
 use crate::safety;
-use crate::settings::Settings;
+use crate::settings::{ExternalIssuer, Settings};
 use crate::throttle::Turn;
 use crate::upstream::a2a;
-use crate::web::{Client, Cookies, Csrf};
+use crate::upstream::fetch::Inquiry;
+use crate::web::{Base, Client, Cookies, Csrf};
 
 pub use apidoc::document as openapi_document;
 pub use changes::Watched;
-pub use people::{IdentityRules, birth, is_email, set_password};
+pub use people::{IdentityRules, birth, is_email, is_last_admin, set_password};
 pub use probes::{About, AuditAbout, DatabaseAbout, RedisAbout};
+pub use protected::{endpoint, of_everything, shown};
 use rbac::{explain, grants, permissions};
 use routes::Route;
+use sso::{SsoRules, providers};
 use teams::{TeamRules, invitations, joining, members};
 
 /// A request to the REST API.
@@ -106,6 +116,10 @@ pub struct RestRequest<'a> {
     pub caller: Option<&'a Caller>,
     /// Who sent it; `None` if it came by no network.
     pub client: Option<Client<'a>>,
+    /// The header `Cookie`.
+    pub cookie: Option<&'a [u8]>,
+    /// The header `Accept`.
+    pub accept: Option<&'a [u8]>,
     /// The header `User-Agent`.
     pub user_agent: Option<&'a str>,
     /// What the client calls the request: the header `X-Correlation-ID` or `X-Request-ID`.
@@ -124,6 +138,8 @@ impl<'a> RestRequest<'a> {
             if_match: None,
             caller: None,
             client: None,
+            cookie: None,
+            accept: None,
             user_agent: None,
             request_id: None,
         }
@@ -141,6 +157,8 @@ pub struct RestAnswer {
     pub headers: &'static str,
     /// Values of `Set-Cookie`.
     pub cookies: Vec<String>,
+    /// Where a browser is sent on to: the header `Location`.
+    pub location: Option<String>,
     /// The header `Allow`, of a 405.
     pub allow: Option<&'static str>,
     /// The caller should be told to try again (`Retry-After`).
@@ -180,10 +198,18 @@ pub struct Rules {
     pub stdio_allowed: bool,
     /// The address of this gateway, as exports name it.
     pub source: String,
+    /// What our own addresses begin with.
+    pub base: Base,
+    /// What makes `/mcp` a protected resource of OAuth.
+    pub protection: Option<Protection>,
+    /// The issuers that anybody may name as authorization server of a virtual server.
+    pub trusted_issuers: Vec<String>,
     /// Whether there are A2A agents here.
     pub a2a_enabled: bool,
     /// What users and logins are.
     pub identity: IdentityRules,
+    /// The providers that people log in with, by the settings.
+    pub sso: SsoRules,
     /// What `GET /health/security` tells.
     pub security: safety::Report,
     /// Which teams there can be.
@@ -211,14 +237,23 @@ impl Rules {
             bulk_count_max: catalog.bulk_count_max,
             stdio_allowed: settings.stdio_allowed(),
             source: format!("http://{}", settings.address()),
+            base: Base::new(settings),
+            protection: protected::of_everything(settings),
+            trusted_issuers: trusted_issuers(settings),
             a2a_enabled: catalog.a2a_enabled,
             identity: IdentityRules::new(settings),
+            sso: SsoRules::new(settings),
             security: safety::Report::new(settings),
             teams: TeamRules::new(settings),
             standing: Standing::new(&settings.auth),
             admin_email: settings.auth.admin_email.clone(),
         }
     }
+}
+
+fn trusted_issuers(settings: &Settings) -> Vec<String> {
+    let known = settings.auth.issuers.iter().map(|known| known.issuer.clone());
+    known.chain(settings.auth.authorization_servers.iter().cloned()).collect()
 }
 
 /// The gateway as the REST API needs it.
@@ -265,6 +300,26 @@ pub trait Backend {
     /// Reads what lies at a URL, by the rules that hold for upstreams.
     fn fetch(&self, url: &str) -> impl Future<Output = Result<Vec<u8>, Failure>>;
 
+    /// Asks what is no upstream, by the same rules, and gives status and body of its answer.
+    fn inquire(
+        &self,
+        inquiry: &Inquiry<'_>,
+    ) -> impl Future<Output = Result<(u16, Vec<u8>), Failure>>;
+
+    /// What an issuer of tokens says of itself.
+    fn metadata_of(&self, issuer: &str) -> impl Future<Output = Result<Rc<Metadata>, Failure>>;
+
+    /// The keys of an issuer, among them the one that a token of it names.
+    fn keys_of(
+        &self,
+        issuer: &ExternalIssuer,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> impl Future<Output = Result<Rc<KeySet>, Failure>>;
+
+    /// Whether something is done for the first time, on any node; that is known for so long.
+    fn is_first(&self, key: &str, within: Duration) -> impl Future<Output = Result<bool, Failure>>;
+
     /// Does work that takes long, where it keeps nobody waiting.
     fn offload<T: Send + 'static>(
         &self,
@@ -280,6 +335,20 @@ pub trait Backend {
 
     /// What was counted of each kind; one that was never used has none.
     fn metric_totals(&self) -> impl Future<Output = Result<HashMap<Entity, Metrics>, Failure>>;
+
+    /// How a token was used since `since`, in days since the epoch, by part of the API.
+    fn token_usage(
+        &self,
+        token_id: String,
+        since: i64,
+    ) -> impl Future<Output = Result<HashMap<String, Usage>, Failure>>;
+
+    /// When some tokens were last used, in microseconds since the epoch; those that never were are
+    /// left out.
+    fn token_last_uses(
+        &self,
+        token_ids: Vec<String>,
+    ) -> impl Future<Output = Result<HashMap<String, i64>, Failure>>;
 
     /// Sets metrics to nothing: of one record, of a kind, or all.
     fn reset_metrics(
@@ -376,6 +445,11 @@ pub fn is_open(path: &str) -> bool {
     routes::is_open(path)
 }
 
+/// The part of the API that a path belongs to, as `/tools`; `None` if it is not here.
+pub fn area(path: &str) -> Option<&str> {
+    routes::area(path)
+}
+
 /// Answers a request about one entity, for those who make many of them.
 async fn handle_one<B: Backend>(backend: &B, request: RestRequest<'_>) -> RestAnswer {
     let route = match Route::parse(request.method, request.path) {
@@ -434,6 +508,8 @@ async fn perform<B: Backend>(
         Route::Version => Ok(probes::version(&ask?).await),
         Route::Security => Ok(probes::security(&ask?)),
         Route::CsrfToken => csrf::token(&ask?),
+        Route::ProtectedResource => protected::metadata(backend, request, ""),
+        Route::ProtectedServer(id) => protected::metadata(backend, request, id),
         Route::Gateways => gateways::list(&ask?),
         Route::CreateGateway => gateways::create(&ask?).await,
         Route::Gateway(id) => gateways::get(&ask?, id),
@@ -548,23 +624,37 @@ async fn perform<B: Backend>(
         Route::Register => people::register(backend, request).await,
         Route::Me => people::me(&ask?),
         Route::ChangePassword => people::change_password(&ask?).await,
+        Route::ForgotPassword | Route::CheckReset(_) | Route::ResetPassword(_) => {
+            Ok(people::unavailable())
+        }
+        Route::AuthEvents => people::own_events(&ask?).await,
+        Route::AllAuthEvents => people::all_events(&ask?).await,
         Route::Logout => people::logout(&ask?).await,
-        Route::RefreshToken => people::refresh(&ask?),
+        Route::RefreshToken => people::refresh(&ask?).await,
         Route::ValidateToken => Ok(people::validate(&ask?)),
+        Route::SsoProviders => sso::list(backend),
+        Route::SsoLogin(id) => sso::login(backend, request, id).await,
+        Route::SsoCallback(id) => sso::callback(backend, request, id).await,
+        Route::AdminProviders => providers::list(&ask?),
+        Route::CreateProvider => providers::create(&ask?).await,
+        Route::AdminProvider(id) => providers::get(&ask?, id),
+        Route::UpdateProvider(id) => providers::update(&ask?, id).await,
+        Route::DeleteProvider(id) => providers::delete(&ask?, id).await,
         Route::Users => people::list(&ask?),
         Route::CreateUser => people::create(&ask?).await,
         Route::User(email) => people::get(&ask?, email),
         Route::UpdateUser(email) => people::update(&ask?, email).await,
         Route::DeleteUser(email) => people::delete(&ask?, email).await,
         Route::UnlockUser(email) => people::unlock(&ask?, email).await,
-        Route::Tokens => tokens::list(&ask?),
+        Route::Tokens => tokens::list(&ask?).await,
         Route::CreateToken => tokens::create(&ask?, None).await,
-        Route::Token(id) => tokens::get(&ask?, id),
+        Route::Token(id) => tokens::get(&ask?, id).await,
+        Route::TokenUsage(id) => tokens::usage(&ask?, id).await,
         Route::UpdateToken(id) => tokens::update(&ask?, id).await,
         Route::RevokeToken(id) => tokens::revoke(&ask?, id).await,
-        Route::AllTokens => tokens::list_all(&ask?),
+        Route::AllTokens => tokens::list_all(&ask?).await,
         Route::RevokeAnyToken(id) => tokens::revoke_any(&ask?, id).await,
-        Route::TeamTokens(id) => tokens::list_of_team(&ask?, id),
+        Route::TeamTokens(id) => tokens::list_of_team(&ask?, id).await,
         Route::CreateTeamToken(id) => tokens::create(&ask?, Some(id)).await,
         Route::ResetMetrics => metrics::reset(&ask?).await,
         Route::Export

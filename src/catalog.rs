@@ -23,6 +23,7 @@ pub mod naming;
 pub mod overrides;
 pub mod param_headers;
 pub mod people;
+pub mod protection;
 pub mod reconcile;
 pub mod rest_tool;
 mod shelf;
@@ -35,6 +36,7 @@ pub use difference::Difference;
 pub use entry::{PromptEntry, ResourceEntry, ToolEntry};
 use overrides::Overrides;
 pub use people::People;
+pub use protection::Protection;
 pub use shelf::{Item, Shelf};
 pub use upstream::Upstream;
 pub use view::{Circles, Entry, Membership, Seen, View};
@@ -51,6 +53,8 @@ pub struct VirtualServer {
     pub view: View,
     /// What it would offer besides if its upstreams answered.
     pub away: View,
+    /// What makes it a protected resource of OAuth.
+    pub protection: Option<Protection>,
 }
 
 impl VirtualServer {
@@ -371,7 +375,8 @@ impl Catalog {
                 Place::Hidden => {}
             }
         }
-        self.servers.insert(Arc::new(VirtualServer { record, view, away }));
+        let protection = Protection::of(&record);
+        self.servers.insert(Arc::new(VirtualServer { record, view, away, protection }));
     }
 
     /// Everything a server chose, once each.

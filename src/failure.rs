@@ -15,6 +15,20 @@ pub enum Failure {
         /// The value of `WWW-Authenticate` (RFC 6750 §3).
         challenge: &'static str,
     },
+    /// An address and a password that open nothing. Whoever sent them is not told why.
+    LoginFailed {
+        /// Why, for the audit trail and the log.
+        why: &'static str,
+    },
+    /// The caller did not prove who it is, or not for all that is needed, and is told how it can.
+    Challenged {
+        /// 401 or 403.
+        status: u16,
+        /// What was wrong.
+        detail: String,
+        /// The value of `WWW-Authenticate`.
+        challenge: String,
+    },
     /// The caller is known, and may not.
     Forbidden(String),
     /// There is no such thing for this caller.
@@ -150,10 +164,20 @@ impl Failure {
         Failure::Invalid(vec![FieldError::new(name, message)])
     }
 
+    /// Returns what went wrong, for the operator: with more than the caller is told where that must
+    /// not know it.
+    pub fn reason(&self) -> String {
+        match self {
+            Failure::LoginFailed { why } => (*why).to_owned(),
+            told => told.to_string(),
+        }
+    }
+
     /// Returns the HTTP status of a REST answer.
     pub fn status(&self) -> u16 {
         match self {
-            Failure::Unauthorized { .. } => 401,
+            Failure::Unauthorized { .. } | Failure::LoginFailed { .. } => 401,
+            Failure::Challenged { status, .. } => *status,
             Failure::Forbidden(_) => 403,
             Failure::NotFound(_) => 404,
             Failure::MethodNotAllowed { .. } => 405,
@@ -176,7 +200,10 @@ impl Failure {
         match self {
             Failure::Malformed(_) | Failure::UnsupportedMediaType { .. } => -32600,
             Failure::Invalid(_) | Failure::NotFound(_) => -32602,
-            Failure::Unauthorized { .. } | Failure::Forbidden(_) => -32003,
+            Failure::Unauthorized { .. }
+            | Failure::LoginFailed { .. }
+            | Failure::Challenged { .. }
+            | Failure::Forbidden(_) => -32003,
             Failure::MethodNotAllowed { .. } => -32601,
             Failure::Protocol(error) => error.code,
             Failure::Upstream(_) => -32000,
@@ -275,7 +302,10 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Unauthorized { detail, .. } => f.write_str(detail),
-            Failure::Forbidden(text)
+            // One text for all that can be wrong, so that it tells nothing about users.
+            Failure::LoginFailed { .. } => f.write_str("Invalid email or password"),
+            Failure::Challenged { detail: text, .. }
+            | Failure::Forbidden(text)
             | Failure::NotFound(text)
             | Failure::Malformed(text)
             | Failure::Conflict(text)

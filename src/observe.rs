@@ -4,3 +4,4 @@ pub mod audit;
 pub mod log;
 pub mod mask;
 pub mod meters;
+pub mod usage;

@@ -190,6 +190,9 @@ pub fn write_failure_headers(responder: &mut Responder, failure: &Failure) {
         Failure::Unauthorized { challenge, .. } => {
             responder.header("www-authenticate", challenge.as_bytes());
         }
+        Failure::Challenged { challenge, .. } => {
+            responder.header("www-authenticate", challenge.as_bytes());
+        }
         Failure::MethodNotAllowed { allow } => responder.header("allow", allow.as_bytes()),
         Failure::Limited(limited) => {
             responder.header("retry-after", limited.retry_after_s.to_string().as_bytes());

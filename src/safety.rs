@@ -224,6 +224,16 @@ const CHECKS: &[Check] = &[
         },
     },
     Check {
+        name: "platform_admin_password",
+        aspect: Aspect::SecureSecrets,
+        promise: "The first administrator's password is strong, or is made up",
+        look: |settings| {
+            let secret = settings.auth.admin_password.as_ref();
+            let secret = secret.filter(|_| settings.auth.email_enabled)?;
+            secrets::fault("PLATFORM_ADMIN_PASSWORD", secret, secrets::Kind::Password, settings)
+        },
+    },
+    Check {
         name: "data_folder",
         aspect: Aspect::SecureSecrets,
         promise: "What is in the data folder is for its owner alone",
@@ -371,6 +381,7 @@ mod tests {
                 vec![("API_ALLOW_BASIC_AUTH", "true"), ("BASIC_AUTH_PASSWORD", "changeme")],
                 "basic_auth_password",
             ),
+            (vec![("PLATFORM_ADMIN_PASSWORD", "changeme")], "platform_admin_password"),
             (beyond.to_vec(), "transport"),
             (vec![("ALLOWED_ORIGINS", "*")], "allowed_origins"),
             (vec![("ALLOWED_HOSTS", "*")], "allowed_hosts"),
@@ -403,6 +414,7 @@ mod tests {
         for (name, check) in [
             ("JWT_SECRET_KEY", "jwt_secret_key"),
             ("AUTH_ENCRYPTION_SECRET", "auth_encryption_secret"),
+            ("PLATFORM_ADMIN_PASSWORD", "platform_admin_password"),
         ] {
             for weak in ["my-test-key", "short", &"ab".repeat(20)] {
                 let mut settings = beyond.to_vec();
@@ -420,6 +432,8 @@ mod tests {
     #[test]
     fn a_secret_that_is_not_used_is_not_judged() {
         assert_eq!(found(&[("BASIC_AUTH_PASSWORD", "changeme")]), []);
+        let nobody = [("PLATFORM_ADMIN_PASSWORD", "changeme"), ("EMAIL_AUTH_ENABLED", "false")];
+        assert_eq!(found(&nobody), []);
         let other = [
             ("JWT_SECRET_KEY", "weak"),
             ("JWT_ALGORITHM", "ES256"),

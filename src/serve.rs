@@ -43,6 +43,7 @@ mod first_admin;
 mod front;
 mod legacy;
 mod neighbourhood;
+mod protected;
 mod replay;
 mod seeds;
 mod streams;
@@ -373,7 +374,7 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     for task in closing {
         let _ = time::timeout(LEAVE_WITHIN, task.join()).await;
     }
-    let counted = recorder::last_batch(shard.meters.take().deltas).map(Leftover::Metrics);
+    let counted = recorder::last_batch(shard.meters.take()).map(Leftover::Metrics);
     let noted = auditor::last_batch(shard.trail.take()).map(Leftover::Audit);
     for leftover in counted.into_iter().chain(noted) {
         let _ = parts.leftovers.send(leftover);

@@ -79,6 +79,9 @@ impl Session {
     }
 }
 
+/// The key of a session and the raw id of a request of it.
+type CallName = (Box<str>, Box<str>);
+
 /// The sessions of a shard.
 pub struct Sessions {
     sealer: Arc<Sealer>,
@@ -87,7 +90,7 @@ pub struct Sessions {
     ttl: Duration,
     message_ttl: Duration,
     known: RefCell<AHashMap<Box<str>, Rc<Session>>>,
-    calls: RefCell<AHashMap<(Box<str>, Box<str>), Rc<Gate>>>,
+    calls: RefCell<AHashMap<CallName, Rc<Gate>>>,
     /// The streams that are open.
     pub listeners: Listeners,
     /// The questions that wait for clients.
@@ -209,19 +212,19 @@ impl Sessions {
 
     /// Says what the client of a session wishes for, asking again if it may have changed.
     pub async fn wishes(&self, session: &Session) -> Rc<Wishes> {
-        if session.is_stale.replace(false) {
-            if let Ok(wishes) = self.read(&session.ticket.key).await {
-                session.wishes.replace(Rc::new(wishes));
-            }
+        if session.is_stale.replace(false)
+            && let Ok(wishes) = self.read(&session.ticket.key).await
+        {
+            session.wishes.replace(Rc::new(wishes));
         }
         session.wishes()
     }
 
     /// Notes that a request of a session runs; what is returned opens when its client cancels it.
     pub fn begin_call(self: &Rc<Self>, session: &Session, id: &str) -> Call {
-        let name = (session.ticket.key.as_str().into(), id.into());
+        let name: CallName = (session.ticket.key.as_str().into(), id.into());
         let gate = Rc::<Gate>::default();
-        self.calls.borrow_mut().insert((Box::clone(&name.0), Box::clone(&name.1)), gate.clone());
+        self.calls.borrow_mut().insert(name.clone(), gate.clone());
         Call { sessions: self.clone(), name, cancelled: gate }
     }
 
@@ -383,7 +386,7 @@ impl Sessions {
 /// A request of a session while it runs.
 pub struct Call {
     sessions: Rc<Sessions>,
-    name: (Box<str>, Box<str>),
+    name: CallName,
     /// Opens when the client cancels.
     pub cancelled: Rc<Gate>,
 }

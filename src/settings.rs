@@ -6,6 +6,7 @@
 pub mod authority;
 mod check;
 mod dotenv;
+mod issuers;
 pub mod network;
 pub mod page;
 mod raw;
@@ -22,12 +23,13 @@ use std::time::Duration;
 
 use storage::{Location, StoreError, StoreOptions};
 
+pub use issuers::{ASYMMETRIC, ExternalIssuer};
 use raw::{Raw, Reading};
 pub use raw::{SettingError, Source};
 use relations::warn_of_unknown;
 pub use rows::{
     Audit, Auth, Cache, Catalog, Health, Http, Listen, Log, Metrics, Origins, Proof, RateLimits,
-    Rest, Sessions, Storage, Teams, Upstreams, Web, rows,
+    Rest, Sessions, Sso, Storage, Teams, Upstreams, Web, rows,
 };
 pub use table::Row;
 pub use values::{
@@ -84,6 +86,8 @@ pub struct Settings {
     pub teams: Teams,
     /// Other ways to prove who one is than a token.
     pub proof: Proof,
+    /// Logging in with another provider.
+    pub sso: Sso,
     /// What the web and the proxies in front of us may do.
     pub web: Web,
     /// Which web pages and which names may reach us.
@@ -181,6 +185,7 @@ impl Settings {
         let auth = Auth::read(reading);
         let teams = Teams::read(reading);
         let proof = Proof::read(reading);
+        let sso = Sso::read(reading);
         let web = Web::read(reading);
         let origins = Origins::read(reading);
         let upstreams = Upstreams::read(reading);
@@ -201,6 +206,7 @@ impl Settings {
             auth: auth?,
             teams: teams?,
             proof: proof?,
+            sso: sso?,
             web: web?,
             origins: origins?,
             upstreams: upstreams?,

@@ -16,7 +16,7 @@ use shards::{
 use storage::{record::Entity, seal::Sealer, shared::Shared};
 
 use crate::{
-    auth::{AuthError, Caller, Gate as OriginGate, Rules, Verifier},
+    auth::{AuthError, Caller, Gate as OriginGate, Resource, Rules, Verifier},
     catalog::Catalog,
     limits,
     mcp::Pages,
@@ -39,6 +39,7 @@ use crate::{
 pub mod auditor;
 pub mod health;
 mod keeper;
+mod keys;
 pub mod neighbours;
 mod options;
 pub mod pruner;
@@ -47,6 +48,7 @@ mod registry;
 
 pub use auditor::AuditorHandle;
 pub use keeper::{KeeperHandle, KeeperSeed};
+pub use keys::Directory;
 pub use options::Options;
 pub use recorder::RecorderHandle;
 pub use registry::Registry;
@@ -61,6 +63,8 @@ pub struct Shard {
     pub options: Options,
     /// Tokens to callers.
     pub verifier: Verifier,
+    /// What other issuers say of themselves.
+    pub directory: Directory,
     /// Which origins and hosts may reach us.
     pub origins: Arc<OriginGate>,
     /// The rendered lists.
@@ -190,6 +194,7 @@ impl Shard {
             index,
             options: Options::of(&settings),
             verifier: Verifier::new(&settings.auth, rules),
+            directory: Directory::default(),
             schemas: schema::Cache::new(settings.catalog.schema_count_max),
             prompts: own::Prompts::new(settings.catalog.prompt_count_max),
             settings,
@@ -242,20 +247,21 @@ impl Shard {
         self.catalog.borrow()
     }
 
-    /// Says who sent a request with these values of `Authorization` and `Cookie`, and what they may
-    /// now.
+    /// Says who sent a request to `resource` with these values of `Authorization` and `Cookie`, and
+    /// what they may now.
     ///
     /// # Errors
     ///
-    /// [`AuthError`]: answer 401.
-    pub fn identify(
+    /// [`AuthError`]: answer 401 or 403; or read the keys that it asks for, and try again.
+    pub fn identify_at(
         &self,
+        resource: &Resource<'_>,
         authorization: Option<&[u8]>,
         cookie: Option<&[u8]>,
         from: impl FnOnce() -> IpAddr,
     ) -> Result<Rc<Caller>, AuthError> {
         let catalog = self.catalog.borrow();
-        self.verifier.identify(authorization, cookie, from, catalog.people(), now())
+        self.verifier.identify_at(resource, authorization, cookie, from, catalog.people(), now())
     }
 
     /// Says what a user may now for whom something else than a token vouches.

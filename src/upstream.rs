@@ -7,8 +7,9 @@
 pub mod a2a;
 pub mod address;
 pub mod discover;
-mod fetch;
+pub mod fetch;
 pub mod http;
+pub mod issuer;
 mod legs;
 mod question;
 pub mod rest;

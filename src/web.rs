@@ -2,6 +2,7 @@
 //!
 //! It decides nothing about what a caller may do.
 
+mod base;
 pub mod client;
 pub mod cookie;
 pub mod cors;
@@ -10,6 +11,7 @@ mod forwarded;
 pub mod headers;
 pub mod redirect;
 
+pub use base::Base;
 pub use client::{Client, Proxies, Scheme};
 pub use cookie::Cookies;
 pub use cors::Cors;

@@ -48,6 +48,7 @@ impl RestAnswer {
             retry_after: false,
             etag: None,
             cookies: Vec::new(),
+            location: None,
             watched: None,
         }
     }
@@ -87,7 +88,9 @@ fn body(failure: &Failure, shape: Shape) -> Value {
         }
         // The contract speaks of who may, and of paths and methods, in the same way everywhere.
         (
-            Failure::Unauthorized { .. } | Failure::MethodNotAllowed { .. },
+            Failure::Unauthorized { .. }
+            | Failure::LoginFailed { .. }
+            | Failure::MethodNotAllowed { .. },
             Shape::Message | Shape::Detail,
         ) => json!({ "detail": text }),
         (_, Shape::Message)

@@ -40,7 +40,7 @@ pub async fn told<B: Backend>(
     let outcome = answering.await;
     let (status, reason) = match &outcome {
         Ok(answer) => (answer.status, None),
-        Err(failure) => (failure.status(), Some(failure.to_string())),
+        Err(failure) => (failure.status(), Some(failure.reason())),
     };
     let allowed = !audit::is_refusal(status);
     if allowed && deed == Deed::Read {
@@ -136,7 +136,7 @@ fn by_whom(request: &RestRequest<'_>, route: &Route<'_>, action: Cow<'static, st
     if let Route::Login | Route::Register = route {
         let body: Value = serde_json::from_slice(request.body).unwrap_or_default();
         if let Some(name) = field(Some(&body), &["email", "username"]) {
-            entry.actor = name;
+            entry.actor = name.trim().to_lowercase();
         }
     }
     entry
@@ -156,6 +156,10 @@ fn action(request: &RestRequest<'_>, route: &Route<'_>) -> Cow<'static, str> {
         Route::UpdateUser(_) => "users.update",
         Route::DeleteUser(_) => "users.delete",
         Route::UnlockUser(_) => "users.unlock",
+        Route::AdminProviders | Route::AdminProvider(_) => "sso_providers.read",
+        Route::CreateProvider => "sso_providers.create",
+        Route::UpdateProvider(_) => "sso_providers.update",
+        Route::DeleteProvider(_) => "sso_providers.delete",
         Route::Roles | Route::Role(_) | Route::UserRoles(_) => "roles.read",
         Route::CreateRole => "roles.create",
         Route::UpdateRole(_) => "roles.update",
@@ -163,11 +167,13 @@ fn action(request: &RestRequest<'_>, route: &Route<'_>) -> Cow<'static, str> {
         Route::AssignRole(_) => "roles.assign",
         Route::RevokeRole(..) => "roles.revoke",
         Route::LeaveTeam(_) => "teams.leave",
-        Route::Login => "auth.login",
+        Route::Login | Route::SsoCallback(_) => "auth.login",
         Route::Logout => "auth.logout",
         Route::RefreshToken => "auth.refresh",
         Route::ChangePassword => "auth.change_password",
         Route::Register => "auth.register",
+        Route::ForgotPassword => "auth.forgot_password",
+        Route::ResetPassword(_) => "auth.reset_password",
         Route::SetLogLevel => "logging.set_level",
         Route::ResetMetrics => "metrics.reset",
         route => match route.permission() {
@@ -258,6 +264,7 @@ fn id_in(path: &str) -> Option<String> {
     let parts: Vec<&str> = bare(path).split('/').skip(1).collect();
     let id = match parts[..] {
         ["auth", "email", "admin", "users", email, ..] => email,
+        ["auth", "sso", "admin", "providers", id] => id,
         // The token of an invitation is as good as the invitation.
         ["auth", ..] | ["teams", "invitations", _, "accept"] => return None,
         ["rbac", "roles" | "users", id, ..] => id,

@@ -9,7 +9,7 @@ use storage::record::Server;
 use super::fields::Fields;
 use super::gateway_form::check_url;
 use super::record_form::{self, OwnershipForm, set};
-use super::{Rules, may_read, offers};
+use super::{Rules, may_read, offers, protected};
 use crate::auth::Caller;
 use crate::catalog::overrides::{Override, Overrides};
 use crate::catalog::{Catalog, Entry, Membership, naming};
@@ -36,6 +36,8 @@ pub struct Form {
     tool_prefix: Option<Option<String>>,
     tool_overrides: Option<BTreeMap<String, Override>>,
     auth_required: Option<bool>,
+    oauth_enabled: Option<bool>,
+    oauth_config: Option<Option<String>>,
     tags: Option<Vec<String>>,
     ownership: OwnershipForm,
 }
@@ -69,6 +71,8 @@ impl Form {
             tool_prefix: tool_prefix(fields),
             tool_overrides: tool_overrides(fields, rules, &choice),
             auth_required: fields.flag("auth_required"),
+            oauth_enabled: fields.flag("oauth_enabled"),
+            oauth_config: protected::config(fields, rules, caller),
             tags: record_form::tags(fields),
             ownership: match outer {
                 Some(outer) => OwnershipForm::read(outer).over(inner),
@@ -96,6 +100,15 @@ impl Form {
             server.tool_overrides = Overrides::write(&overrides);
         }
         set(&mut server.auth_required, self.auth_required);
+        set(&mut server.oauth_enabled, self.oauth_enabled);
+        set(&mut server.oauth_config, self.oauth_config);
+        // As ContextForge has it: whoever switches it off forgets what it was.
+        if self.oauth_enabled == Some(false) {
+            server.oauth_config = None;
+        }
+        if server.oauth_enabled && server.oauth_config.is_none() {
+            fields.missing("oauth_config");
+        }
         set(&mut server.tags, self.tags);
         self.ownership.apply(&mut server.ownership, fields);
         refuse_collisions(server, fields, catalog);

@@ -11,6 +11,7 @@ mod openapi;
 mod people;
 mod rbac;
 mod servers;
+mod sso;
 mod tags;
 mod teams;
 mod tools;

@@ -1,6 +1,8 @@
 //! API tokens: what users make for programs. The token is shown once; its terms are a record, which
 //! rules over what the token says and may be changed or revoked at any time.
 
+mod usage;
+
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -19,6 +21,9 @@ use crate::auth::access::Object;
 use crate::failure::Failure;
 use crate::permission::{EVERYTHING, Permission};
 
+use usage::last_uses;
+pub use usage::{UsageRead, usage};
+
 /// The longest description, in characters.
 const DESCRIPTION_LENGTH_MAX: usize = 1000;
 
@@ -26,7 +31,7 @@ const DESCRIPTION_LENGTH_MAX: usize = 1000;
 const NAME_LENGTH_MAX: usize = 255;
 
 /// The longest life of a token, in days: beyond it, one without an end says what is meant.
-const DAYS_MAX: u64 = 36_500;
+const LIFE_DAYS_MAX: u64 = 36_500;
 
 /// The most tokens of one user: each is looked at by nobody else, but all are in memory.
 const TOKENS_MAX: usize = 1000;
@@ -58,7 +63,8 @@ pub struct TokenRead<'a> {
 }
 
 impl<'a> TokenRead<'a> {
-    fn of(token: &'a ApiToken) -> TokenRead<'a> {
+    /// Shows a token that was last used then, in microseconds since the epoch.
+    fn of(token: &'a ApiToken, last_used: Option<i64>) -> TokenRead<'a> {
         let object = |text: &Option<String>| {
             let text = text.clone().unwrap_or_else(|| "{}".to_owned());
             RawValue::from_string(text).unwrap_or_default()
@@ -76,7 +82,7 @@ impl<'a> TokenRead<'a> {
             usage_limits: object(&token.usage_limits),
             created_at: Time(token.created_at),
             expires_at: token.expires_at.map(Time),
-            last_used: None,
+            last_used: last_used.map(Time),
             is_active: token.is_active,
             is_revoked: token.revoked_at.is_some(),
             revoked_at: token.revoked_at.map(Time),
@@ -131,7 +137,7 @@ pub async fn create<B: Backend>(
     }
     let access_token = ask.backend.issue(&signed(ask, user, &token))?;
     ask.backend.apply(vec![Mutation::PutIdentity(token.clone().into())]).await?;
-    Ok(answer::with_status(201, &NewTokenRead { token: TokenRead::of(&token), access_token }))
+    Ok(answer::with_status(201, &NewTokenRead { token: TokenRead::of(&token, None), access_token }))
 }
 
 /// What a token says: for people who look into it. What counts is the record.
@@ -151,24 +157,27 @@ fn signed<B: Backend>(ask: &Ask<'_, B>, user: &User, token: &ApiToken) -> Map<St
 }
 
 /// `GET /tokens`: those of whoever asks, the newest first.
-pub fn list<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
+pub async fn list<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     let email = ask.caller.email.to_lowercase();
-    listed(ask, |token| token.user_email == email)
+    listed(ask, |token| token.user_email == email).await
 }
 
 /// `GET /tokens/admin/all`.
-pub fn list_all<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
+pub async fn list_all<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     permit_admin(ask)?;
-    listed(ask, |_| true)
+    listed(ask, |_| true).await
 }
 
 /// `GET /tokens/teams/{team_id}`: for the owners of the team.
-pub fn list_of_team<B: Backend>(ask: &Ask<'_, B>, team_id: &str) -> Result<RestAnswer, Failure> {
+pub async fn list_of_team<B: Backend>(
+    ask: &Ask<'_, B>,
+    team_id: &str,
+) -> Result<RestAnswer, Failure> {
     check_team(ask, team_id)?;
-    listed(ask, |token| token.team_id.as_deref() == Some(team_id))
+    listed(ask, |token| token.team_id.as_deref() == Some(team_id)).await
 }
 
-fn listed<B: Backend>(
+async fn listed<B: Backend>(
     ask: &Ask<'_, B>,
     is_wanted: impl Fn(&ApiToken) -> bool,
 ) -> Result<RestAnswer, Failure> {
@@ -183,14 +192,21 @@ fn listed<B: Backend>(
         catalog.people().tokens().filter(|token| is_wanted(token)).filter(is_shown).collect();
     found.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.id.cmp(&b.id)));
     let total = found.len();
-    let page = found.into_iter().skip(offset).take(limit);
-    let tokens = page.map(|token| TokenRead::of(token)).collect();
+    let page: Vec<&Arc<ApiToken>> = found.into_iter().skip(offset).take(limit).collect();
+    let last = last_uses(ask, page.iter().map(|token| token.id.clone()).collect()).await;
+    let shown = page.iter().map(|token| TokenRead::of(token, last.get(&token.id).copied()));
+    let tokens = shown.collect();
     Ok(answer::ok(&TokenListRead { tokens, total, limit, offset }))
 }
 
 /// `GET /tokens/{id}`.
-pub fn get<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
-    Ok(answer::ok(&TokenRead::of(&*find(ask, id)?)))
+pub async fn get<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer, Failure> {
+    show(ask, &*find(ask, id)?).await
+}
+
+async fn show<B: Backend>(ask: &Ask<'_, B>, token: &ApiToken) -> Result<RestAnswer, Failure> {
+    let last = last_uses(ask, vec![token.id.clone()]).await;
+    Ok(answer::ok(&TokenRead::of(token, last.get(&token.id).copied())))
 }
 
 /// `PUT /tokens/{id}`: what is not said stays; it counts from the next request on.
@@ -203,7 +219,7 @@ pub async fn update<B: Backend>(ask: &Ask<'_, B>, id: &str) -> Result<RestAnswer
     read_into(ask, &mut token, false)?;
     token.version += 1;
     write(ask, stored.version, &token).await?;
-    Ok(answer::ok(&TokenRead::of(&token)))
+    show(ask, &token).await
 }
 
 /// `DELETE /tokens/{id}`: the token is good no more, anywhere; its record stays.
@@ -296,8 +312,8 @@ fn read_into<B: Backend>(
         token.tags = tags;
     }
     match fields.count("expires_in_days") {
-        Some(days) if days == 0 || days > DAYS_MAX => {
-            fields.error("expires_in_days", format!("Input should be from 1 to {DAYS_MAX}"));
+        Some(days) if days == 0 || days > LIFE_DAYS_MAX => {
+            fields.error("expires_in_days", format!("Input should be from 1 to {LIFE_DAYS_MAX}"));
         }
         Some(days) => {
             let from = if is_new { token.created_at } else { now() };

@@ -14,6 +14,9 @@ use crate::permission::Permission;
 pub struct Caller {
     /// The user's address, or the name that stands for one.
     pub email: String,
+    /// The id of the user's record, if the token names it: without that record it is good no more,
+    /// whoever has the address then.
+    pub user_id: Option<String>,
     /// Whether they command the gateway.
     pub is_admin: bool,
     /// The teams they act for.
@@ -30,12 +33,27 @@ pub struct Caller {
     pub is_session: bool,
     /// Whether the token is one of those that users make for programs: there must be a record of it.
     pub is_api_token: bool,
+    /// The id of that record, once it was looked at.
+    pub api_token_id: Option<String>,
+    /// What another issuer's token says of itself; `None` for ours.
+    pub foreign: Option<Arc<Foreign>>,
     /// Whether they must choose another password before anything else.
     pub must_change_password: bool,
     /// The claims of the token as they were signed, in JSON; `None` for who came without one.
     pub claims: Option<Arc<str>>,
     /// What they may.
     pub rights: Rights,
+}
+
+/// What a token of another issuer says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    /// Who issued it.
+    pub issuer: Arc<str>,
+    /// Whom it is for.
+    pub audiences: Vec<String>,
+    /// What it is good for, by its issuer's words.
+    pub scopes: Vec<String>,
 }
 
 /// The claim `teams`: its three states mean three things (contract §4).
@@ -74,6 +92,7 @@ impl Caller {
     fn unnamed(is_admin: bool) -> Caller {
         Caller {
             email: "anonymous".to_owned(),
+            user_id: None,
             is_admin,
             teams: if is_admin { Teams::Null } else { Teams::Absent },
             scopes: None,
@@ -82,6 +101,8 @@ impl Caller {
             issued_at: None,
             is_session: false,
             is_api_token: false,
+            api_token_id: None,
+            foreign: None,
             must_change_password: false,
             claims: None,
             rights: if is_admin { Rights::unrestricted() } else { Rights::guest() },

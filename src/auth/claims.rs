@@ -121,7 +121,7 @@ pub struct Span {
 
 /// How far the issuer's clock may run ahead of ours for `nbf`; `exp` has no such grace, so that no
 /// token is ever good after its end.
-const NBF_LEEWAY_S: u64 = 10;
+pub(super) const NBF_LEEWAY_S: u64 = 10;
 
 impl Span {
     /// Refuses a token outside its time.
@@ -145,22 +145,28 @@ impl Claims {
         let is_admin = self.is_admin == Some(true)
             || user_is_admin == Some(true)
             || self.sub.as_ref() == Some(&demands.admin_email);
+        let is_use = |word: &str| self.token_use.as_deref() == Some(word);
+        let (is_session, is_api_token) = (is_use("session"), is_use("api"));
         // A login's `sub` is the id of the user, whose address then stands in `user`.
+        let is_ours = |id: &&String| (is_session || is_api_token) && is_record_id(id);
+        let user_id = self.sub.as_ref().filter(is_ours).cloned();
         let names = [user_email, self.sub, self.email, self.username];
         let email = names.into_iter().flatten().find(|name| !name.is_empty());
         let email = email.ok_or(Fault::Nobody)?;
         let expires_at = (span.ends_at != u64::MAX).then_some(span.ends_at);
-        let is_use = |word: &str| self.token_use.as_deref() == Some(word);
         let caller = Caller {
             email,
+            user_id,
             is_admin,
-            is_session: is_use("session"),
-            is_api_token: is_use("api"),
+            is_session,
+            is_api_token,
+            api_token_id: None,
             teams: self.teams.into(),
             scopes,
             token_id: self.jti,
             expires_at,
             issued_at: self.iat.map(|iat| iat.floor() as i64),
+            foreign: None,
             must_change_password: false,
             claims: None,
             rights: Rights::none(),
@@ -192,6 +198,11 @@ impl Claims {
         let ends_at = self.exp.map_or(u64::MAX, |exp| exp.floor() as u64);
         Ok(Span { begins_at: begins_at.saturating_sub(NBF_LEEWAY_S), ends_at })
     }
+}
+
+/// Whether a text has the form of the ids that this gateway gives: those of others differ.
+fn is_record_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|letter| matches!(letter, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 impl From<TeamsClaim> for Teams {

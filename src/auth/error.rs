@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::external::keyring::Slot;
 use super::restrictions::Outside;
 use crate::failure::Failure;
 
@@ -13,6 +14,8 @@ pub enum AuthError {
     Missing,
     /// A token was sent that is none, or none of ours, or no longer.
     Invalid(Fault),
+    /// The keys of the token's issuer must be read first.
+    Keys(Slot),
     /// The token is good, but not from there or not now: answer 403.
     Outside(Outside),
 }
@@ -30,6 +33,12 @@ pub enum Fault {
     Issuer,
     /// It is for someone else, or does not say for whom.
     Audience,
+    /// It names a key that its issuer does not have.
+    UnknownKey,
+    /// The keys of its issuer cannot be read now.
+    KeysAway,
+    /// Its issuer does not know whether the address in it is its user's.
+    Unverified,
     /// It has ended.
     Expired,
     /// It has not begun.
@@ -53,7 +62,7 @@ impl AuthError {
     pub fn detail(self) -> &'static str {
         match self {
             AuthError::Missing => "Authorization token required",
-            AuthError::Invalid(_) => "Invalid authentication credentials",
+            AuthError::Invalid(_) | AuthError::Keys(_) => "Invalid authentication credentials",
             AuthError::Outside(outside) => outside.sentence(),
         }
     }
@@ -63,6 +72,7 @@ impl AuthError {
         match self {
             AuthError::Missing | AuthError::Outside(_) => "Bearer",
             AuthError::Invalid(fault) => fault.challenge(),
+            AuthError::Keys(_) => Fault::KeysAway.challenge(),
         }
     }
 }
@@ -79,7 +89,8 @@ macro_rules! faults {
                 }
             }
 
-            fn sentence(self) -> &'static str {
+            /// What is wrong, in words.
+            pub fn sentence(self) -> &'static str {
                 match self { $(Fault::$fault => $sentence,)+ }
             }
         }
@@ -92,6 +103,9 @@ faults! {
     Signature => "The signature of the token is wrong",
     Issuer => "The token is from another issuer",
     Audience => "The token is for another audience",
+    UnknownKey => "The token names a key that its issuer does not have",
+    KeysAway => "The keys of the token's issuer cannot be read now",
+    Unverified => "The address in the token is not verified",
     Expired => "The token has expired",
     NotYet => "The token is not valid yet",
     Endless => "The token has no expiration",
@@ -107,6 +121,7 @@ impl fmt::Display for AuthError {
         out.write_str(match self {
             AuthError::Missing => "No token was sent",
             AuthError::Invalid(fault) => fault.sentence(),
+            AuthError::Keys(_) => Fault::KeysAway.sentence(),
             AuthError::Outside(outside) => outside.sentence(),
         })
     }

@@ -87,6 +87,8 @@ impl PasswordRules {
     }
 
     fn hasher(&self) -> Argon2<'static> {
+        #[cfg(test)]
+        tests::note_work();
         let params = Params::new(self.memory_kib, self.time_cost, self.lanes, None);
         let params = params.expect("the bounds of the settings are within Argon2's");
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
@@ -105,7 +107,7 @@ impl PasswordRules {
         let stored = hash.and_then(|hash| PasswordHash::new(hash).ok());
         match stored {
             // The parameters stand in the hash.
-            Some(stored) => Argon2::default().verify_password(password.as_bytes(), &stored).is_ok(),
+            Some(stored) => self.hasher().verify_password(password.as_bytes(), &stored).is_ok(),
             None => {
                 self.hash(password);
                 false
@@ -155,7 +157,22 @@ pub fn generate() -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        static WORK_COUNT: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn note_work() {
+        WORK_COUNT.set(WORK_COUNT.get() + 1);
+    }
+
+    /// How many passwords this thread has hashed, to compare them or to keep them.
+    pub(crate) fn work_count() -> usize {
+        WORK_COUNT.get()
+    }
 
     /// Rules whose hashes cost next to nothing.
     pub(crate) fn cheap() -> PasswordRules {

@@ -76,8 +76,11 @@ pub fn settle(
 ) -> Result<Settled, Fault> {
     let mut caller = claimed.clone();
     check_terms(&mut caller, people, now)?;
-    // A login names its user by id.
-    let user = people.user_by_email(&caller.email).or_else(|| people.user(&caller.email));
+    let user = match &caller.user_id {
+        // The address may be another user's now.
+        Some(id) => Some(people.user(id).ok_or(Fault::Stranger)?),
+        None => people.user_by_email(&caller.email).or_else(|| people.user(&caller.email)),
+    };
     match user {
         Some(user) => {
             let issued_at = caller.issued_at.map_or(i64::MAX, |at| at.saturating_mul(1_000_000));
@@ -128,6 +131,7 @@ fn check_terms(caller: &mut Caller, people: &People, now: i64) -> Result<(), Fau
         restrictions: restrictions(terms)?.map(Arc::new),
     });
     caller.is_api_token = true;
+    caller.api_token_id = Some(terms.id.clone());
     caller.teams = match &terms.team_id {
         Some(team_id) => Teams::Listed(vec![team_id.clone()]),
         // All that its user may.

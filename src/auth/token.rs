@@ -15,7 +15,7 @@ use super::secret;
 use crate::settings::{Auth, Secret, Settings};
 
 /// The longest token, in bytes: a head has no room for more by default.
-const TOKEN_SIZE_MAX: usize = 16 * 1024;
+pub(super) const TOKEN_SIZE_MAX: usize = 16 * 1024;
 
 /// Which tokens are good: the key, the algorithm and what the claims must say.
 pub struct Rules {
@@ -103,7 +103,7 @@ impl Rules {
 }
 
 /// The claims of a token that was found good, as they stand in it.
-fn payload(token: &[u8]) -> Option<Arc<str>> {
+pub(super) fn payload(token: &[u8]) -> Option<Arc<str>> {
     let part = token.split(|byte| *byte == b'.').nth(1)?;
     let bytes = URL_SAFE_NO_PAD.decode(part).ok()?;
     Some(String::from_utf8(bytes).ok()?.into())
@@ -192,7 +192,7 @@ fn encoding_key(family: AlgorithmFamily, pem: &[u8]) -> jsonwebtoken::errors::Re
     }
 }
 
-fn fault(kind: &jsonwebtoken::errors::ErrorKind) -> Fault {
+pub(super) fn fault(kind: &jsonwebtoken::errors::ErrorKind) -> Fault {
     use jsonwebtoken::errors::ErrorKind;
     match kind {
         ErrorKind::InvalidSignature => Fault::Signature,

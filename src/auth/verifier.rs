@@ -10,8 +10,10 @@ use super::caller::Caller;
 use super::claims::Span;
 use super::credentials;
 use super::error::{AuthError, Fault, KeyError};
+use super::external::keyring::{Missing, Pace};
+use super::external::{Checked, Externals, Resource};
 use super::settle::{Standing, settle};
-use super::token::Rules;
+use super::token::{Rules, TOKEN_SIZE_MAX};
 use crate::catalog::People;
 use crate::settings::{Auth, Settings};
 
@@ -21,6 +23,8 @@ pub struct Verifier {
     rules: Option<Arc<Rules>>,
     standing: Standing,
     cache: RefCell<TokenCache<Verified>>,
+    /// The other issuers.
+    pub externals: Externals,
     vouched: RefCell<TokenCache<Vouched>>,
     /// Who comes without a token, if they may.
     unnamed: Option<Rc<Caller>>,
@@ -31,6 +35,8 @@ struct Verified {
     /// As the token says.
     claimed: Rc<Caller>,
     span: Span,
+    /// Until which second the key that checked it needs no other look.
+    key_until: u64,
     /// What that came to.
     caller: Rc<Caller>,
     /// With which version of the people, and until which second.
@@ -67,9 +73,29 @@ impl Verifier {
             rules,
             standing: Standing::new(auth),
             cache: RefCell::new(TokenCache::new(auth.token_count_max)),
+            externals: Externals::new(
+                auth.issuers.as_slice().into(),
+                Pace { age_max_s: auth.keys_age_max.as_secs(), pause_s: auth.keys_pause.as_secs() },
+            ),
             vouched: RefCell::new(TokenCache::new(auth.token_count_max)),
             unnamed: (!auth.required).then(|| Rc::new(Caller::operator())),
         }
+    }
+
+    /// Says who sent a request to what is no protected resource: as [`Verifier::identify_at`].
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError`]: answer 401, or 403 for what comes from elsewhere.
+    pub fn identify(
+        &self,
+        authorization: Option<&[u8]>,
+        cookie: Option<&[u8]>,
+        from: impl FnOnce() -> IpAddr,
+        people: &People,
+        now: u64,
+    ) -> Result<Rc<Caller>, AuthError> {
+        self.identify_at(&Resource::PLAIN, authorization, cookie, from, people, now)
     }
 
     /// Says who sent a request with these values of `Authorization` and `Cookie`, at `now` in
@@ -84,8 +110,9 @@ impl Verifier {
     /// # Errors
     ///
     /// [`AuthError`]: answer 401, or 403 for what comes from elsewhere.
-    pub fn identify(
+    pub fn identify_at(
         &self,
+        resource: &Resource<'_>,
         authorization: Option<&[u8]>,
         cookie: Option<&[u8]>,
         from: impl FnOnce() -> IpAddr,
@@ -96,7 +123,10 @@ impl Verifier {
         let token = token.or_else(|| cookie.and_then(credentials::cookie));
         match (token, &self.rules, &self.unnamed) {
             (Some(token), Some(rules), _) => {
-                let caller = self.recall(rules, token, people, now).map_err(AuthError::Invalid)?;
+                let caller = self.recall(rules, token, resource, people, now)?;
+                if let Some(foreign) = &caller.foreign {
+                    self.externals.admit(foreign, resource).map_err(AuthError::Invalid)?;
+                }
                 caller.check_place(from, now).map_err(AuthError::Outside)?;
                 Ok(caller)
             }
@@ -155,9 +185,10 @@ impl Verifier {
         &self,
         rules: &Rules,
         token: &[u8],
+        resource: &Resource<'_>,
         people: &People,
         now: u64,
-    ) -> Result<Rc<Caller>, Fault> {
+    ) -> Result<Rc<Caller>, AuthError> {
         let mut cache = self.cache.borrow_mut();
         let known = cache.get(token);
         if let Some(verified) = &known {
@@ -165,23 +196,47 @@ impl Verifier {
             if checked == Err(Fault::Expired) {
                 cache.remove(token);
             }
-            checked?;
+            checked.map_err(AuthError::Invalid)?;
             let (version, until) = verified.settled;
             if version == people.version && now < until {
                 return Ok(verified.caller.clone());
             }
         }
-        let (claimed, span) = match known {
-            Some(verified) => (verified.claimed, verified.span),
+        let known = known.filter(|verified| now < verified.key_until);
+        let (claimed, span, key_until) = match known {
+            Some(verified) => (verified.claimed, verified.span, verified.key_until),
             None => {
-                let (claimed, span) = rules.read(token)?;
-                span.check(now)?;
-                (Rc::new(claimed), span)
+                let Checked { caller, span, key_until } = self.read(rules, token, resource, now)?;
+                span.check(now).map_err(AuthError::Invalid)?;
+                (Rc::new(caller), span, key_until)
             }
         };
-        let (caller, settled) = self.settle(&claimed, people, now)?;
-        cache.put(token, Verified { claimed, span, caller: caller.clone(), settled });
+        let settled = self.settle(&claimed, people, now).map_err(AuthError::Invalid)?;
+        let (caller, (version, until)) = settled;
+        let settled = (version, until.min(key_until));
+        cache.put(token, Verified { claimed, span, key_until, caller: caller.clone(), settled });
         Ok(caller)
+    }
+
+    /// Checks a token at first sight, by the keys of whoever it says that it is of.
+    fn read(
+        &self,
+        rules: &Rules,
+        token: &[u8],
+        resource: &Resource<'_>,
+        now: u64,
+    ) -> Result<Checked, AuthError> {
+        if token.len() > TOKEN_SIZE_MAX {
+            return Err(AuthError::Invalid(Fault::Malformed));
+        }
+        if let Some(issuer) = self.externals.issuer_of(token, resource) {
+            return self.externals.check(token, &issuer, now).map_err(|missing| match missing {
+                Missing::Ask(slot) => AuthError::Keys(slot),
+                Missing::Fault(fault) => AuthError::Invalid(fault),
+            });
+        }
+        let (caller, span) = rules.read(token).map_err(AuthError::Invalid)?;
+        Ok(Checked { caller, span, key_until: u64::MAX })
     }
 }
 

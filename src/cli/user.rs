@@ -240,6 +240,10 @@ fn set_active(
     out: &mut impl Write,
 ) -> Result<(), UserError> {
     let stored = find(people, email)?;
+    if !is_active && admin::is_last_admin(people, stored) {
+        let text = format!("{} is the last active administrator; make another first", stored.email);
+        return Err(UserError::Refused(text));
+    }
     let mut user = User::clone(stored);
     user.is_active = is_active;
     change(store, stored, user)?;

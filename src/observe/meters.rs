@@ -12,7 +12,10 @@ use ahash::AHashMap;
 use storage::{
     metrics::{MEASURED, MetricDelta, Metrics},
     record::{Entity, now},
+    usage::UsageDelta,
 };
+
+use super::usage::{Use, Uses};
 
 /// Counts what is used on a shard.
 pub struct Meters {
@@ -24,6 +27,7 @@ pub struct Meters {
     on_crowded: Box<dyn Fn()>,
     maps: RefCell<[AHashMap<Box<str>, Count>; MEASURED.len()]>,
     entity_count: Cell<usize>,
+    uses: RefCell<Uses>,
     lost_count: Cell<u64>,
     anchor: Cell<Anchor>,
 }
@@ -67,6 +71,8 @@ pub struct LongExecution {
 pub struct Taken {
     /// What was counted, each entity once.
     pub deltas: Vec<MetricDelta>,
+    /// How tokens were used, each once for a part of the API.
+    pub usages: Vec<UsageDelta>,
     /// How many executions were not counted, for want of places.
     pub lost_count: u64,
 }
@@ -111,6 +117,7 @@ impl Meters {
             on_crowded: Box::new(on_crowded),
             maps: RefCell::default(),
             entity_count: Cell::new(0),
+            uses: RefCell::default(),
             lost_count: Cell::new(0),
             anchor: Cell::new(Anchor::now()),
         }
@@ -144,6 +151,20 @@ impl Meters {
         }
     }
 
+    /// Counts that a token was used, by a request whose answer began to be made at `begun`.
+    pub fn count_use(&self, used: Use<'_>, begun: Instant) {
+        if !self.is_on {
+            return;
+        }
+        let end = Instant::now();
+        let took = end.saturating_duration_since(begun);
+        let took_us = i64::try_from(took.as_micros()).unwrap_or(i64::MAX);
+        let at = self.anchor.get().time_of(end);
+        if !self.uses.borrow_mut().count(used, took_us, at, self.entity_count_max) {
+            self.lost_count.set(self.lost_count.get() + 1);
+        }
+    }
+
     /// Takes what was counted. Entities that were used keep their places, unless they have half of
     /// them.
     pub fn take(&self) -> Taken {
@@ -164,7 +185,8 @@ impl Meters {
         }
         self.entity_count.set(kept);
         self.anchor.set(Anchor::now());
-        Taken { deltas, lost_count: self.lost_count.take() }
+        let usages = self.uses.borrow_mut().take();
+        Taken { deltas, usages, lost_count: self.lost_count.take() }
     }
 
     fn record(&self, entity: Entity, id: &str, took_us: i64, is_success: bool, at: i64) {

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jsonwebtoken::Algorithm;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use shards::{Driver, blocking, time};
@@ -19,11 +20,15 @@ use storage::{
     record::Entity,
     seal::Sealer,
     shared::CacheType,
+    usage::Usage,
 };
 
 use crate::{
     admin::{self, About, AuditAbout, DatabaseAbout, RedisAbout, RestRequest, Rules},
-    auth::{Caller, Issuer},
+    auth::{
+        Caller, Issuer,
+        external::{discovery::Metadata, jwks::KeySet},
+    },
     catalog::{AgentEntry, Catalog, Upstream, inventory::Inventory},
     failure::Failure,
     gateway::{self, Parts},
@@ -31,9 +36,10 @@ use crate::{
     observe::{audit::Trail, log, meters::Execution},
     reply::{self, Accepts},
     serve::door::Door,
+    settings::ExternalIssuer,
     state::Shard,
     throttle::Turn,
-    upstream::{Upstreams, a2a},
+    upstream::{Upstreams, a2a, fetch::Inquiry},
     web::{Cookies, Csrf},
 };
 
@@ -147,6 +153,29 @@ impl admin::Backend for Backend<'_> {
         self.shard.upstreams.fetch(url).await
     }
 
+    async fn inquire(&self, inquiry: &Inquiry<'_>) -> Result<(u16, Vec<u8>), Failure> {
+        self.shard.upstreams.inquire(inquiry).await
+    }
+
+    async fn metadata_of(&self, issuer: &str) -> Result<Rc<Metadata>, Failure> {
+        self.shard.metadata_of(issuer).await
+    }
+
+    async fn keys_of(
+        &self,
+        issuer: &ExternalIssuer,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<Rc<KeySet>, Failure> {
+        self.shard.keys_of(issuer, id, algorithm).await
+    }
+
+    async fn is_first(&self, key: &str, within: Duration) -> Result<bool, Failure> {
+        let state = &self.shard.shared.state;
+        let marked = state.compare_and_set(key, None, Some(b"1"), within).await;
+        marked.map_err(|error| Failure::Busy(error.to_string()))
+    }
+
     async fn offload<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -175,6 +204,21 @@ impl admin::Backend for Backend<'_> {
 
     async fn metric_totals(&self) -> Result<HashMap<Entity, Metrics>, Failure> {
         self.in_time(self.shard.recorder.totals()).await
+    }
+
+    async fn token_usage(
+        &self,
+        token_id: String,
+        since: i64,
+    ) -> Result<HashMap<String, Usage>, Failure> {
+        self.in_time(self.shard.recorder.usage(token_id, since)).await
+    }
+
+    async fn token_last_uses(
+        &self,
+        token_ids: Vec<String>,
+    ) -> Result<HashMap<String, i64>, Failure> {
+        self.in_time(self.shard.recorder.last_uses(token_ids)).await
     }
 
     async fn reset_metrics(

@@ -8,8 +8,9 @@ use shards::time;
 
 use crate::{admin::Watched, auth::Caller, catalog::Catalog, failure::Failure, state::Shard};
 
-/// How often the snapshot is looked at: half of the second in which a revoked token ends its stream.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How often the snapshot is looked at. A token that was revoked on another node ends its stream within
+/// a second: half of it may pass until the snapshot of this node has that.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Says again who a client is, or nothing once its token is good no more.
 pub type Identify = Box<dyn Fn() -> Option<Rc<Caller>>>;
@@ -99,5 +100,18 @@ fn add(count: &Cell<usize>, one: usize) {
 impl BodyStream for Changes {
     fn next<'a>(&'a mut self, out: &'a mut Vec<u8>) -> Pin<Box<dyn Future<Output = bool> + 'a>> {
         Box::pin(self.wait(out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_hears_of_what_another_node_revoked_within_a_second() {
+        let settings = crate::settings::parse("", [], &[]).unwrap().settings;
+        let longest = settings.storage.change_poll_interval + LOOK_INTERVAL;
+        // The rest is for reading the change and handing it out.
+        assert!(longest <= Duration::from_millis(750), "{longest:?}");
     }
 }

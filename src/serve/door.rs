@@ -1,6 +1,6 @@
 //! The door: by which way a caller proves who they are, and what browsers are told.
 
-use std::rc::Rc;
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use net::{
     certificate::Holder,
@@ -11,17 +11,20 @@ use net::{
 };
 
 use crate::{
+    admin,
     auth::{
-        Caller,
+        AuthError, Caller, Resource,
         basic::{self, Basic},
         credentials,
+        external::keyring::Slot,
         vouched::{Nobody, Vouched},
     },
+    catalog::{Catalog, Protection},
     failure::Failure,
-    serve::changes::Identify,
+    serve::{changes::Identify, protected},
     settings::{Secret, Settings},
     state::{self, Shard},
-    web::{Client, Cookies, Cors, Csrf, Headers, Proxies, Scheme, cookie, csrf::Session},
+    web::{Base, Client, Cookies, Cors, Csrf, Headers, Proxies, Scheme, cookie, csrf::Session},
 };
 
 /// What is the same for all connections of a process.
@@ -30,6 +33,10 @@ pub struct Door {
     pub proxies: Proxies,
     /// How cookies are set.
     pub cookies: Cookies,
+    /// What our own addresses begin with.
+    pub base: Base,
+    /// What makes `/mcp` a protected resource.
+    pub protection: Option<Protection>,
     /// Tokens against forged requests.
     pub csrf: Csrf,
     headers: Headers,
@@ -46,6 +53,30 @@ pub struct Visit<'a, 'b> {
     pub rest_path: Option<&'a str>,
     /// Whom the certificate of the connection is made out to.
     pub certified: Option<&'b Rc<Caller>>,
+    /// What it is sent to, as tokens name it.
+    pub resource: Resource<'b>,
+}
+
+/// An endpoint of MCP.
+pub struct Endpoint {
+    /// Its virtual server; empty for that of everything.
+    pub server_id: String,
+    /// Its address, as tokens name it.
+    pub uri: String,
+}
+
+/// Why a request is not let in.
+pub enum Refusal {
+    /// It ends so.
+    Failure(Failure),
+    /// Its token cannot be judged before the keys of its issuer are read.
+    Keys(Slot),
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Refusal {
+        Refusal::Failure(failure)
+    }
 }
 
 /// What a request shows of its sender.
@@ -62,6 +93,8 @@ impl Door {
         Door {
             proxies: Proxies::new(settings),
             cookies: Cookies::new(settings),
+            base: Base::new(settings),
+            protection: admin::of_everything(settings),
             csrf: Csrf::new(settings, secret),
             headers: Headers::new(settings),
             cors: Cors::new(settings),
@@ -111,19 +144,22 @@ impl Door {
     }
 
     /// Says who sent a request.
-    pub fn identify(&self, shard: &Shard, visit: &Visit<'_, '_>) -> Result<Rc<Caller>, Failure> {
+    pub fn identify(&self, shard: &Shard, visit: &Visit<'_, '_>) -> Result<Rc<Caller>, Refusal> {
         let (authorization, cookie) = match self.shown(shard, visit)? {
-            Shown::Word(claimed) => return shard.vouch(&claimed).map_err(Failure::from),
+            Shown::Word(claimed) => {
+                return shard.vouch(&claimed).map_err(|error| Failure::from(error).into());
+            }
             Shown::Token { authorization, cookie } => (authorization, cookie),
         };
         let from = || self.proxies.client_of(visit.request).ip;
-        let identified = shard.identify(authorization, cookie, from);
-        let caller = identified.map_err(|error| match Failure::from(error) {
-            Failure::Unauthorized { detail, challenge } => {
+        let identified = shard.identify_at(&visit.resource, authorization, cookie, from);
+        let caller = identified.map_err(|error| match (error, Failure::from(error)) {
+            (AuthError::Keys(slot), _) => Refusal::Keys(slot),
+            (_, Failure::Unauthorized { detail, challenge }) => {
                 let challenge = self.challenge(visit.rest_path).unwrap_or(challenge);
-                Failure::Unauthorized { detail, challenge }
+                Failure::Unauthorized { detail, challenge }.into()
             }
-            other => other,
+            (_, other) => other.into(),
         })?;
         if let Some(cookies) = cookie
             && authorization.and_then(credentials::bearer).is_none()
@@ -134,7 +170,12 @@ impl Door {
     }
 
     /// Gives what says again, whenever it is asked, who sent a request that was let in.
-    pub fn identify_again(&self, shard: &Rc<Shard>, visit: &Visit<'_, '_>) -> Identify {
+    pub fn identify_again(
+        self: &Arc<Self>,
+        shard: &Rc<Shard>,
+        visit: &Visit<'_, '_>,
+        endpoint: Option<Endpoint>,
+    ) -> Identify {
         let shard = shard.clone();
         match self.shown(&shard, visit) {
             Ok(Shown::Word(claimed)) => Box::new(move || shard.vouch(&claimed).ok()),
@@ -142,12 +183,34 @@ impl Door {
                 let keep = |value: Option<&[u8]>| value.map(<[u8]>::to_vec);
                 let (authorization, cookie) = (keep(authorization), keep(cookie));
                 let ip = self.proxies.client_of(visit.request).ip;
+                let (door, former) = (self.clone(), RefCell::new(None));
                 Box::new(move || {
-                    let (authorization, cookie) = (authorization.as_deref(), cookie.as_deref());
-                    shard.identify(authorization, cookie, || ip).ok()
+                    let proof = (authorization.as_deref(), cookie.as_deref());
+                    let Some(endpoint) = &endpoint else {
+                        return shard.identify_again(&Resource::PLAIN, proof, ip, &former);
+                    };
+                    let catalog = shard.catalog();
+                    let uri = || Some(endpoint.uri.clone());
+                    let protection = door.protection_of(&catalog, &endpoint.server_id);
+                    let resource = Resource { protection, uri: &uri };
+                    let caller = shard.identify_again(&resource, proof, ip, &former)?;
+                    let bears = |protection| protected::bears_scopes(&caller, protection);
+                    protection.is_none_or(bears).then_some(caller)
                 })
             }
             Err(_) => Box::new(|| None),
+        }
+    }
+
+    /// What makes an endpoint of MCP a protected resource.
+    pub fn protection_of<'p>(
+        &'p self,
+        catalog: &'p Catalog,
+        server_id: &str,
+    ) -> Option<&'p Protection> {
+        match catalog.server(server_id) {
+            Some(server) => server.protection.as_ref(),
+            None => self.protection.as_ref().filter(|_| server_id.is_empty()),
         }
     }
 

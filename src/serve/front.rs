@@ -1,6 +1,6 @@
 //! What a shard does with HTTP requests: admission on the head, then the gateway or the REST API.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Instant};
 
 use net::http1::{
     Method,
@@ -10,20 +10,20 @@ use storage::audit::AuditEntry;
 
 use crate::{
     admin::{self, RestRequest},
-    auth::Caller,
+    auth::{AuthError, Caller, Resource, external::keyring::Slot},
     catalog::VirtualServer,
     failure::Failure,
     gateway::{self, Agreed},
     limits,
     mcp::{Era, HeaderSource, MODERN, Transport, code},
-    observe::audit,
+    observe::{audit, usage::Use},
     reply::{self, Accepts, Reply},
     route::{self, Route},
     serve::{
         backend::{Backend, Facts, parts},
         changes::{Changes, Identify},
-        door::Visit,
-        legacy, replay, streams,
+        door::{Endpoint, Refusal, Visit},
+        legacy, protected, replay, streams,
     },
     session::{Session, Ticket},
     state::{self, Shard},
@@ -36,6 +36,9 @@ const SESSION_HEADER: &str = "mcp-session-id";
 
 /// What every answer of the REST API carries.
 const REST_HEADERS: &str = "content-type: application/json\r\n";
+
+/// What tokens are counted by that ask for paths which are not here.
+const NOWHERE: &str = "other";
 
 /// What the MCP and JSON-RPC endpoints take.
 const RPC_METHODS: &str = "POST, OPTIONS";
@@ -55,8 +58,15 @@ pub struct Front {
 
 /// A request that may go on. Dropping it makes room for another.
 pub struct Permit {
-    caller: Rc<Caller>,
+    sender: Sender,
     room: Room,
+}
+
+/// Who sent a request that may go on.
+enum Sender {
+    Known(Rc<Caller>),
+    /// That is known once these keys are read.
+    Awaited(Slot),
 }
 
 /// A place among the requests in flight.
@@ -79,7 +89,10 @@ impl Service for Front {
         let admitted = match self.shard.origins.admit(client.host.map(str::as_bytes), origin) {
             Ok(()) if origin.is_some() && door.meet_page(request, responder) => return None,
             Ok(()) => self.check(request),
-            Err(foreign) => Err(Failure::Forbidden(foreign.detail().to_owned())),
+            Err(foreign) => {
+                let failure = Failure::Forbidden(foreign.detail().to_owned());
+                Err(self.refused(request, None, failure))
+            }
         };
         admitted.map_err(|failure| write_rest_failure(responder, &failure)).ok()
     }
@@ -91,7 +104,15 @@ impl Service for Front {
         body: &[u8],
         responder: &mut Responder,
     ) {
-        let Permit { caller, room } = permit;
+        let Permit { sender, room } = permit;
+        let caller = match sender {
+            Sender::Known(caller) => caller,
+            Sender::Awaited(slot) => match self.await_sender(request, slot).await {
+                Ok(caller) => caller,
+                Err(failure) => return write_rest_failure(responder, &failure),
+            },
+        };
+        let begun = caller.api_token_id.as_ref().map(|_| Instant::now());
         match self.route(request) {
             Some(route @ (Route::Mcp { .. } | Route::Rpc))
                 if request.head.method() == Method::Options =>
@@ -114,6 +135,9 @@ impl Service for Front {
                 self.answer_rest(request, path, &caller, body, responder).await;
             }
             None => write_rest_failure(responder, &not_found()),
+        }
+        if let Some(begun) = begun {
+            self.count_use(request, &caller, responder.status(), begun);
         }
         drop(room);
     }
@@ -159,29 +183,93 @@ impl Front {
         // Whoever proves to be somebody to a server that needs no proof is who they say.
         let is_unnamed = self.needs_no_token(&route)
             && self.facts.door.is_nameless(&self.visit(request, &route));
-        let caller = match is_open || is_unnamed {
-            true => Rc::new(Caller::nobody()),
-            false => self.identify(request, &route)?,
+        let sender = match is_open || is_unnamed {
+            true => Sender::Known(Rc::new(Caller::nobody())),
+            false => match self.identify(request, &route) {
+                Ok(caller) => Sender::Known(caller),
+                Err(Refusal::Keys(slot)) => Sender::Awaited(slot),
+                Err(Refusal::Failure(failure)) => return Err(failure),
+            },
         };
+        let is_admin = matches!(&sender, Sender::Known(caller) if caller.is_admin);
         shard.request_count.set(shard.request_count.get() + 1);
         let body_size_max = match rest_path {
             // A whole registry may come in one document, which only administrators may send.
-            Some("/import") if caller.is_admin => shard.settings.http.body_size_max as u64,
+            Some("/import") if is_admin => shard.settings.http.body_size_max as u64,
             Some(_) => limits::REST_BODY_SIZE_MAX.min(shard.settings.http.body_size_max as u64),
             None => shard.settings.http.body_size_max as u64,
         };
-        Ok((Permit { caller, room: Room(shard.clone()) }, body_size_max))
+        Ok((Permit { sender, room: Room(shard.clone()) }, body_size_max))
     }
 
     fn visit<'b>(&'b self, request: &'b Request<'b>, route: &Route<'b>) -> Visit<'b, 'b> {
         let rest_path = if let Route::Rest(path) = route { Some(*path) } else { None };
-        Visit { request, rest_path, certified: self.certified.as_ref() }
+        let (certified, resource) = (self.certified.as_ref(), Resource::PLAIN);
+        Visit { request, rest_path, certified, resource }
+    }
+
+    /// Who asks, once the keys of the issuer of their token were read.
+    async fn await_sender(&self, request: &Request<'_>, slot: Slot) -> Result<Rc<Caller>, Failure> {
+        self.shard.read_keys(slot).await?;
+        let route = self.route(request).ok_or_else(not_found)?;
+        self.identify(request, &route).map_err(|refusal| match refusal {
+            Refusal::Failure(failure) => failure,
+            Refusal::Keys(slot) => AuthError::Keys(slot).into(),
+        })
     }
 
     /// Who asks, and whether what they showed is good for this route.
-    fn identify(&self, request: &Request<'_>, route: &Route<'_>) -> Result<Rc<Caller>, Failure> {
-        let identified = self.facts.door.identify(&self.shard, &self.visit(request, route));
-        let caller = identified.map_err(|failure| self.refused(request, None, failure))?;
+    fn identify(&self, request: &Request<'_>, route: &Route<'_>) -> Result<Rc<Caller>, Refusal> {
+        let identified = match route {
+            Route::Mcp { server_id } => self.identify_at(request, route, server_id),
+            _ => self.facts.door.identify(&self.shard, &self.visit(request, route)),
+        };
+        let caller = identified.map_err(|refusal| match refusal {
+            Refusal::Failure(failure) => self.refused(request, None, failure).into(),
+            keys => keys,
+        })?;
+        self.check_bounds(request, caller, route)
+    }
+
+    /// Who asks for an endpoint of MCP, which may be a protected resource.
+    fn identify_at(
+        &self,
+        request: &Request<'_>,
+        route: &Route<'_>,
+        server_id: &str,
+    ) -> Result<Rc<Caller>, Refusal> {
+        let door = &self.facts.door;
+        let catalog = self.shard.catalog_now();
+        let protection = door.protection_of(&catalog, server_id);
+        let shown = match catalog.server(server_id) {
+            None => protection,
+            Some(server) => admin::shown(server),
+        };
+        let base = || door.base.of(Some(&door.proxies.client_of(request)));
+        let metadata_url = || protected::metadata_url(&base(), server_id);
+        let uri = || Some(base() + &admin::endpoint(server_id));
+        let resource = Resource { protection, uri: &uri };
+        let visit = Visit { resource, ..self.visit(request, route) };
+        let caller =
+            door.identify(&self.shard, &visit).map_err(|refusal| match (refusal, shown) {
+                (Refusal::Failure(failure), Some(shown)) => {
+                    Refusal::Failure(protected::point(failure, shown, &metadata_url()))
+                }
+                (refusal, _) => refusal,
+            })?;
+        if let Some(protection) = protection {
+            protected::check_scopes(&caller, protection, metadata_url)?;
+        }
+        Ok(caller)
+    }
+
+    /// Refuses a token that is bound to another virtual server.
+    fn check_bounds(
+        &self,
+        request: &Request<'_>,
+        caller: Rc<Caller>,
+        route: &Route<'_>,
+    ) -> Result<Rc<Caller>, Refusal> {
         let server_id = match route {
             Route::Mcp { server_id } if !server_id.is_empty() => Some(*server_id),
             _ => None,
@@ -189,9 +277,23 @@ impl Front {
         if !caller.opens(server_id) {
             let text = "The token is bound to another virtual server";
             let failure = Failure::Forbidden(text.to_owned());
-            return Err(self.refused(request, Some(&caller), failure));
+            self.count_use(request, &caller, failure.status(), Instant::now());
+            return Err(self.refused(request, Some(&caller), failure).into());
         }
         Ok(caller)
+    }
+
+    /// Counts that an API token was used, if the caller came by one.
+    fn count_use(&self, request: &Request<'_>, caller: &Caller, status: u16, begun: Instant) {
+        let Some(token_id) = &caller.api_token_id else { return };
+        let endpoint = match self.route(request) {
+            Some(Route::Mcp { server_id: "" }) => "/mcp",
+            Some(Route::Mcp { .. }) => "/servers/{id}/mcp",
+            Some(Route::Rpc) => "/rpc",
+            Some(Route::Rest(path)) => admin::area(path).unwrap_or(NOWHERE),
+            None => NOWHERE,
+        };
+        self.shard.meters.count_use(Use { token_id, endpoint, status }, begun);
     }
 
     /// Tells the audit trail of a request that is refused before its body is read.
@@ -379,7 +481,11 @@ impl Front {
     fn identify_again(&self, request: &Request<'_>, server_id: &str, caller: &Caller) -> Identify {
         let route = Route::Mcp { server_id };
         if *caller != Caller::nobody() {
-            return self.facts.door.identify_again(&self.shard, &self.visit(request, &route));
+            let door = &self.facts.door;
+            let uri = door.base.of(Some(&self.client(request))) + &admin::endpoint(server_id);
+            let endpoint = Endpoint { server_id: server_id.to_owned(), uri };
+            let visit = self.visit(request, &route);
+            return door.identify_again(&self.shard, &visit, Some(endpoint));
         }
         let (shard, server_id) = (self.shard.clone(), server_id.to_owned());
         Box::new(move || {
@@ -439,6 +545,8 @@ impl Front {
             if_match: text("if-match"),
             caller: Some(caller),
             client: Some(client),
+            cookie: request.header("cookie"),
+            accept: request.header("accept"),
             user_agent: text("user-agent"),
             request_id: text("x-correlation-id").or_else(|| text("x-request-id")),
         };
@@ -459,6 +567,9 @@ impl Front {
         responder.begin(answer.status);
         if let Some(allow) = answer.allow {
             responder.header("allow", allow.as_bytes());
+        }
+        if let Some(location) = &answer.location {
+            responder.header("location", location.as_bytes());
         }
         if answer.retry_after {
             responder.lines("retry-after: 1\r\n");
@@ -503,7 +614,8 @@ impl Front {
         responder: &mut Responder,
     ) {
         let route = Route::Rest(path);
-        let identify = self.facts.door.identify_again(&self.shard, &self.visit(request, &route));
+        let visit = self.visit(request, &route);
+        let identify = self.facts.door.identify_again(&self.shard, &visit, None);
         match Changes::open(&self.shard, watched, identify) {
             Ok(stream) => {
                 responder.cancel_on_disconnect();
@@ -529,11 +641,11 @@ impl HeaderSource for Headers<'_> {
     }
 }
 
-/// A path as the audit trail tells it: the token of an invitation is as good as the invitation.
+/// A path as the audit trail tells it: without a token in it, which is as good as what it opens.
 fn told_path(path: &str) -> String {
-    const INVITATIONS: &str = "/invitations/";
-    let end = path.find(INVITATIONS).map_or(path.len(), |start| start + INVITATIONS.len());
-    path[..end].to_owned()
+    let end = |before: &&str| path.find(before).map(|start| start + before.len());
+    let ends = ["/invitations/", "/reset-password/"].iter().filter_map(end);
+    path[..ends.min().unwrap_or(path.len())].to_owned()
 }
 
 fn is_unknown_method(failure: &Failure) -> bool {

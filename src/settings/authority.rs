@@ -27,6 +27,13 @@ pub struct Origin {
     pub host: HostRule,
 }
 
+impl std::fmt::Display for Origin {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}://{}", self.scheme, self.host.name)?;
+        self.host.port.map_or(Ok(()), |port| write!(out, ":{port}"))
+    }
+}
+
 impl HostRule {
     /// Reads `name`, `name:port`, `[address]` or `[address]:port`.
     pub fn parse(text: &str) -> Option<HostRule> {

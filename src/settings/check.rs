@@ -9,7 +9,10 @@ mod word;
 pub use number::{Count, Fraction, Minutes, Port, Seconds, Shards, Size, Threshold};
 pub use place::{Address, Hosts, Networks, OneOrigin, OriginList, UriList};
 pub use rate::{PerMinute, RateText, SCOPE};
-pub use text::{DatabaseUrl, FieldName, FilePath, Hidden, Level, RedisUrl, RootPath, Text};
+pub use text::{
+    DatabaseUrl, FieldName, FilePath, Hidden, Level, RedisUrl, RootPath, Text, TextList, TextMap,
+    WebUrl, Words,
+};
 pub use word::{
     ALGORITHM, AUDIT_ARGUMENTS, AUDIT_CALLS, AutoFlag, CACHE_TYPE, CERTIFICATE_NAME, FORWARDED_BY,
     FRAMING, Flag, LOG_FORMAT, RING_DRIVER, SAME_SITE, SEPARATOR,

@@ -15,6 +15,7 @@ impl Settings {
         self.check_proxy_authentication(reading);
         self.check_basic_authentication(reading);
         self.check_cookies(reading);
+        self.check_providers(reading);
         self.check_bounds(reading);
     }
 
@@ -101,6 +102,32 @@ impl Settings {
                 let problem = "needs a password, and there is none by default".to_owned();
                 let mend = "Set BASIC_AUTH_PASSWORD to a long one, or leave it out.";
                 refuse(reading, name, "true", problem, mend);
+            }
+        }
+    }
+
+    fn check_providers(&self, reading: &mut Reading) {
+        let sso = &self.sso;
+        let is_located = sso.generic_issuer.is_some()
+            && (sso.generic_authorization.is_some() == sso.generic_token.is_some());
+        let needs = [
+            ("SSO_GITHUB", sso.github, ("CLIENT_ID", sso.github_client.is_some())),
+            ("SSO_GITHUB", sso.github, ("CLIENT_SECRET", sso.github_secret.is_some())),
+            ("SSO_GOOGLE", sso.google, ("CLIENT_ID", sso.google_client.is_some())),
+            ("SSO_KEYCLOAK", sso.keycloak, ("CLIENT_ID", sso.keycloak_client.is_some())),
+            ("SSO_KEYCLOAK", sso.keycloak, ("BASE_URL", sso.keycloak_url.is_some())),
+            ("SSO_OKTA", sso.okta, ("CLIENT_ID", sso.okta_client.is_some())),
+            ("SSO_OKTA", sso.okta, ("ISSUER", sso.okta_issuer.is_some())),
+            ("SSO_ENTRA", sso.entra, ("CLIENT_ID", sso.entra_client.is_some())),
+            ("SSO_ENTRA", sso.entra, ("TENANT_ID", sso.entra_tenant.is_some())),
+            ("SSO_GENERIC", sso.generic, ("CLIENT_ID", sso.generic_client.is_some())),
+            ("SSO_GENERIC", sso.generic, ("ISSUER", is_located)),
+        ];
+        for (provider, is_enabled, (name, is_set)) in needs {
+            if sso.enabled && is_enabled && !is_set {
+                let problem = format!("needs {provider}_{name}, with all that belongs to it");
+                let mend = format!("Set {provider}_{name}, or leave {provider}_ENABLED out.");
+                refuse(reading, &format!("{provider}_ENABLED"), "true", problem, &mend);
             }
         }
     }

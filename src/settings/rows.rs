@@ -2,6 +2,7 @@
 //!
 //! A new row needs a reader who will turn it, and code that obeys it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,8 +13,10 @@ use super::authority::{Allowed, HostRule, Origin};
 use super::check::{
     self, Address, AutoFlag, Count, DatabaseUrl, FieldName, FilePath, Flag, Fraction, Hidden,
     Hosts, Level, Minutes, Networks, OneOrigin, Optional, OriginList, PerMinute, Port, RateText,
-    RedisUrl, RootPath, Seconds, Shards, Size, Text, Threshold, UriList,
+    RedisUrl, RootPath, Seconds, Shards, Size, Text, TextList, TextMap, Threshold, UriList, WebUrl,
+    Words,
 };
+use super::issuers::{ExternalIssuer, Issuers};
 use super::network::Network;
 use super::table::table;
 use super::values::{
@@ -129,6 +132,22 @@ table! {
         expiration_required: bool, "REQUIRE_TOKEN_EXPIRATION", [], "false", Flag;
         /// How long a token of `ringway token` lives unless `--exp` says otherwise; 0 for ever.
         token_lifetime: Duration, "TOKEN_EXPIRY", [], "10080", Minutes;
+        /// Other issuers whose tokens are good here, each with the audience that its tokens must
+        /// have. Their users are found by address; `team_mapping` and `admin_groups` say what their
+        /// groups are here.
+        issuers: Vec<ExternalIssuer>, "JWT_ISSUERS", [], "", Issuers;
+        /// How old the keys of another issuer may become before they are read again. If it does not
+        /// answer, they are used for twelve times as long.
+        keys_age_max: Duration, "JWKS_CACHE_TTL", [], "300", Seconds { min_ms: 1000, max: DAY };
+        /// The shortest time between two readings of an issuer's keys, however many tokens name keys
+        /// that are not known.
+        keys_pause: Duration, "JWKS_REFETCH_INTERVAL", [], "10",
+            Seconds { min_ms: 1000, max: 3600 };
+        /// Authorization servers (issuers) whose tokens open `/mcp`, if they are for its address;
+        /// clients find them by the protected resource metadata. A virtual server names its own.
+        authorization_servers: Vec<String>, "MCP_AUTHORIZATION_SERVERS", [], "[]", UriList;
+        /// The scopes that a token of those must have, words with spaces between.
+        scopes_required: String, "MCP_REQUIRED_SCOPES", [], "", Words;
         /// How long the token of a login is good.
         session_lifetime: Duration, "SESSION_TOKEN_EXPIRY", [], "1440", Minutes;
         /// The first administrator's password. Unset: a strong one is made and shown once, when the
@@ -215,6 +234,101 @@ table! {
         /// That file: a JSON list of `{"name", "description", "scope", "permissions"}`.
         bootstrap_roles_file: PathBuf, "MCPGATEWAY_BOOTSTRAP_ROLES_IN_DB_FILE", [],
             "additional_roles_in_db.json", FilePath;
+    }
+
+    /// Logging in with another provider (SSO). More of them are kept in the database:
+    /// `/auth/sso/admin/providers`.
+    Sso "Login with other providers" {
+        /// Whether people may log in with other providers: `/auth/sso/login/{provider}`.
+        enabled: bool, "SSO_ENABLED", [], "false", Flag;
+        /// Whether whoever logs in first becomes a user. If not, users must be there before.
+        auto_create: bool, "SSO_AUTO_CREATE_USERS", [], "true", Flag;
+        /// The domains of the addresses that may log in; none: all that the provider vouches for.
+        trusted_domains: Vec<String>, "SSO_TRUSTED_DOMAINS", [], "", TextList;
+        /// The domains whose users become administrators.
+        admin_domains: Vec<String>, "SSO_AUTO_ADMIN_DOMAINS", [], "", TextList;
+        /// Which group of a provider below is which team here, by its id.
+        team_mapping: BTreeMap<String, String>, "SSO_TEAM_MAPPING", ["OKTA_GROUP_MAPPING"], "",
+            TextMap;
+        /// How long a login may take from its beginning until the user is back.
+        login_within: Duration, "SSO_LOGIN_TIMEOUT", [], "600", Seconds { min_ms: 10_000, max: 3600 };
+        /// Whether people may log in with GitHub.
+        github: bool, "SSO_GITHUB_ENABLED", [], "false", Flag;
+        /// What we are called there.
+        github_client: Option<String>, "SSO_GITHUB_CLIENT_ID", [], "", Optional(Text);
+        /// How we prove it.
+        github_secret: Option<Secret>, "SSO_GITHUB_CLIENT_SECRET", [], "", Optional(Hidden);
+        /// Whether people may log in with Google.
+        google: bool, "SSO_GOOGLE_ENABLED", [], "false", Flag;
+        /// What we are called there.
+        google_client: Option<String>, "SSO_GOOGLE_CLIENT_ID", [], "", Optional(Text);
+        /// How we prove it.
+        google_secret: Option<Secret>, "SSO_GOOGLE_CLIENT_SECRET", [], "", Optional(Hidden);
+        /// The domains whose users become administrators if they log in there.
+        google_admin_domains: Vec<String>, "SSO_GOOGLE_ADMIN_DOMAINS", [], "", TextList;
+        /// Whether people may log in with Keycloak.
+        keycloak: bool, "SSO_KEYCLOAK_ENABLED", [], "false", Flag;
+        /// Where it is.
+        keycloak_url: Option<String>, "SSO_KEYCLOAK_BASE_URL", [], "", Optional(WebUrl);
+        /// The realm.
+        keycloak_realm: String, "SSO_KEYCLOAK_REALM", [], "master", Text;
+        /// What we are called there.
+        keycloak_client: Option<String>, "SSO_KEYCLOAK_CLIENT_ID", [], "", Optional(Text);
+        /// How we prove it.
+        keycloak_secret: Option<Secret>, "SSO_KEYCLOAK_CLIENT_SECRET", [], "", Optional(Hidden);
+        /// The claim with the user's groups; dots lead into objects (`realm_access.roles`).
+        keycloak_groups: String, "SSO_KEYCLOAK_GROUPS_CLAIM", [], "groups", Text;
+        /// The groups whose members become administrators.
+        keycloak_admins: Vec<String>, "SSO_KEYCLOAK_ADMIN_GROUPS", [], "", TextList;
+        /// Whether people may log in with Okta.
+        okta: bool, "SSO_OKTA_ENABLED", [], "false", Flag;
+        /// The organisation, or its authorization server; of an organisation, `/oauth2/default`.
+        okta_issuer: Option<String>, "SSO_OKTA_ISSUER", [], "", Optional(WebUrl);
+        /// What we are called there.
+        okta_client: Option<String>, "SSO_OKTA_CLIENT_ID", [], "", Optional(Text);
+        /// How we prove it.
+        okta_secret: Option<Secret>, "SSO_OKTA_CLIENT_SECRET", [], "", Optional(Hidden);
+        /// What is asked for.
+        okta_scope: String, "SSO_OKTA_SCOPE", [], "openid profile email", Words;
+        /// Whether people may log in with Microsoft Entra.
+        entra: bool, "SSO_ENTRA_ENABLED", [], "false", Flag;
+        /// The tenant, by its id; its administrators vouch for the addresses of its users.
+        entra_tenant: Option<String>, "SSO_ENTRA_TENANT_ID", [], "", Optional(Text);
+        /// What we are called there.
+        entra_client: Option<String>, "SSO_ENTRA_CLIENT_ID", [], "", Optional(Text);
+        /// How we prove it.
+        entra_secret: Option<Secret>, "SSO_ENTRA_CLIENT_SECRET", [], "", Optional(Hidden);
+        /// The claim with the user's groups.
+        entra_groups: String, "SSO_ENTRA_GROUPS_CLAIM", [], "groups", Text;
+        /// The groups, by their ids, whose members become administrators.
+        entra_admins: Vec<String>, "SSO_ENTRA_ADMIN_GROUPS", [], "", TextList;
+        /// Whether people may log in with any other provider of OpenID Connect.
+        generic: bool, "SSO_GENERIC_ENABLED", [], "false", Flag;
+        /// Its id, as it stands in addresses.
+        generic_id: String, "SSO_GENERIC_PROVIDER_ID", [], "generic", FieldName;
+        /// Its name for people; unset: its id.
+        generic_name: Option<String>, "SSO_GENERIC_DISPLAY_NAME", [], "", Optional(Text);
+        /// Its issuer, whose metadata say where everything is that is not said below.
+        generic_issuer: Option<String>, "SSO_GENERIC_ISSUER", [], "", Optional(WebUrl);
+        /// Where users are sent.
+        generic_authorization: Option<String>, "SSO_GENERIC_AUTHORIZATION_URL", [], "",
+            Optional(WebUrl);
+        /// Where codes become tokens.
+        generic_token: Option<String>, "SSO_GENERIC_TOKEN_URL", [], "", Optional(WebUrl);
+        /// Where it tells of a user.
+        generic_userinfo: Option<String>, "SSO_GENERIC_USERINFO_URL", [], "", Optional(WebUrl);
+        /// Where its keys are.
+        generic_keys: Option<String>, "SSO_GENERIC_JWKS_URI", [], "", Optional(WebUrl);
+        /// What we are called there.
+        generic_client: Option<String>, "SSO_GENERIC_CLIENT_ID", [], "", Optional(Text);
+        /// How we prove it.
+        generic_secret: Option<Secret>, "SSO_GENERIC_CLIENT_SECRET", [], "", Optional(Hidden);
+        /// What is asked for.
+        generic_scope: String, "SSO_GENERIC_SCOPE", [], "openid profile email", Words;
+        /// The claim with the user's groups.
+        generic_groups: String, "SSO_GENERIC_GROUPS_CLAIM", [], "groups", Text;
+        /// The groups whose members become administrators.
+        generic_admins: Vec<String>, "SSO_GENERIC_ADMIN_GROUPS", [], "", TextList;
     }
 
     /// Other ways to prove who one is than a token.
@@ -469,7 +583,7 @@ table! {
             Seconds { min_ms: 10, max: DAY };
         /// How often the change feed is read without a notice, so that a lost one costs no more
         /// than this; whether the database is there is known as fast.
-        change_poll_interval: Duration, "CHANGE_POLL_INTERVAL", [], "1",
+        change_poll_interval: Duration, "CHANGE_POLL_INTERVAL", [], "0.5",
             Seconds { min_ms: 10, max: DAY };
         /// Whether `/ready` answers 503 while the database is away. Without, a load balancer goes
         /// on sending lists and calls, which need no database.

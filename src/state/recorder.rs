@@ -17,8 +17,9 @@ use shards::{
 use storage::{
     Store, StoreError,
     audit::AuditBatch,
-    metrics::{MetricBatch, MetricDelta, Metrics},
+    metrics::{MetricBatch, Metrics},
     record::{Entity, new_id},
+    usage::Usage,
 };
 
 use crate::{
@@ -135,6 +136,30 @@ impl RecorderHandle {
     pub async fn totals(&self) -> Result<HashMap<Entity, Metrics>, Failure> {
         self.settle().await;
         Ok(self.store.total_metrics().await?)
+    }
+
+    /// How a token was used since `since`, in days since the epoch, by part of the API.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn usage(
+        &self,
+        token_id: String,
+        since: i64,
+    ) -> Result<HashMap<String, Usage>, Failure> {
+        self.settle().await;
+        Ok(self.store.read_usage(token_id, since).await?)
+    }
+
+    /// When some tokens were last used; those that never were are left out.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn last_uses(&self, token_ids: Vec<String>) -> Result<HashMap<String, i64>, Failure> {
+        self.settle().await;
+        Ok(self.store.last_uses(token_ids).await?)
     }
 
     /// Sets metrics to nothing: of one record, of a kind, or all; what was counted until now goes
@@ -284,6 +309,9 @@ impl Recorder {
                 for delta in taken.deltas {
                     lost_count += self.ledger.add(delta);
                 }
+                for delta in taken.usages {
+                    lost_count += self.ledger.add_usage(delta);
+                }
             }
         }
         if lost_count > 0 {
@@ -296,12 +324,12 @@ impl Recorder {
 
     /// The next batch to store, of at most `count_max` entities; `None` if there is nothing.
     fn next_batch(&mut self, count_max: usize) -> Option<MetricBatch> {
-        let deltas = self.ledger.take(count_max);
-        if deltas.is_empty() {
+        let (deltas, usages) = (self.ledger.take(count_max), self.ledger.take_usages(count_max));
+        if deltas.is_empty() && usages.is_empty() {
             return None;
         }
         self.number += 1;
-        Some(MetricBatch { writer: self.writer.clone(), number: self.number, deltas })
+        Some(MetricBatch { writer: self.writer.clone(), number: self.number, deltas, usages })
     }
 
     /// What was counted before goes with what is stored: here at once, on other nodes when they
@@ -346,6 +374,8 @@ impl Recorder {
 }
 
 /// A batch of what one part of the process counted last, if it counted anything.
-pub fn last_batch(deltas: Vec<MetricDelta>) -> Option<MetricBatch> {
-    (!deltas.is_empty()).then(|| MetricBatch { writer: new_id(), number: 1, deltas })
+pub fn last_batch(taken: Taken) -> Option<MetricBatch> {
+    let Taken { deltas, usages, .. } = taken;
+    let is_empty = deltas.is_empty() && usages.is_empty();
+    (!is_empty).then(|| MetricBatch { writer: new_id(), number: 1, deltas, usages })
 }

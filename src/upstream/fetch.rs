@@ -1,6 +1,7 @@
-//! Reads of what lies at a URL, once: documents that an administrator names.
+//! Single requests to what is no upstream: documents that an administrator names, and the issuers
+//! of tokens.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Write, sync::Arc, time::Duration};
 
 use net::{
     client::Deadline,
@@ -19,8 +20,49 @@ use crate::{
     failure::{Failure, UpstreamKind},
 };
 
-/// How long it may take in all.
+/// How long reading a document may take in all.
 const WITHIN: Duration = Duration::from_secs(30);
+
+/// A single request.
+pub struct Inquiry<'a> {
+    /// Where to.
+    pub url: &'a str,
+    /// The header `Accept`.
+    pub accept: &'a str,
+    /// The header `Authorization`, which is kept out of every failure.
+    pub authorization: Option<&'a str>,
+    /// A form to send; without one it is a GET.
+    pub form: Option<&'a str>,
+    /// The largest answer, in bytes.
+    pub size_max: usize,
+    /// How long it may take in all.
+    pub within: Duration,
+}
+
+impl<'a> Inquiry<'a> {
+    /// A GET of JSON.
+    pub fn get(url: &'a str, size_max: usize, within: Duration) -> Inquiry<'a> {
+        let accept = "application/json";
+        Inquiry { url, accept, authorization: None, form: None, size_max, within }
+    }
+
+    fn write(&self, out: &mut Vec<u8>, path: &str, lines: &[u8]) {
+        let method = if self.form.is_some() { "POST" } else { "GET" };
+        encode::begin_request(out, method, path);
+        out.extend_from_slice(lines);
+        encode::header(out, "accept", self.accept.as_bytes());
+        if let Some(authorization) = self.authorization {
+            encode::header(out, "authorization", authorization.as_bytes());
+        }
+        let Some(form) = self.form else { return encode::end(out) };
+        let mut size = String::new();
+        let _ = write!(size, "{}", form.len());
+        encode::lines(out, "content-type: application/x-www-form-urlencoded\r\n");
+        encode::header(out, "content-length", size.as_bytes());
+        encode::end(out);
+        out.extend_from_slice(form.as_bytes());
+    }
+}
 
 impl Upstreams {
     /// Reads what lies at `url`, by the rules that hold for upstreams: their addresses, their TLS,
@@ -31,25 +73,34 @@ impl Upstreams {
     /// An upstream failure that names the host and not the URL, which may hold a secret. A status
     /// other than 200 is one too.
     pub async fn fetch(&self, url: &str) -> Result<Vec<u8>, Failure> {
-        let wire = self.wire_to(url)?;
-        let write = |out: &mut Vec<u8>, path: &str| {
-            encode::begin_request(out, "GET", path);
-            out.extend_from_slice(wire.lines());
-            encode::lines(out, "accept: application/json, application/yaml, */*;q=0.5\r\n");
-            encode::end(out);
-        };
-        let shipment = Shipment::post(&write, true).with_method(Method::Get);
-        let response = wire.ship(shipment, Deadline::after(WITHIN)).await?;
-        let status = response.status();
-        if status != 200 {
-            let detail = format!("it answers with status {status}");
-            return Err(wire.failure(UpstreamKind::Status(status), detail, false));
-        }
+        let accept = "application/json, application/yaml, */*;q=0.5";
         let size_max = self.limits.answer_size_max;
-        let body = response.whole(size_max).await.map_err(|error| wire.broken(&error))?;
+        let (status, body) =
+            self.inquire(&Inquiry { accept, ..Inquiry::get(url, size_max, WITHIN) }).await?;
+        let refused = |status| {
+            let detail = format!("it answers with status {status}");
+            Failure::upstream(host_of(url), UpstreamKind::Status(status), detail, false)
+        };
+        if status == 200 { Ok(body) } else { Err(refused(status)) }
+    }
+
+    /// Sends a single request, by the same rules, and gives status and body of the answer.
+    ///
+    /// # Errors
+    ///
+    /// An upstream failure that names the host and not the URL.
+    pub async fn inquire(&self, inquiry: &Inquiry<'_>) -> Result<(u16, Vec<u8>), Failure> {
+        let wire = self.wire_to(inquiry.url)?;
+        let write = |out: &mut Vec<u8>, path: &str| inquiry.write(out, path, wire.lines());
+        let method = if inquiry.form.is_some() { Method::Post } else { Method::Get };
+        // A code is good once: a form is never sent twice.
+        let shipment = Shipment::post(&write, inquiry.form.is_none()).with_method(method);
+        let response = wire.ship(shipment, Deadline::after(inquiry.within)).await?;
+        let status = response.status();
+        let body = response.whole(inquiry.size_max).await.map_err(|error| wire.broken(&error))?;
         let data = body.data().to_vec();
         buffer::give(body.bytes);
-        Ok(data)
+        Ok((status, data))
     }
 
     /// Connections to an origin that is no upstream.
@@ -69,4 +120,9 @@ impl Upstreams {
         let upstream = Upstream { record, headers: Vec::new(), environment: Default::default() };
         Wire::new(&upstream, self.setup(&upstream)?)
     }
+}
+
+fn host_of(url: &str) -> String {
+    let parsed = Url::parse(url).ok();
+    parsed.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
 }

@@ -38,6 +38,15 @@ impl Cookies {
         Cookies { same_site: SameSite::Strict, ..self.clone() }
     }
 
+    /// As these, but sent too when another site brings a browser back to us by a link.
+    pub fn crossing(&self) -> Cookies {
+        let same_site = match self.same_site {
+            SameSite::Strict => SameSite::Lax,
+            other => other,
+        };
+        Cookies { same_site, ..self.clone() }
+    }
+
     /// The value of `Set-Cookie` that gives `client` a cookie for so long.
     ///
     /// # Panics

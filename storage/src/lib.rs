@@ -21,6 +21,7 @@ pub mod shared;
 mod sqlite;
 mod store;
 mod table;
+pub mod usage;
 mod write;
 
 pub use change::{Applied, Change, Changes, Current, Feed, Mutation, Snapshot};

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use crate::record::Entity;
+use crate::usage::UsageDelta;
 
 pub(crate) mod sql;
 
@@ -69,6 +70,8 @@ pub struct MetricBatch {
     pub number: i64,
     /// What was counted; each entity once.
     pub deltas: Vec<MetricDelta>,
+    /// How tokens were used; each once for a day and a part of the API.
+    pub usages: Vec<UsageDelta>,
 }
 
 impl Metrics {
@@ -281,7 +284,7 @@ mod tests {
             delta(Entity::Server, "a", 5),
             delta(Entity::Prompt, "a", 5),
         ];
-        let batch = MetricBatch { writer: "w".into(), number: 1, deltas };
+        let batch = MetricBatch { writer: "w".into(), number: 1, deltas, usages: Vec::new() };
         let resets = [reset("tool", "", 10), reset("tool", "b", 30), reset("server", "b", 30)];
         let left = after_resets(&batch, &resets);
         let left: Vec<_> = left.iter().map(|delta| (delta.entity, delta.id.as_str())).collect();

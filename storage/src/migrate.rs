@@ -58,6 +58,16 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "V0006__audit",
         sql: include_str!("../migrations/V0006__audit.sql"),
     },
+    Migration {
+        version: 7,
+        name: "V0007__token_usage",
+        sql: include_str!("../migrations/V0007__token_usage.sql"),
+    },
+    Migration {
+        version: 8,
+        name: "V0008__oauth",
+        sql: include_str!("../migrations/V0008__oauth.sql"),
+    },
 ];
 
 const _: () = {

@@ -19,6 +19,7 @@ mod pool;
 mod read;
 mod session;
 mod tls;
+mod usage;
 mod write;
 
 use std::collections::HashMap;
@@ -39,6 +40,7 @@ use crate::metrics::{MetricBatch, Metrics};
 use crate::migrate::MigrationReport;
 use crate::record::Entity;
 use crate::store::{PoolFigures, StoreOptions};
+use crate::usage::Usage;
 use connect::Link;
 use hub::Hub;
 use outpost::{Job, Outpost};
@@ -133,6 +135,21 @@ impl Postgres {
 
     pub async fn total_metrics(&self) -> Result<HashMap<Entity, Metrics>, StoreError> {
         self.ask(metrics::totals).await
+    }
+
+    pub async fn read_usage(
+        &self,
+        token_id: String,
+        since: i64,
+    ) -> Result<HashMap<String, Usage>, StoreError> {
+        self.ask(async move |session: &Session| usage::read(session, &token_id, since).await).await
+    }
+
+    pub async fn last_uses(
+        &self,
+        token_ids: Vec<String>,
+    ) -> Result<HashMap<String, i64>, StoreError> {
+        self.ask(async move |session: &Session| usage::last(session, &token_ids).await).await
     }
 
     pub async fn run_metrics(&self, steps: Vec<Step>) -> Result<(), StoreError> {

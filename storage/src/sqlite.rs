@@ -8,6 +8,7 @@ mod connect;
 mod lease;
 mod metrics;
 mod read;
+mod usage;
 mod write;
 
 use std::collections::HashMap;
@@ -28,6 +29,7 @@ use crate::metrics::{MetricBatch, Metrics};
 use crate::migrate::MigrationReport;
 use crate::record::Entity;
 use crate::store::StoreOptions;
+use crate::usage::Usage;
 
 pub(crate) use connect::{migrate, pending};
 
@@ -133,6 +135,21 @@ impl Sqlite {
 
     pub async fn total_metrics(&self) -> Result<HashMap<Entity, Metrics>, StoreError> {
         self.ask(metrics::totals).await
+    }
+
+    pub async fn read_usage(
+        &self,
+        token_id: String,
+        since: i64,
+    ) -> Result<HashMap<String, Usage>, StoreError> {
+        self.ask(move |connection| usage::read(connection, &token_id, since)).await
+    }
+
+    pub async fn last_uses(
+        &self,
+        token_ids: Vec<String>,
+    ) -> Result<HashMap<String, i64>, StoreError> {
+        self.ask(move |connection| usage::last(connection, &token_ids)).await
     }
 
     pub async fn run_metrics(&self, steps: Vec<Step>) -> Result<(), StoreError> {

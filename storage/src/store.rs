@@ -15,6 +15,7 @@ use crate::migrate::MigrationReport;
 use crate::postgres::{self, Notices};
 use crate::record::{Entity, now};
 use crate::sqlite;
+use crate::usage::Usage;
 
 /// How many requests may wait for the database before the next is refused.
 ///
@@ -344,6 +345,38 @@ impl Store {
     /// As [`Store::load`].
     pub async fn sweep_metrics(&self) -> Result<(), StoreError> {
         self.run_metrics(sql::sweep(now())).await
+    }
+
+    /// Reads how a token was used since `since`, in days since the epoch, by part of the API.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::load`].
+    pub async fn read_usage(
+        &self,
+        token_id: String,
+        since: i64,
+    ) -> Result<HashMap<String, Usage>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.read_usage(token_id, since).await,
+            Backend::Postgres(postgres) => postgres.read_usage(token_id, since).await,
+        }
+    }
+
+    /// Reads when some tokens were last used, in microseconds since the epoch; those that never
+    /// were are left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::load`].
+    pub async fn last_uses(
+        &self,
+        token_ids: Vec<String>,
+    ) -> Result<HashMap<String, i64>, StoreError> {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.last_uses(token_ids).await,
+            Backend::Postgres(postgres) => postgres.last_uses(token_ids).await,
+        }
     }
 
     async fn run_metrics(&self, steps: Vec<Step>) -> Result<(), StoreError> {

@@ -242,6 +242,8 @@ table! {
         "tool_prefix": tool_prefix,
         "tool_overrides": tool_overrides,
         "auth_required": auth_required,
+        "oauth_enabled": oauth_enabled,
+        "oauth_config": oauth_config,
         "tags": tags,
         "enabled": enabled,
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::harness::gateway::Gateway;
 use crate::harness::mcp::Client;
-use crate::harness::wire::Wire;
+use crate::harness::stream::Stream;
 
 #[track_caller]
 fn made(gateway: &Gateway, path: &str, body: &Value) -> Value {
@@ -246,42 +246,6 @@ fn rpc_knows_what_older_clients_call() {
     assert_eq!(called["result"]["structuredContent"]["text"], "by name", "{called}");
     let unknown = gateway.rpc("no-such-method", json!({}));
     assert_eq!(unknown["error"]["code"], -32601);
-}
-
-/// A stream of events as its client reads it.
-struct Stream {
-    wire: Wire,
-    text: String,
-}
-
-impl Stream {
-    #[track_caller]
-    fn open(gateway: &Gateway, method: &str, path: &str, token: &str) -> Stream {
-        let mut wire = gateway.wire();
-        wire.send(format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
-             content-length: 0\r\n\r\n"
-        ));
-        let head = wire.head().expect("an answer begins");
-        assert_eq!(head.status, 200, "{head:?}");
-        assert_eq!(head.header("content-type"), Some("text/event-stream"));
-        let mut stream = Stream { wire, text: String::new() };
-        stream.read_until(": open\n\n");
-        stream.text.clear();
-        stream
-    }
-
-    #[track_caller]
-    fn read_until(&mut self, text: &str) {
-        while !self.text.contains(text) {
-            let chunk = self.wire.chunk().unwrap_or_else(|| panic!("it ended: {}", self.text));
-            self.text.push_str(&String::from_utf8(chunk).expect("events are text"));
-        }
-    }
-
-    fn read_to_end(&mut self) {
-        while self.wire.chunk().is_some() {}
-    }
 }
 
 #[test]

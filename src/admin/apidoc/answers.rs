@@ -574,6 +574,15 @@ pub enum FailedOrRpcFailure {
     /// Refused as JSON-RPC.
     Rpc(RpcFailure),
 }
+/// A protected resource of OAuth 2.1 (RFC 9728).
+#[derive(JsonSchema)]
+pub struct ProtectedResource {
+    resource: String,
+    authorization_servers: Vec<String>,
+    bearer_methods_supported: Vec<String>,
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    scopes_supported: Option<Vec<String>>,
+}
 
 /// Who a token is.
 #[derive(JsonSchema)]
@@ -586,3 +595,7 @@ pub struct TokenState {
     /// `session` or `api`.
     token_use: String,
 }
+
+/// Nothing to see: a browser is sent on.
+#[derive(JsonSchema)]
+pub struct SentOn {}

@@ -184,12 +184,34 @@ pub const SCOPE_ID: &[Parameter] = &[text("scope_id", "Only where it counts in t
 /// As seen from which team.
 pub const TEAM_ID: &[Parameter] = &[text("team_id", "What may be done in this team.")];
 
+/// How far to look back.
+pub const DAYS: &[Parameter] = &[Parameter {
+    name: "days",
+    sentence: "Of how many days to tell, today besides; 30 if it is not said, 366 at most.",
+    kind: Kind::Count,
+}];
+
+/// Whose.
+pub const USER_EMAIL: &[Parameter] = &[text("user_email", "Only what is about this user.")];
+
 /// What is to be explained.
 pub const QUESTION: &[Parameter] = &[
     text("user", "Whose rights; the caller's if it is not said."),
     text("action", "A permission, as `tools.execute`, or a deed, as `call`; required."),
     text("entity", "The thing, as `tool:ID` or `server:NAME`."),
     text("token", "The id of an API token of the user that is shown."),
+];
+
+/// Where a login leads to.
+pub const REDIRECT: &[Parameter] =
+    &[text("redirect_uri", "The page of this gateway that a browser is sent to in the end.")];
+
+/// With what a provider sends a user back.
+pub const RETURNED: &[Parameter] = &[
+    text("state", "What the login was begun with."),
+    text("code", "What the provider gives a token for."),
+    text("iss", "The provider's issuer (RFC 9207)."),
+    text("error", "Why the provider refused the login."),
 ];
 
 /// Whether to switch on or off.

@@ -464,6 +464,11 @@ struct ServerFields {
     tool_overrides: Option<Map<String, Value>>,
     /// Whether its endpoint needs a token.
     auth_required: Option<bool>,
+    /// Tokens of authorization servers open it.
+    oauth_enabled: Option<bool>,
+    /// Which: `authorization_servers`, and perhaps `scopes_supported`, `scopes_required`,
+    /// `resource`.
+    oauth_config: Option<serde_json::Map<String, serde_json::Value>>,
     /// Words to find it by.
     tags: Option<Tags>,
     #[schemars(flatten)]
@@ -589,4 +594,64 @@ struct TokenScope {
     ip_restrictions: Option<Vec<String>>,
     time_restrictions: Option<Map<String, Value>>,
     usage_limits: Option<Map<String, Value>>,
+}
+
+/// A provider that people log in with.
+#[derive(JsonSchema)]
+pub struct NewProvider {
+    /// The id, as it stands in addresses.
+    id: String,
+    name: Option<String>,
+    display_name: Option<String>,
+    /// `oidc` or `oauth2`.
+    provider_type: Option<String>,
+    client_id: String,
+    /// Never shown again.
+    client_secret: Option<String>,
+    /// Whose tokens it gives; needed for `oidc`.
+    issuer: Option<String>,
+    /// Where its metadata say, if it is not said.
+    authorization_url: Option<String>,
+    /// Where its metadata say, if it is not said.
+    token_url: Option<String>,
+    userinfo_url: Option<String>,
+    jwks_uri: Option<String>,
+    scope: Option<String>,
+    /// The domains of addresses that may log in; none for all.
+    trusted_domains: Option<Vec<String>>,
+    auto_create_users: Option<bool>,
+    is_enabled: Option<bool>,
+    /// Groups there to ids of teams here.
+    team_mapping: Option<serde_json::Map<String, serde_json::Value>>,
+    /// `email_claim`, `groups_claim`, `admin_groups`, `admin_domains`, `email_trusted`.
+    provider_metadata: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// What to change of a provider; what is not named stays.
+#[derive(JsonSchema)]
+pub struct ProviderChange {
+    name: Option<String>,
+    display_name: Option<String>,
+    /// `oidc` or `oauth2`.
+    provider_type: Option<String>,
+    client_id: Option<String>,
+    /// Never shown again.
+    client_secret: Option<String>,
+    /// Whose tokens it gives; needed for `oidc`.
+    issuer: Option<String>,
+    /// Where its metadata say, if it is not said.
+    authorization_url: Option<String>,
+    /// Where its metadata say, if it is not said.
+    token_url: Option<String>,
+    userinfo_url: Option<String>,
+    jwks_uri: Option<String>,
+    scope: Option<String>,
+    /// The domains of addresses that may log in; none for all.
+    trusted_domains: Option<Vec<String>>,
+    auto_create_users: Option<bool>,
+    is_enabled: Option<bool>,
+    /// Groups there to ids of teams here.
+    team_mapping: Option<serde_json::Map<String, serde_json::Value>>,
+    /// `email_claim`, `groups_claim`, `admin_groups`, `admin_domains`, `email_trusted`.
+    provider_metadata: Option<serde_json::Map<String, serde_json::Value>>,
 }

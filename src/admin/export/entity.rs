@@ -188,6 +188,8 @@ pub fn server(record: &Server, catalog: &Catalog) -> Exported {
         "tool_prefix": record.tool_prefix,
         "tool_overrides": record.tool_overrides.as_deref().map(|text| named(parsed(text), catalog)),
         "auth_required": record.auth_required,
+        "oauth_enabled": record.oauth_enabled,
+        "oauth_config": record.oauth_config.as_deref().map(parsed),
         "is_active": record.enabled,
         "tags": record.tags,
     });

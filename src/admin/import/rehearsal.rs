@@ -2,25 +2,32 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use jsonwebtoken::Algorithm;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use storage::audit::{AuditFilter, StoredEntry};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Era};
 use storage::seal::Sealer;
+use storage::usage::Usage;
 use storage::{Applied, Change, Current, Mutation};
 
 use super::super::{About, Backend, RestRequest, Rules};
 use crate::auth::Caller;
+use crate::auth::external::discovery::Metadata;
+use crate::auth::external::jwks::KeySet;
 use crate::catalog::inventory::Inventory;
 use crate::catalog::{AgentEntry, Catalog, Upstream};
 use crate::failure::Failure;
 use crate::observe::audit::Trail;
+use crate::settings::ExternalIssuer;
 use crate::throttle::Turn;
 use crate::upstream::a2a;
+use crate::upstream::fetch::Inquiry;
 use crate::web::{Cookies, Csrf};
 
 /// A backend whose writes are seen by itself alone. No upstream is asked.
@@ -105,6 +112,27 @@ impl<B: Backend> Backend for Rehearsal<'_, B> {
         self.backend.fetch(url).await
     }
 
+    async fn inquire(&self, inquiry: &Inquiry<'_>) -> Result<(u16, Vec<u8>), Failure> {
+        self.backend.inquire(inquiry).await
+    }
+
+    async fn metadata_of(&self, issuer: &str) -> Result<Rc<Metadata>, Failure> {
+        self.backend.metadata_of(issuer).await
+    }
+
+    async fn keys_of(
+        &self,
+        issuer: &ExternalIssuer,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<Rc<KeySet>, Failure> {
+        self.backend.keys_of(issuer, id, algorithm).await
+    }
+
+    async fn is_first(&self, key: &str, within: Duration) -> Result<bool, Failure> {
+        self.backend.is_first(key, within).await
+    }
+
     async fn offload<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -122,6 +150,21 @@ impl<B: Backend> Backend for Rehearsal<'_, B> {
 
     async fn metric_totals(&self) -> Result<HashMap<Entity, Metrics>, Failure> {
         self.backend.metric_totals().await
+    }
+
+    async fn token_usage(
+        &self,
+        token_id: String,
+        since: i64,
+    ) -> Result<HashMap<String, Usage>, Failure> {
+        self.backend.token_usage(token_id, since).await
+    }
+
+    async fn token_last_uses(
+        &self,
+        token_ids: Vec<String>,
+    ) -> Result<HashMap<String, i64>, Failure> {
+        self.backend.token_last_uses(token_ids).await
     }
 
     async fn reset_metrics(&self, _: Option<Entity>, _: Option<String>) -> Result<(), Failure> {

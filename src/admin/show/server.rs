@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{AuditRead, MetricsRead, OwnershipRead, Tags};
 use crate::catalog::overrides::Override;
 use crate::catalog::{Catalog, VirtualServer};
+use crate::settings::MASK;
 
 /// A virtual server: what its clients see is composed of the parts that it names.
 #[derive(Serialize, JsonSchema)]
@@ -32,7 +33,7 @@ pub struct ServerRead<'a> {
     tool_overrides: BTreeMap<String, Override>,
     auth_required: bool,
     oauth_enabled: bool,
-    oauth_config: Option<()>,
+    oauth_config: Option<serde_json::Map<String, serde_json::Value>>,
     #[schemars(with = "Option<MetricsRead>")]
     metrics: Option<()>,
     tags: Tags<'a>,
@@ -40,6 +41,17 @@ pub struct ServerRead<'a> {
     ownership: OwnershipRead<'a>,
     #[serde(flatten)]
     audit: AuditRead<'a>,
+}
+
+/// What stands in `oauth_config`, but for what nobody reads back.
+fn masked(text: &str) -> Option<serde_json::Map<String, serde_json::Value>> {
+    let mut config: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
+    for (name, value) in &mut config {
+        if ["secret", "password", "token"].iter().any(|word| name.ends_with(word)) {
+            *value = MASK.into();
+        }
+    }
+    Some(config)
 }
 
 /// A virtual server.
@@ -62,8 +74,8 @@ pub fn server<'a>(catalog: &'a Catalog, entry: &'a VirtualServer) -> impl Serial
         tool_prefix: server.tool_prefix.as_deref(),
         tool_overrides: entry.view.overrides.sorted(),
         auth_required: server.auth_required,
-        oauth_enabled: false,
-        oauth_config: None,
+        oauth_enabled: server.oauth_enabled,
+        oauth_config: server.oauth_config.as_deref().and_then(masked),
         metrics: None,
         tags: Tags(&server.tags),
         ownership: OwnershipRead::of(&server.ownership, catalog),

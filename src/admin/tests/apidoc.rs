@@ -85,6 +85,8 @@ struct Story {
     ids: BTreeMap<&'static str, String>,
     /// Who sends, if it is not an administrator.
     sender: Option<&'static str>,
+    /// What the browser keeps.
+    cookie: String,
     looked_at: BTreeMap<String, [BTreeSet<String>; 2]>,
     done: BTreeSet<String>,
     /// What was answered otherwise than it is told.
@@ -99,6 +101,7 @@ impl Story {
             document: parsed(),
             ids: BTreeMap::new(),
             sender: None,
+            cookie: String::new(),
             looked_at: BTreeMap::new(),
             done: BTreeSet::new(),
             faults: Vec::new(),
@@ -117,7 +120,8 @@ impl Story {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let method = operation.http_method();
         seen::take();
-        let request = Request::new(method, &target).with_body(&body);
+        let cookie = self.cookie.clone();
+        let request = Request::new(method, &target).with_body(&body).with_cookie(&cookie);
         let answer = self.gateway.answer(match self.sender {
             Some(email) => request.by(&self.gateway.login(email)),
             None => request,
@@ -129,6 +133,9 @@ impl Story {
         }
         if answer.status == operation.status {
             self.done.insert(id.to_owned());
+        }
+        if let Some(set) = answer.cookies.first() {
+            self.cookie = set.split(';').next().unwrap_or_default().to_owned();
         }
         let value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
         self.check(operation, answer.status, &value);
@@ -227,6 +234,7 @@ fn told_story() -> Story {
         "docs",
         "openApi",
         "metrics",
+        "protectedResource",
     ] {
         story.send(id, "", &Value::Null);
     }
@@ -241,9 +249,11 @@ fn told_story() -> Story {
     }
     let tool = story.gateway.tool_id("first-get-system-time");
     story.ids.insert("tool_id", tool);
-    for body in
-        [json!({}), json!({"server": {}}), json!({"name": "all", "associated_gateways": ["first"]})]
-    {
+    for body in [
+        json!({}),
+        json!({"server": {}}),
+        json!({"name": "all", "associated_gateways": ["first"], "oauth_enabled": true, "oauth_config": {"issuer": "https://as.example"}}),
+    ] {
         let (status, answer) = story.send("createServer", "", &body);
         if status == 201 {
             story.ids.insert("server_id", answer["id"].as_str().unwrap().to_owned());
@@ -254,7 +264,15 @@ fn told_story() -> Story {
         story.send(id, "?include_pagination=perhaps&limit=x", &Value::Null);
         story.send(id, "", &Value::Null);
     }
-    for id in ["gateway", "tool", "server", "serverTools", "serverResources", "serverPrompts"] {
+    for id in [
+        "gateway",
+        "tool",
+        "server",
+        "serverTools",
+        "serverResources",
+        "serverPrompts",
+        "protectedServer",
+    ] {
         story.send(id, "", &Value::Null);
     }
     for body in gateway_bodies("second") {
@@ -290,6 +308,7 @@ fn told_story() -> Story {
     story.send("refreshGateway", "", &Value::Null);
     tell_of_documents(&mut story);
     tell_of_users(&mut story);
+    tell_of_providers(&mut story);
     tell_of_identity(&mut story);
     for id in ["audit", "auditExport", "auditTrails"] {
         story.send(id, "?limit=x", &Value::Null);
@@ -480,8 +499,14 @@ fn tell_of_users(story: &mut Story) {
         story.send(id, "", &json!({"full_name": "Anna A."}));
     }
     story.send("unlockUser", "", &none);
+    story.ids.insert("token", "any".to_owned());
+    for id in ["forgotPassword", "checkReset", "resetPassword"] {
+        story.send(id, "", &none);
+    }
+    story.send("allAuthEvents", "?offset=x", &none);
+    story.send("allAuthEvents", "?user_email=anna@example.com", &none);
     story.sender = Some("anna@example.com");
-    for id in ["me", "validateToken", "refreshToken", "tokens"] {
+    for id in ["me", "authEvents", "validateToken", "refreshToken", "tokens"] {
         story.send(id, "", &none);
     }
     for body in [
@@ -494,6 +519,8 @@ fn tell_of_users(story: &mut Story) {
         }
     }
     story.send("token", "", &none);
+    story.send("tokenUsage", "?days=0", &none);
+    story.send("tokenUsage", "", &none);
     story.send("updateToken", "", &json!({"name": 7}));
     story.send("updateToken", "", &json!({"description": "d", "scope": {}}));
     story.send("revokeToken", "", &none);
@@ -519,6 +546,33 @@ fn tell_of_users(story: &mut Story) {
     story.sender = None;
     story.send("deleteUser", "", &none);
     story.send("deleteUser", "", &none);
+}
+
+/// Logins with another provider.
+fn tell_of_providers(story: &mut Story) {
+    let none = Value::Null;
+    story.send("ssoProviders", "", &none);
+    story.send("createProvider", "", &json!({}));
+    let place = |name: &str| format!("https://hub.example/{name}");
+    let body = json!({"id": "hub", "provider_type": "oauth2", "client_id": "us",
+        "client_secret": "hush", "authorization_url": place("in"), "token_url": place("token"),
+        "userinfo_url": place("user"), "trusted_domains": ["example.com"]});
+    story.send("createProvider", "", &body);
+    story.ids.insert("provider_id", "hub".to_owned());
+    for id in ["adminProviders", "adminProvider"] {
+        story.send(id, "", &none);
+    }
+    story.send("updateProvider", "", &json!({"token_url": "none", "team_mapping": {"a": 1}}));
+    story.send("updateProvider", "", &json!({"display_name": "Hub"}));
+    story.send("ssoLogin", "?redirect_uri=//evil.example", &none);
+    story.send("ssoCallback", "?state=x&code=y", &none);
+    let (_, begun) = story.send("ssoLogin", "", &none);
+    let user = json!({"access_token": "t", "email": "cleo@example.com", "email_verified": true});
+    *story.gateway.pages.borrow_mut() = Box::new(move |_| Ok(user.to_string().into_bytes()));
+    let returned = format!("?code=c&state={}", begun["state"].as_str().unwrap());
+    story.send("ssoCallback", &returned, &none);
+    story.send("deleteProvider", "", &none);
+    story.send("deleteProvider", "", &none);
 }
 
 /// Teams, who is in them, and the roles of users.

@@ -220,7 +220,7 @@ fn the_life_of_a_user_is_told_without_a_password_or_a_token() {
     let logins = entries(&gateway, "action=auth&actor=new@example.com");
     assert_eq!(actions(&logins), ["auth.login", "auth.login"]);
     assert_eq!(logins[0]["status"], 401, "{logins:#?}");
-    assert_eq!(logins[0]["reason"], "Invalid email or password");
+    assert_eq!(logins[0]["reason"], "The password is wrong");
     assert_eq!((&logins[1]["succeeded"], &logins[1]["after"]), (&json!(true), &Value::Null));
     let found = entries(&gateway, "entity=user");
     assert_eq!(actions(&found), ["users.delete", "users.update", "users.create"], "{found:#?}");

@@ -2,36 +2,41 @@
 //! scripted upstream.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::future::Future;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::Algorithm;
 use net::http1::Method;
 use serde_json::{Map, Value, json, value::RawValue};
 use storage::audit::{AuditBatch, AuditFilter, StoredEntry};
 use storage::metrics::Metrics;
 use storage::record::{Entity, Era, Grant, Transport, User, new_id, now};
 use storage::seal::Sealer;
+use storage::usage::Usage;
 use storage::{Applied, Location, Mutation, Store, StoreOptions};
 
 use crate::admin::{
     About, AuditAbout, Backend, DatabaseAbout, IdentityRules, RedisAbout, RestAnswer, RestRequest,
-    Rules, handle,
+    Rules, SsoRules, handle,
 };
+use crate::auth::external::{discovery::Metadata, jwks::KeySet};
 use crate::auth::{Caller, access::Rights, roles, settle::settle};
 use crate::catalog::inventory::{Inventory, Listed};
-use crate::catalog::{AgentEntry, Catalog, Upstream};
+use crate::catalog::{AgentEntry, Catalog, Protection, Upstream};
 use crate::failure::{Failure, UpstreamKind};
 use crate::observe::audit::Trail;
 use crate::settings;
-use crate::settings::Secret;
+use crate::settings::{ExternalIssuer, Secret};
 use crate::upstream::a2a;
+use crate::upstream::fetch::Inquiry;
 use crate::web::{Client, Cookies, Csrf};
 
 /// What was asked of the upstream.
@@ -62,6 +67,10 @@ pub struct Gateway {
     pub rpcs: RefCell<Vec<(String, Value)>>,
     pub script: RefCell<Script>,
     pub pages: RefCell<Pages>,
+    /// What was asked of what is no upstream: the URL and the form.
+    pub inquired: RefCell<Vec<(String, String)>>,
+    /// What may be done once.
+    pub done: RefCell<BTreeSet<String>>,
     pub trail: Trail,
     sealer: Sealer,
     cookies: Cookies,
@@ -91,6 +100,8 @@ impl Gateway {
             stdio_allowed: true,
             a2a_enabled: true,
             identity: identity(),
+            sso: sso(),
+            protection: Protection::parse(r#"{"issuer": "https://as.example"}"#).ok(),
             source: "http://127.0.0.1:4444".to_owned(),
             ..Rules::new(&settings)
         };
@@ -104,6 +115,8 @@ impl Gateway {
             invoked: RefCell::default(),
             kept_imports: RefCell::default(),
             rpcs: RefCell::default(),
+            inquired: RefCell::default(),
+            done: RefCell::default(),
             script: RefCell::new(Box::new(|_| Ok(inventory(&["get_system_time", "convert_time"])))),
             pages: RefCell::new(Box::new(|url| {
                 Err(Failure::upstream(url, UpstreamKind::Unreachable, "nothing is there", false))
@@ -139,6 +152,8 @@ impl Gateway {
             if_match: request.if_match,
             caller: request.caller.as_ref(),
             client: Some(Client { ip: [192, 0, 2, 7].into(), ..Client::LOCAL }),
+            cookie: request.cookie.map(str::as_bytes),
+            accept: None,
             user_agent: Some("tests/1"),
             request_id: Some("request 1"),
         };
@@ -311,6 +326,31 @@ impl Backend for Gateway {
         (self.pages.borrow())(url)
     }
 
+    async fn inquire(&self, inquiry: &Inquiry<'_>) -> Result<(u16, Vec<u8>), Failure> {
+        let sent = (inquiry.url.to_owned(), inquiry.form.unwrap_or_default().to_owned());
+        self.inquired.borrow_mut().push(sent);
+        (self.pages.borrow())(inquiry.url).map(|body| (200, body))
+    }
+
+    async fn metadata_of(&self, issuer: &str) -> Result<Rc<Metadata>, Failure> {
+        let document = self.fetch(&format!("{issuer}/.well-known/openid-configuration")).await?;
+        Ok(Rc::new(Metadata::parse(&document, issuer).unwrap()))
+    }
+
+    async fn keys_of(
+        &self,
+        issuer: &ExternalIssuer,
+        _: Option<&str>,
+        _: Algorithm,
+    ) -> Result<Rc<KeySet>, Failure> {
+        let document = self.fetch(&format!("{}/jwks", issuer.issuer)).await?;
+        Ok(Rc::new(KeySet::parse(&document).unwrap()))
+    }
+
+    async fn is_first(&self, key: &str, _: Duration) -> Result<bool, Failure> {
+        Ok(self.done.borrow_mut().insert(key.to_owned()))
+    }
+
     async fn offload<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -328,6 +368,21 @@ impl Backend for Gateway {
 
     async fn metric_totals(&self) -> Result<HashMap<Entity, Metrics>, Failure> {
         Ok(self.store.total_metrics().await?)
+    }
+
+    async fn token_usage(
+        &self,
+        token_id: String,
+        since: i64,
+    ) -> Result<HashMap<String, Usage>, Failure> {
+        Ok(self.store.read_usage(token_id, since).await?)
+    }
+
+    async fn token_last_uses(
+        &self,
+        token_ids: Vec<String>,
+    ) -> Result<HashMap<String, i64>, Failure> {
+        Ok(self.store.last_uses(token_ids).await?)
     }
 
     async fn reset_metrics(
@@ -412,6 +467,23 @@ impl Backend for Gateway {
     }
 }
 
+/// Rules by which people log in with one provider.
+fn sso() -> SsoRules {
+    let set = [
+        ("SSO_ENABLED", "true"),
+        ("SSO_GENERIC_ENABLED", "true"),
+        ("SSO_GENERIC_PROVIDER_ID", "corp"),
+        ("SSO_GENERIC_ISSUER", "https://id.example"),
+        ("SSO_GENERIC_CLIENT_ID", "us"),
+        ("SSO_GENERIC_CLIENT_SECRET", "hush"),
+        ("SSO_GENERIC_ADMIN_GROUPS", "root"),
+        ("SSO_TRUSTED_DOMAINS", "example.com"),
+        ("SSO_TEAM_MAPPING", r#"{"eng": "eng-team"}"#),
+    ];
+    let set: Vec<_> = set.into_iter().map(|(name, value)| (name, value.to_owned())).collect();
+    SsoRules::new(&settings::parse("", [], &set).unwrap().settings)
+}
+
 /// Rules by which hashing costs next to nothing.
 fn identity() -> IdentityRules {
     let cheap = [("ARGON2ID_MEMORY_COST", "8"), ("ARGON2ID_TIME_COST", "1")];
@@ -429,12 +501,13 @@ pub struct Request<'a> {
     body: &'a str,
     if_match: Option<&'a str>,
     caller: Option<Caller>,
+    cookie: Option<&'a str>,
 }
 
 impl<'a> Request<'a> {
     pub fn new(method: Method, target: &'a str) -> Request<'a> {
         let caller = Caller { email: "admin@example.com".to_owned(), ..Caller::operator() };
-        Request { method, target, body: "", if_match: None, caller: Some(caller) }
+        Request { method, target, body: "", if_match: None, caller: Some(caller), cookie: None }
     }
 
     pub fn get(target: &'a str) -> Request<'a> {
@@ -463,6 +536,10 @@ impl<'a> Request<'a> {
 
     pub fn by(self, caller: &Caller) -> Request<'a> {
         Request { caller: Some(caller.clone()), ..self }
+    }
+
+    pub fn with_cookie(self, cookie: &'a str) -> Request<'a> {
+        Request { cookie: Some(cookie), ..self }
     }
 
     pub fn by_user(self) -> Request<'a> {

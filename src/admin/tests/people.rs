@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::harness::{Gateway, Request};
 use crate::admin::Backend;
+use crate::auth::password::tests::work_count;
 
 const PASSWORD: &str = "correct horse";
 
@@ -52,6 +53,108 @@ fn whatever_is_wrong_with_a_login_the_answer_is_the_same() {
     assert_eq!(wrong, (401, json!({"detail": "Invalid email or password"})));
     assert_eq!(login(&gateway, "nobody@example.com", PASSWORD), wrong);
     assert_eq!(login(&gateway, "off@example.com", PASSWORD), wrong);
+}
+
+#[test]
+fn an_unknown_user_costs_as_much_work_as_a_known_one_whatever_is_wrong() {
+    let gateway = with_user("anna@example.com");
+    let mut body = json!({"email": "off@example.com", "password": PASSWORD, "is_active": false});
+    gateway.send(Request::post("/auth/email/admin/users", &body.to_string()));
+    body["email"] = json!("locked@example.com");
+    body["is_active"] = json!(true);
+    gateway.send(Request::post("/auth/email/admin/users", &body.to_string()));
+    for _ in 0..3 {
+        login(&gateway, "locked@example.com", "wrong");
+    }
+    gateway.user("without-password@example.com");
+    for (email, password) in [
+        ("anna@example.com", PASSWORD),
+        ("anna@example.com", "wrong"),
+        ("nobody@example.com", PASSWORD),
+        ("off@example.com", PASSWORD),
+        ("locked@example.com", PASSWORD),
+        ("without-password@example.com", PASSWORD),
+    ] {
+        let before = work_count();
+        login(&gateway, email, password);
+        assert_eq!(work_count() - before, 1, "{email} {password}");
+    }
+}
+
+#[test]
+fn why_a_login_failed_is_told_to_operators_and_to_the_user_alone() {
+    let gateway = with_user("anna@example.com");
+    for password in ["wrong", "wrong", "wrong", PASSWORD] {
+        let (status, answer) = login(&gateway, "ANNA@example.com", password);
+        assert_eq!((status, answer["detail"].as_str()), (401, Some("Invalid email or password")));
+    }
+    login(&gateway, "nobody@example.com", PASSWORD);
+    gateway.send(Request::post("/auth/email/admin/users/anna@example.com/unlock", ""));
+    login(&gateway, "anna@example.com", PASSWORD);
+    let anna = gateway.login("anna@example.com");
+    let events = |path: &str| gateway.send(Request::get(path).by(&anna));
+    let (status, own) = events("/auth/email/events");
+    assert_eq!(status, 200, "{own}");
+    let told = |event: &Value| {
+        let texts = ["event_type", "failure_reason", "user_email", "ip_address"];
+        let [kind, reason, email, ip] = texts.map(|name| event[name].as_str().unwrap_or(""));
+        assert_eq!((email, ip), ("anna@example.com", "192.0.2.7"));
+        format!("{kind} {} {reason}", event["success"])
+    };
+    let own: Vec<String> = own.as_array().unwrap().iter().map(told).collect();
+    assert_eq!(
+        own,
+        [
+            "login true ",
+            "login false The user is locked",
+            "login false The password is wrong, and the user is locked now",
+            "login false The password is wrong",
+            "login false The password is wrong",
+        ]
+    );
+    assert_eq!(events("/auth/email/events?limit=2&offset=4").1.as_array().unwrap().len(), 1);
+    assert_eq!(events("/auth/email/admin/events").0, 403);
+    let (_, all) = gateway.send(Request::get("/auth/email/admin/events"));
+    assert_eq!(all.as_array().unwrap().len(), 6);
+    assert!(!all.to_string().contains(PASSWORD), "{all}");
+    let (_, one) =
+        gateway.send(Request::get("/auth/email/admin/events?user_email=Nobody@example.com"));
+    assert_eq!(one[0]["failure_reason"], "There is no such user");
+}
+
+#[test]
+fn a_forgotten_password_is_replaced_by_an_administrator_and_the_answer_says_so() {
+    let gateway = with_user("anna@example.com");
+    for path in ["/auth/email/forgot-password", "/auth/email/reset-password/token"] {
+        for email in ["anna@example.com", "nobody@example.com"] {
+            let body = json!({"email": email}).to_string();
+            let answer = gateway.answer(Request::post(path, &body).by_nobody());
+            assert_eq!((answer.status, answer.retry_after), (503, false));
+            let text = String::from_utf8(answer.body).unwrap();
+            assert!(text.contains("ringway user password"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_new_token_ends_the_one_that_it_is_given_for() {
+    let gateway = with_user("anna@example.com");
+    let (_, begun) = login(&gateway, "anna@example.com", PASSWORD);
+    let claims = claims_of(&begun);
+    let old = crate::auth::Caller {
+        email: "anna@example.com".to_owned(),
+        token_id: claims["jti"].as_str().map(str::to_owned),
+        is_session: true,
+        ..crate::auth::Caller::nobody()
+    };
+    let settled = gateway.settle(&old);
+    let (status, fresh) = gateway.send(Request::post("/auth/refresh", "").by(&settled));
+    assert_eq!(status, 200, "{fresh}");
+    assert_ne!(claims_of(&fresh)["jti"], claims["jti"]);
+    let catalog = gateway.catalog();
+    let standing = &gateway.rules().standing;
+    let refused = crate::auth::settle::settle(&old, catalog.people(), standing, 0);
+    assert_eq!(refused.err(), Some(crate::auth::Fault::Revoked));
 }
 
 #[test]

@@ -228,3 +228,19 @@ fn whoever_the_database_does_not_know_uses_what_is_public_and_changes_nothing() 
     assert!(!caller.may(Permission::ToolsCreate, Object::Nothing));
     assert!(!caller.may(Permission::AdminExport, Object::Nothing));
 }
+
+#[test]
+fn a_token_that_names_a_record_is_not_good_for_whoever_has_the_address_later() {
+    let named = Caller {
+        user_id: Some("id-of-ann".to_owned()),
+        is_admin: true,
+        is_session: true,
+        ..claimed("ann")
+    };
+    let settle = |people: &People| settle(&named, people, &standing(), NOW).map(|found| found.0);
+    assert_eq!(settle(&People::default()), Err(Fault::Stranger), "nobody, however much they were");
+    let other = User { id: "another id".to_owned(), ..user("ann") };
+    assert_eq!(settle(&people(vec![other.into()])), Err(Fault::Stranger));
+    let known = settle(&people(vec![user("ann").into()])).unwrap();
+    assert_eq!((known.email.as_str(), known.is_admin), ("ann", false));
+}

@@ -71,7 +71,9 @@ fn takes_the_minimal_token_of_the_command_line() {
     let caller = verify(claims).unwrap();
     assert!(caller.claims.as_deref().unwrap().contains(r#""username":"a@b""#));
     let expected = Caller {
+        foreign: None,
         email: "a@b".into(),
+        user_id: None,
         is_admin: false,
         teams: Teams::Absent,
         scopes: None,
@@ -80,11 +82,29 @@ fn takes_the_minimal_token_of_the_command_line() {
         issued_at: Some(1),
         is_session: false,
         is_api_token: false,
+        api_token_id: None,
         must_change_password: false,
         claims: caller.claims.clone(),
         rights: crate::auth::access::Rights::none(),
     };
     assert_eq!(caller, expected);
+}
+
+#[test]
+fn a_login_names_the_record_of_its_user_and_other_issuers_subjects_are_theirs() {
+    let id = "0123456789abcdef0123456789abcdef";
+    let of = |sub: &str, token_use: &str| {
+        let user = r#""user":{"email":"a@b"}"#;
+        let claims = format!(r#"{{"sub":"{sub}","token_use":"{token_use}",{user}}}"#);
+        let caller = verify(&claims).unwrap();
+        assert_eq!(caller.email, "a@b");
+        caller.user_id
+    };
+    assert_eq!((of(id, "session"), of(id, "api")), (Some(id.into()), Some(id.into())));
+    assert_eq!(of(id, "other"), None);
+    for foreign in ["a@b", "01234567-89ab-cdef-0123-456789abcdef", &id.to_uppercase(), &id[1..]] {
+        assert_eq!(of(foreign, "session"), None, "{foreign}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Checks of free text, of secrets and of paths.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::Check;
@@ -23,6 +24,89 @@ impl Check for Text {
 
     fn form(&self) -> String {
         "text".to_owned()
+    }
+}
+
+/// Words with spaces between, perhaps none, without quotation marks.
+pub struct Words;
+
+impl Check for Words {
+    type Value = String;
+
+    fn read(&self, text: &str) -> Result<String, String> {
+        let is_plain =
+            |byte: u8| (byte.is_ascii_graphic() && !b"\"\\".contains(&byte)) || byte == b' ';
+        match text.bytes().all(is_plain) {
+            true => Ok(text.trim().to_owned()),
+            false => Err("holds a character that no such word may hold".to_owned()),
+        }
+    }
+
+    fn form(&self) -> String {
+        "words with spaces between".to_owned()
+    }
+}
+
+/// Texts, perhaps none.
+pub struct TextList;
+
+impl Check for TextList {
+    type Value = Vec<String>;
+
+    fn read(&self, text: &str) -> Result<Vec<String>, String> {
+        let items = if text.starts_with('[') {
+            serde_json::from_str::<Vec<String>>(text)
+                .map_err(|_| "is not a JSON array of texts".to_owned())?
+        } else {
+            text.split(',').map(str::to_owned).collect()
+        };
+        let items = items.into_iter().map(|item| item.trim().to_owned());
+        Ok(items.filter(|item| !item.is_empty()).collect())
+    }
+
+    fn form(&self) -> String {
+        "a list of texts, as `one,two` or `[\"one\", \"two\"]`".to_owned()
+    }
+}
+
+/// Texts by text, in JSON.
+pub struct TextMap;
+
+impl Check for TextMap {
+    type Value = BTreeMap<String, String>;
+
+    fn read(&self, text: &str) -> Result<BTreeMap<String, String>, String> {
+        if text.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        serde_json::from_str(text).map_err(|_| "is not a JSON object of texts".to_owned())
+    }
+
+    fn form(&self) -> String {
+        "a JSON object, as `{\"engineers\": \"8f14e45f...\"}`".to_owned()
+    }
+}
+
+/// The URL of something on the web.
+pub struct WebUrl;
+
+impl Check for WebUrl {
+    type Value = String;
+
+    fn read(&self, text: &str) -> Result<String, String> {
+        let is_web = url::Url::parse(text).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.username().is_empty()
+                && url.password().is_none()
+        });
+        match is_web {
+            true => Ok(text.to_owned()),
+            false => Err("is no URL of http or https".to_owned()),
+        }
+    }
+
+    fn form(&self) -> String {
+        "a URL, as `https://id.example.com`".to_owned()
     }
 }
 

@@ -2,18 +2,23 @@
 
 use std::collections::{HashMap, hash_map::Entry};
 
-use storage::{metrics::MetricDelta, record::Entity};
+use storage::{
+    metrics::MetricDelta,
+    record::Entity,
+    usage::{Usage, UsageDelta},
+};
 
 /// Counts by entity, of a bounded number of them.
 pub struct Ledger {
     deltas: HashMap<(Entity, String), MetricDelta>,
+    usages: HashMap<(String, i64, String), Usage>,
     entity_count_max: usize,
 }
 
 impl Ledger {
     /// A ledger for `entity_count_max` entities.
     pub fn new(entity_count_max: usize) -> Ledger {
-        Ledger { deltas: HashMap::new(), entity_count_max }
+        Ledger { deltas: HashMap::new(), usages: HashMap::new(), entity_count_max }
     }
 
     /// Adds counts, and returns how many executions were lost for want of room.
@@ -38,6 +43,30 @@ impl Ledger {
     pub fn take(&mut self, count_max: usize) -> Vec<MetricDelta> {
         let keys: Vec<_> = self.deltas.keys().take(count_max).cloned().collect();
         keys.iter().filter_map(|key| self.deltas.remove(key)).collect()
+    }
+
+    /// Adds how a token was used, and returns how many uses were lost for want of room.
+    pub fn add_usage(&mut self, delta: UsageDelta) -> u64 {
+        let is_full = self.usages.len() >= self.entity_count_max;
+        match self.usages.entry((delta.token_id, delta.day, delta.endpoint)) {
+            Entry::Occupied(mut held) => held.get_mut().merge(&delta.usage),
+            Entry::Vacant(_) if is_full => return delta.usage.requests.unsigned_abs(),
+            Entry::Vacant(place) => {
+                place.insert(delta.usage);
+            }
+        }
+        0
+    }
+
+    /// Takes at most `count_max` of what was counted of tokens.
+    pub fn take_usages(&mut self, count_max: usize) -> Vec<UsageDelta> {
+        let keys: Vec<_> = self.usages.keys().take(count_max).cloned().collect();
+        let take = |key: (String, i64, String)| {
+            let usage = self.usages.remove(&key)?;
+            let (token_id, day, endpoint) = key;
+            Some(UsageDelta { token_id, day, endpoint, usage })
+        };
+        keys.into_iter().filter_map(take).collect()
     }
 
     /// Forgets the counts that `is_old` points out.
@@ -86,6 +115,26 @@ mod tests {
         }
         let counts = [2, 2, 2].map(|count_max| ledger.take(count_max).len());
         assert_eq!(counts, [2, 1, 0]);
+    }
+
+    #[test]
+    fn uses_of_a_token_add_up_by_day_and_part_and_have_as_many_places() {
+        let usage = Usage { requests: 2, ..Usage::default() };
+        let of = |token_id: &str, day| UsageDelta {
+            token_id: token_id.to_owned(),
+            day,
+            endpoint: "/mcp".to_owned(),
+            usage,
+        };
+        let mut ledger = Ledger::new(2);
+        for (token_id, day, lost) in [("a", 1, 0), ("a", 2, 0), ("a", 1, 0), ("b", 1, 2)] {
+            assert_eq!(ledger.add_usage(of(token_id, day)), lost, "{token_id} {day}");
+        }
+        let mut taken = ledger.take_usages(10);
+        taken.sort_by_key(|delta| delta.day);
+        let counts: Vec<i64> = taken.iter().map(|delta| delta.usage.requests).collect();
+        assert_eq!(counts, [4, 2]);
+        assert!(ledger.take_usages(10).is_empty());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::MEASURED;
 use crate::record::Entity;
 use crate::table::{Value, name_of};
+use crate::usage;
 
 /// How long a reset and the last batch of a process are remembered: longer than a process may keep
 /// what it could not hand over, in microseconds.
@@ -117,5 +118,6 @@ pub(crate) fn sweep(now: i64) -> Vec<Step> {
             steps.push(step(sql, vec![text(entity.as_str())]));
         }
     }
+    steps.push(usage::sweep(now));
     steps
 }

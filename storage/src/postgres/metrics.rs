@@ -7,6 +7,7 @@ use tokio_postgres::Row;
 use super::param::Param;
 use super::read::cell_of;
 use super::session::{Call, Reply, Session};
+use super::usage;
 use crate::error::StoreError;
 use crate::metrics::sql::{self, Step};
 use crate::metrics::{MEASURED, MetricBatch, MetricDelta, Metrics, Reset, after_resets, first_of};
@@ -31,14 +32,15 @@ pub async fn add(session: &Session, batch: &MetricBatch) -> Result<(), StoreErro
     let is_new = !replies[1].rows.is_empty();
     let resets = replies[2].rows.iter().map(reset).collect::<Result<Vec<_>, _>>()?;
     let deltas = if is_new { after_resets(batch, &resets) } else { Vec::new() };
-    let (counts, buckets) = (counts_sql(), buckets_sql());
-    let calls = match deltas.is_empty() {
-        true => Vec::new(),
-        false => vec![
-            Call { sql: &counts, params: counts_params(&deltas) },
-            Call { sql: &buckets, params: buckets_params(&deltas) },
-        ],
-    };
+    let (counts, buckets, usages) = (counts_sql(), buckets_sql(), usage::add_sql());
+    let mut calls = Vec::new();
+    if !deltas.is_empty() {
+        calls.push(Call { sql: &counts, params: counts_params(&deltas) });
+        calls.push(Call { sql: &buckets, params: buckets_params(&deltas) });
+    }
+    if is_new && !batch.usages.is_empty() {
+        calls.push(Call { sql: &usages, params: usage::add_params(&batch.usages) });
+    }
     session.commit(doing, &calls).await.map(|_| ())
 }
 

@@ -397,6 +397,8 @@ pub struct Provider {
     pub auto_create_users: bool,
     /// Groups there to teams here: JSON text of an object.
     pub team_mapping: Option<String>,
+    /// Which claims say what, and who commands the gateway: JSON text of an object.
+    pub metadata: Option<String>,
     /// When it was made.
     pub created_at: i64,
     /// When it was changed last.

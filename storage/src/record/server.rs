@@ -34,6 +34,10 @@ pub struct Server {
     pub tool_overrides: Option<String>,
     /// A caller must prove who it is.
     pub auth_required: bool,
+    /// Tokens of authorization servers open it (OAuth 2.1).
+    pub oauth_enabled: bool,
+    /// Which, and what for: JSON text of an object.
+    pub oauth_config: Option<String>,
     /// Words to find it by.
     pub tags: Vec<String>,
     /// Switched on by people.
@@ -60,6 +64,8 @@ impl Default for Server {
             tool_prefix: None,
             tool_overrides: None,
             auth_required: true,
+            oauth_enabled: false,
+            oauth_config: None,
             tags: Vec::new(),
             enabled: true,
             ownership: Ownership::default(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::failed;
+use super::{failed, usage};
 use crate::error::StoreError;
 use crate::metrics::sql::{self, Step};
 use crate::metrics::{MEASURED, MetricBatch, MetricDelta, Metrics, Reset, after_resets, first_of};
@@ -23,6 +23,7 @@ pub fn add(connection: &mut Connection, batch: &MetricBatch) -> Result<(), Store
         if is_new {
             let resets = resets(&transaction, first_of(batch))?;
             add_all(&transaction, &after_resets(batch, &resets))?;
+            usage::add_all(&transaction, &batch.usages)?;
         }
         Ok(())
     };

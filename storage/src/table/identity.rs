@@ -263,6 +263,7 @@ table! {
         "trusted_domains": trusted_domains,
         "auto_create_users": auto_create_users,
         "team_mapping": team_mapping,
+        "metadata": metadata,
         "created_at": created_at,
         "updated_at": updated_at,
         "version": version,

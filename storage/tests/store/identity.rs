@@ -186,6 +186,7 @@ fn full() -> Vec<Identity> {
             trusted_domains: vec![text("trusted_domains")],
             auto_create_users: true,
             team_mapping: Some(text("team_mapping")),
+            metadata: Some(text("metadata")),
             created_at: 1039,
             updated_at: 1040,
             version: 1041,

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use storage::metrics::{MetricBatch, MetricDelta, Metrics};
-use storage::record::{Entity, now};
+use storage::record::{ApiToken, Entity, User, now};
+use storage::usage::{self, Usage, UsageDelta};
 use storage::{Mutation, Store};
 
 use crate::harness::*;
@@ -22,7 +23,7 @@ fn delta(entity: Entity, id: &str, metrics: Metrics) -> MetricDelta {
 }
 
 fn batch(writer: &str, number: i64, deltas: Vec<MetricDelta>) -> Arc<MetricBatch> {
-    Arc::new(MetricBatch { writer: writer.to_owned(), number, deltas })
+    Arc::new(MetricBatch { writer: writer.to_owned(), number, deltas, usages: Vec::new() })
 }
 
 fn add(store: &Store, batch: &Arc<MetricBatch>) {
@@ -186,6 +187,62 @@ fn processes_that_add_at_once_lose_nothing_and_do_not_lock_each_other_out(backen
     }
 }
 
+fn usage_of(token_id: &str, day: i64, endpoint: &str, requests: i64) -> UsageDelta {
+    let usage = Usage { requests, failures: 2, refusals: 1, total_us: 70, last_at: day * 10 };
+    UsageDelta { token_id: token_id.to_owned(), day, endpoint: endpoint.to_owned(), usage }
+}
+
+fn how_tokens_are_used_adds_up_by_day_and_goes_with_them(backend: Backend) {
+    let fixture = Fixture::on(backend);
+    let store = fixture.open();
+    let today = usage::day_of(now());
+    let user = User { id: "u".to_owned(), email: "ann".to_owned(), ..User::default() };
+    let token = ApiToken {
+        id: "kept".to_owned(),
+        jti: "1".to_owned(),
+        user_email: "ann".to_owned(),
+        ..ApiToken::default()
+    };
+    let records = vec![Mutation::PutIdentity(user.into()), Mutation::PutIdentity(token.into())];
+    block_on(store.apply(records)).unwrap();
+    let add = |writer: &str, usages: Vec<UsageDelta>| {
+        let (writer, number, deltas) = (writer.to_owned(), 1, Vec::new());
+        add(&store, &Arc::new(MetricBatch { writer, number, deltas, usages }));
+    };
+    let first = || {
+        vec![
+            usage_of("kept", today, "/tools", 5),
+            usage_of("kept", today, "/mcp", 7),
+            usage_of("kept", today - 3, "/tools", 3),
+            usage_of("kept", today - usage::DAYS_MAX - 1, "/tools", 100),
+            usage_of("gone", today, "/tools", 9),
+        ]
+    };
+    add("one", first());
+    add("one", first());
+    add("two", vec![usage_of("kept", today, "/tools", 1)]);
+    let read = |id: &str, since: i64| block_on(store.read_usage(id.to_owned(), since)).unwrap();
+    let counts = |id: &str, since: i64| {
+        let mut counts: Vec<_> =
+            read(id, since).into_iter().map(|(name, usage)| (name, usage.requests)).collect();
+        counts.sort();
+        counts
+    };
+    let text = str::to_owned;
+    assert_eq!(counts("kept", today), [(text("/mcp"), 7), (text("/tools"), 6)]);
+    assert_eq!(counts("kept", today - 3), [(text("/mcp"), 7), (text("/tools"), 9)]);
+    assert_eq!(
+        read("kept", today)["/tools"],
+        Usage { requests: 6, failures: 4, refusals: 2, total_us: 140, last_at: today * 10 }
+    );
+    let ids = ["kept", "gone", "unused"].map(text).to_vec();
+    let last = HashMap::from([(text("kept"), today * 10), (text("gone"), today * 10)]);
+    assert_eq!(block_on(store.last_uses(ids)).unwrap(), last);
+    block_on(store.sweep_metrics()).unwrap();
+    assert!(read("gone", 0).is_empty());
+    assert_eq!(counts("kept", 0), [(text("/mcp"), 7), (text("/tools"), 9)]);
+}
+
 /// A writer of records holds the end of the feed; whoever counts does not wait for it.
 #[test]
 fn metrics_are_added_on_postgresql_while_another_process_writes_records() {
@@ -204,4 +261,5 @@ on_every_backend! {
     a_reset_of_one_of_a_kind_or_of_all_deletes_just_that,
     what_another_process_counted_before_a_reset_is_left_out_and_what_came_after_is_not,
     processes_that_add_at_once_lose_nothing_and_do_not_lock_each_other_out,
+    how_tokens_are_used_adds_up_by_day_and_goes_with_them,
 }

@@ -163,6 +163,8 @@ fn full_server() -> Server {
         tool_prefix: some("tool_prefix"),
         tool_overrides: some("tool_overrides"),
         auth_required: false,
+        oauth_enabled: true,
+        oauth_config: Some("{}".to_owned()),
         tags: vec![text("tag")],
         enabled: false,
         ownership: ownership(),

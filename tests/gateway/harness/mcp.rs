@@ -51,7 +51,12 @@ impl<'a> Client<'a> {
 
     /// A client of the modern revision with the administrator's token.
     pub fn modern(gateway: &'a Gateway, path: &str) -> Self {
-        let mut client = Self::new(gateway, path, Some(gateway.token()));
+        Self::modern_with(gateway, path, Some(gateway.token()))
+    }
+
+    /// A client of the modern revision with this token.
+    pub fn modern_with(gateway: &'a Gateway, path: &str, token: Option<&str>) -> Self {
+        let mut client = Self::new(gateway, path, token);
         client.version = MODERN.to_owned();
         client
     }

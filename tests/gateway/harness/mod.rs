@@ -2,6 +2,7 @@
 
 pub mod faulty;
 pub mod gateway;
+pub mod issuer;
 pub mod mcp;
 pub mod port;
 #[path = "../../../storage/tests/support/postgres.rs"]
@@ -10,6 +11,7 @@ pub mod postgres;
 #[path = "../../../storage/tests/shared/server.rs"]
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests of shared state need more")]
 pub mod redis;
+pub mod stream;
 pub mod tools;
 pub mod upstreams;
 pub mod wire;

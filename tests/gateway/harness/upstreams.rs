@@ -50,15 +50,25 @@ impl Served {
         Self::start(command, port, "/mcp")
     }
 
-    fn start(mut command: Command, port: Port, path: &'static str) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the upstream's program starts");
+    /// Starts a program that listens on `port`.
+    pub fn start(command: Command, port: Port, path: &'static str) -> Self {
         let printed = Arc::default();
-        drain(child.stdout.take().expect("stdout is a pipe"), &printed);
-        drain(child.stderr.take().expect("stderr is a pipe"), &printed);
+        let child = spawn(command, &printed);
         let mut served = Self { child, port, path, printed };
         served.wait_until_it_listens();
         served
+    }
+
+    /// Ends the program and starts another on its port.
+    pub fn restart(&mut self, command: Command) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.child = spawn(command, &self.printed);
+        self.wait_until_it_listens();
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port.number
     }
 
     fn wait_until_it_listens(&mut self) {
@@ -80,6 +90,14 @@ impl Served {
         let transport = if self.path == "/sse" { "SSE" } else { "STREAMABLEHTTP" };
         json!({ "name": name, "url": self.url(), "transport": transport })
     }
+}
+
+fn spawn(mut command: Command, printed: &Arc<Mutex<String>>) -> Child {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the upstream's program starts");
+    drain(child.stdout.take().expect("stdout is a pipe"), printed);
+    drain(child.stderr.take().expect("stderr is a pipe"), printed);
+    child
 }
 
 fn drain(pipe: impl Read + Send + 'static, into: &Arc<Mutex<String>>) {

@@ -20,6 +20,7 @@ pub struct Responder {
     keep_alive: bool,
     head_only: bool,
     written: bool,
+    status: u16,
     version: Version,
     cancel_on_disconnect: Rc<Cell<bool>>,
     /// Lines that every head ends with, whatever is answered.
@@ -42,6 +43,7 @@ impl Responder {
             keep_alive,
             head_only: head.method() == Method::Head,
             written: false,
+            status: 0,
             version: head.version(),
             cancel_on_disconnect,
             always: "",
@@ -57,6 +59,7 @@ impl Responder {
             keep_alive: false,
             head_only: false,
             written: false,
+            status: 0,
             version: Version::Http11,
             cancel_on_disconnect: Rc::default(),
             always: "",
@@ -83,6 +86,7 @@ impl Responder {
     /// Begins the head. Fields follow by [`Responder::header`] and [`Responder::lines`].
     pub fn begin(&mut self, status: u16) {
         self.out.clear();
+        self.status = status;
         encode::begin(&mut self.out, status);
     }
 
@@ -142,6 +146,11 @@ impl Responder {
     /// Returns true once an answer was finished.
     pub fn is_written(&self) -> bool {
         self.written
+    }
+
+    /// The status that was last begun with; 0 before.
+    pub fn status(&self) -> u16 {
+        self.status
     }
 
     /// The bytes written so far, for tests and for callers without a socket.

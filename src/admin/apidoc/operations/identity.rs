@@ -1,17 +1,20 @@
 //! The rows about users, tokens, teams and roles.
 
 use super::super::parameters::{
-    ACTIVE_ONLY, FORCE, INACTIVE, OFFSETS, PAGE, QUESTION, SCOPE, SCOPE_ID, SKIP, TEAM_ID,
+    ACTIVE_ONLY, DAYS, FORCE, INACTIVE, OFFSETS, PAGE, QUESTION, REDIRECT, RETURNED, SCOPE,
+    SCOPE_ID, SKIP, TEAM_ID, USER_EMAIL,
 };
 use super::super::{answers, requests};
 use super::{Answer, Operation, Type, delete, get, of, patch, post, put};
-use crate::admin::people::{LoginRead, UserRead};
+use crate::admin::people::{AuthEventRead, LoginRead, UserRead};
 use crate::admin::rbac::explain::Explained;
 use crate::admin::show::{
     Discovered, InvitationRead, JoinRequestRead, MemberRead, RoleRead, TeamMade, TeamRead, Teams,
     UserRoleRead,
 };
-use crate::admin::tokens::{NewTokenRead, TokenListRead, TokenRead};
+use crate::admin::sso::providers::ProviderRead;
+use crate::admin::sso::{Begun, Choice};
+use crate::admin::tokens::{NewTokenRead, TokenListRead, TokenRead, UsageRead};
 
 const TEAM_READ: Type = of::<TeamRead<'static>>;
 const MEMBER_READ: Type = of::<MemberRead<'static>>;
@@ -22,7 +25,11 @@ const USER_ROLE_READ: Type = of::<UserRoleRead>;
 const USER_READ: Type = of::<UserRead<'static>>;
 const TOKEN_READ: Type = of::<TokenRead<'static>>;
 const TOKEN_LIST: Type = of::<TokenListRead<'static>>;
+const PROVIDER_READ: Type = of::<ProviderRead<'static>>;
 const SUCCEEDED: Answer = Answer::One(of::<answers::Succeeded>);
+
+const UNAVAILABLE: Answer = Answer::One(of::<answers::Failed>);
+const AUTH_EVENTS: Answer = Answer::List(of::<AuthEventRead<'static>>);
 
 /// Every operation about users, tokens, teams and roles.
 pub const IDENTITY: &[Operation] = &[
@@ -197,6 +204,41 @@ pub const IDENTITY: &[Operation] = &[
     post("/auth/email/change-password", "Users", "Changes one's own password", SUCCEEDED)
         .body(of::<requests::PasswordChange>)
         .otherwise(&[(404, of::<answers::Failed>)]),
+    post(
+        "/auth/email/forgot-password",
+        "Users",
+        "Tells how a forgotten password is replaced; this gateway sends no mail",
+        UNAVAILABLE,
+    )
+    .status(503),
+    get(
+        "/auth/email/reset-password/{token}",
+        "Users",
+        "Tells the same, since there are no such tokens",
+        UNAVAILABLE,
+    )
+    .status(503),
+    post(
+        "/auth/email/reset-password/{token}",
+        "Users",
+        "Tells the same, since there are no such tokens",
+        UNAVAILABLE,
+    )
+    .status(503),
+    get(
+        "/auth/email/events",
+        "Users",
+        "Lists what happened around one's own logins, newest first",
+        AUTH_EVENTS,
+    )
+    .query(&[OFFSETS]),
+    get(
+        "/auth/email/admin/events",
+        "Users",
+        "Lists what happened around logins, newest first",
+        AUTH_EVENTS,
+    )
+    .query(&[OFFSETS, USER_EMAIL]),
     post("/auth/logout", "Users", "Ends the token that asks", SUCCEEDED),
     post(
         "/auth/refresh",
@@ -206,6 +248,68 @@ pub const IDENTITY: &[Operation] = &[
     )
     .otherwise(&[(404, of::<answers::Failed>)]),
     get("/auth/validate", "Users", "Says who a token is", Answer::One(of::<answers::TokenState>)),
+    get(
+        "/auth/sso/providers",
+        "Users",
+        "Lists the providers that people log in with",
+        Answer::List(of::<Choice<'static>>),
+    )
+    .otherwise(&[(404, of::<answers::Failed>)]),
+    get(
+        "/auth/sso/login/{provider_id}",
+        "Users",
+        "Begins a login with a provider",
+        Answer::One(of::<Begun>),
+    )
+    .query(&[REDIRECT])
+    .asks_upstreams()
+    .otherwise(&[(303, of::<answers::SentOn>), (500, of::<answers::Failed>)]),
+    get(
+        "/auth/sso/callback/{provider_id}",
+        "Users",
+        "Ends a login with a provider",
+        Answer::One(of::<LoginRead<'static>>),
+    )
+    .query(&[RETURNED])
+    .asks_upstreams()
+    .otherwise(&[
+        (303, of::<answers::SentOn>),
+        (401, of::<answers::Failed>),
+        (500, of::<answers::Failed>),
+        (503, of::<answers::Failed>),
+    ]),
+    get(
+        "/auth/sso/admin/providers",
+        "Users",
+        "Lists the providers that are kept here",
+        Answer::List(PROVIDER_READ),
+    ),
+    post(
+        "/auth/sso/admin/providers",
+        "Users",
+        "Keeps a provider that people log in with",
+        Answer::One(PROVIDER_READ),
+    )
+    .body(of::<requests::NewProvider>),
+    get(
+        "/auth/sso/admin/providers/{provider_id}",
+        "Users",
+        "Shows a provider",
+        Answer::One(PROVIDER_READ),
+    ),
+    put(
+        "/auth/sso/admin/providers/{provider_id}",
+        "Users",
+        "Changes a provider",
+        Answer::One(PROVIDER_READ),
+    )
+    .body(of::<requests::ProviderChange>),
+    delete(
+        "/auth/sso/admin/providers/{provider_id}",
+        "Users",
+        "Forgets a provider",
+        Answer::One(of::<answers::Done>),
+    ),
     get("/auth/email/admin/users", "Users", "Lists users", Answer::Page("users", USER_READ))
         .query(&[PAGE, OFFSETS]),
     post("/auth/email/admin/users", "Users", "Makes a user", Answer::One(USER_READ))
@@ -236,6 +340,13 @@ pub const IDENTITY: &[Operation] = &[
     .body(of::<requests::NewToken>)
     .status(201),
     get("/tokens/{token_id}", "Tokens", "Shows a token's terms", Answer::One(TOKEN_READ)),
+    get(
+        "/tokens/{token_id}/usage",
+        "Tokens",
+        "Tells how a token was used",
+        Answer::One(of::<UsageRead>),
+    )
+    .query(&[DAYS]),
     put("/tokens/{token_id}", "Tokens", "Changes a token's terms", Answer::One(TOKEN_READ))
         .body(of::<requests::TokenChange>)
         .unversioned(),

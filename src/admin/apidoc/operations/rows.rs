@@ -34,6 +34,18 @@ pub const OPERATIONS: &[Operation] = &[
     post("/servers/{server_id}/mcp", "MCP", "Speaks MCP with one virtual server", Answer::Rpc)
         .body(of::<requests::Rpc>),
     post("/rpc", "MCP", "Answers a JSON-RPC request", Answer::Rpc).body(of::<requests::Rpc>),
+    get(
+        "/.well-known/oauth-protected-resource/mcp",
+        "MCP",
+        "Tells whose tokens open everything (RFC 9728)",
+        Answer::One(of::<answers::ProtectedResource>),
+    ),
+    get(
+        "/.well-known/oauth-protected-resource/servers/{server_id}/mcp",
+        "MCP",
+        "Tells whose tokens open a virtual server (RFC 9728)",
+        Answer::One(of::<answers::ProtectedResource>),
+    ),
     get("/gateways", "Gateways", "Lists upstreams", Answer::Page("gateways", GATEWAY_READ))
         .query(&[INACTIVE, FILTER, PAGE, RESHAPE]),
     post("/gateways", "Gateways", "Registers an upstream", Answer::One(GATEWAY_READ))

@@ -1,0 +1,135 @@
+//! What ends a token or a user is heard of everywhere: on another node on the same database, and by
+//! streams that are open.
+
+use std::thread;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{ANN, PASSWORD, PATIENCE, ROOT, api_token, session_of, setup, start, status, user};
+use crate::harness::eventually;
+use crate::harness::gateway::Gateway;
+use crate::harness::stream::Stream;
+
+fn wait(what: &str, holds: impl Fn() -> bool) {
+    eventually(what, PATIENCE, || holds().then_some(()));
+}
+
+/// Two gateways on one file, which hear of each other as often as they do by themselves.
+fn two(folder: &TempDir) -> [Gateway; 2] {
+    let url = format!("sqlite:///{}", folder.path().join("one.db").display());
+    let gateways = [(); 2].map(|()| setup().set("DATABASE_URL", &url).start());
+    for gateway in &gateways {
+        session_of(gateway, ROOT, PASSWORD);
+    }
+    gateways
+}
+
+#[test]
+fn a_token_is_shown_once_and_refused_on_every_node_once_it_is_revoked() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let [here, there] = two(&folder);
+    let ann = user(&here, ANN);
+    let (id, token) = api_token(&here, &ann, &json!({ "name": "robot", "expires_in_days": 1 }));
+    let path = format!("/tokens/{id}");
+    for shown in ["/tokens", &path] {
+        let answer = here.ask_as(Some(&ann), "GET", shown, None).expect(200);
+        assert!(!answer.text().contains(&token) && !answer.text().contains("access_token"));
+    }
+    wait("the other node to know the token", || status(&there, &token) == 200);
+    assert_eq!(status(&here, &token), 200);
+    here.ask_as(Some(&ann), "DELETE", &path, None).expect(204);
+    assert_eq!(status(&here, &token), 401, "at once where it was revoked");
+    wait("the other node to refuse it", || status(&there, &token) == 401);
+    assert_eq!(status(&there, &ann), 200, "the session goes on");
+    let all = json!([here.printed(), there.printed(), here.get("/audit").json()]).to_string();
+    assert!(!all.contains(&token));
+}
+
+#[test]
+fn a_user_who_is_switched_off_is_refused_on_every_node_until_they_are_on_again() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let [here, there] = two(&folder);
+    let ann = user(&here, ANN);
+    wait("the other node to know the user", || {
+        there.get(&format!("/auth/email/admin/users/{ANN}")).status == 200
+    });
+    let path = format!("/auth/email/admin/users/{ANN}");
+    let set = |is_active: bool| {
+        here.ask("PUT", &path, Some(&json!({ "is_active": is_active }))).expect(200);
+    };
+    assert_eq!((status(&here, &ann), status(&there, &ann)), (200, 200));
+    set(false);
+    assert_eq!(status(&here, &ann), 401);
+    wait("the other node to refuse them", || status(&there, &ann) == 401);
+    set(true);
+    wait("the other node to let them in", || status(&there, &ann) == 200);
+    here.ask("DELETE", &path, None).expect(200);
+    assert_eq!(status(&here, &ann), 401);
+    let fresh = user(&here, ANN);
+    assert_eq!(status(&here, &fresh), 200);
+    wait("the other node to refuse who was deleted", || {
+        status(&there, &ann) == 401 && status(&there, &fresh) == 200
+    });
+}
+
+/// Opens the stream of resources, and gives it to a thread that reads it to its end.
+fn open(gateway: &Gateway, token: &str) -> thread::JoinHandle<String> {
+    let mut stream = Stream::open(gateway, "POST", "/resources/subscribe", token);
+    thread::spawn(move || {
+        stream.read_to_end();
+        stream.text
+    })
+}
+
+#[test]
+fn a_stream_ends_with_the_token_or_the_user_that_it_was_opened_by() {
+    let gateway = start();
+    let ann = user(&gateway, ANN);
+    let (id, token) = api_token(&gateway, &ann, &json!({ "name": "robot" }));
+    let by_token = open(&gateway, &token);
+    let by_session = open(&gateway, &ann);
+    gateway.ask_as(Some(&ann), "DELETE", &format!("/tokens/{id}"), None).expect(204);
+    by_token.join().expect("it ended as streams end");
+    assert!(!by_session.is_finished(), "the other one goes on");
+    let off = json!({ "is_active": false });
+    gateway.ask("PUT", &format!("/auth/email/admin/users/{ANN}"), Some(&off)).expect(200);
+    by_session.join().expect("it ended as streams end");
+
+    let root = session_of(&gateway, ROOT, PASSWORD);
+    let mut roots = Stream::open(&gateway, "GET", "/roots/changes", &root);
+    gateway.ask_as(Some(&root), "POST", "/auth/logout", None).expect(200);
+    roots.read_to_end();
+}
+
+fn note(name: &str, team: &str) -> Value {
+    json!({
+        "resource": { "uri": format!("note://{name}"), "name": name, "content": "x" },
+        "team_id": team, "visibility": "team",
+    })
+}
+
+#[test]
+fn a_stream_shows_no_more_of_a_team_that_its_reader_has_left() {
+    let gateway = start();
+    let root = session_of(&gateway, ROOT, PASSWORD);
+    let ann = user(&gateway, ANN);
+    let as_root = |method: &str, path: &str, body: &Value| {
+        gateway.ask_as(Some(&root), method, path, Some(body))
+    };
+    let team = as_root("POST", "/teams", &json!({ "name": "Blue" })).expect(201).json();
+    let team = team["id"].as_str().expect("an id").to_owned();
+    as_root("POST", &format!("/teams/{team}/members"), &json!({ "email": ANN })).expect(201);
+    let mut stream = Stream::open(&gateway, "POST", "/resources/subscribe", &ann);
+    as_root("POST", "/resources", &note("first", &team)).expect(200);
+    stream.read_until("note://first");
+    gateway.ask_as(Some(&ann), "DELETE", &format!("/teams/{team}/leave"), None).expect(200);
+    as_root("POST", "/resources", &note("second", &team)).expect(200);
+    let open = json!({
+        "resource": { "uri": "note://third", "name": "third", "content": "x" },
+        "visibility": "public",
+    });
+    as_root("POST", "/resources", &open).expect(200);
+    stream.read_until("note://third");
+    assert!(!stream.text.contains("note://second"), "{}", stream.text);
+}
