@@ -34,8 +34,10 @@ mod print;
 pub mod readiness;
 pub mod redis_ready;
 pub mod settings_page;
+pub mod stdio;
 pub mod token;
 pub mod tools;
+pub mod translate;
 pub mod user;
 pub mod why;
 
@@ -83,6 +85,10 @@ enum Command {
     Tools(tools::ToolsArgs),
     /// Call a tool.
     Call(call::CallArgs),
+    /// Be a stdio server to a client that speaks only stdio, and a client to an MCP server over HTTP.
+    Stdio(stdio::StdioArgs),
+    /// Bridge between a stdio server and HTTP, either way, without a gateway.
+    Translate(translate::TranslateArgs),
     /// Say why somebody may do something, or may not.
     Why(why::WhyArgs),
     /// Try policies.
@@ -134,6 +140,8 @@ pub fn main() -> ExitCode {
         Some(Command::Openapi) => openapi::run(&mut stdout()).map_err(say),
         Some(Command::Apply(args)) => apply(&args),
         Some(Command::Policy(args)) => policy(&args),
+        Some(Command::Stdio(args)) => stdio::run(args).map_err(say),
+        Some(Command::Translate(args)) => translate::run(args).map_err(say),
         Some(command) => with_settings(|settings| client(command, settings)),
     };
     outcome.err().unwrap_or(ExitCode::SUCCESS)
@@ -165,6 +173,8 @@ fn client(command: Command, settings: &Settings) -> Result<(), client::ClientErr
         | Command::Settings(_)
         | Command::Openapi
         | Command::Policy(_)
+        | Command::Stdio(_)
+        | Command::Translate(_)
         | Command::Apply(_) => {
             unreachable!("these were done already")
         }

@@ -29,7 +29,7 @@ use crate::{
     mcp::Capabilities,
 };
 
-pub(super) mod answer;
+pub(crate) mod answer;
 mod call;
 pub(super) mod errand;
 pub(super) mod session;
@@ -37,7 +37,7 @@ pub(super) mod single;
 pub(super) mod stream;
 #[cfg(test)]
 pub(super) mod tests;
-pub(super) mod wire;
+pub(crate) mod wire;
 
 pub(super) use call::Call;
 use call::Envelope;

@@ -9,10 +9,10 @@ mod charge;
 mod command;
 mod host;
 mod letter;
-mod lines;
+pub(crate) mod lines;
 mod session;
 mod start;
-mod stderr;
+pub(crate) mod stderr;
 
 use std::{
     future::poll_fn,

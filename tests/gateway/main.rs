@@ -9,6 +9,7 @@ mod apparatus;
 mod apply;
 mod audit;
 mod auth;
+mod bridges;
 mod cli;
 mod clients;
 mod compat;

@@ -26,7 +26,7 @@ const ROOMS: [&[&str]; 10] = [
     &["main"],
     &["cli"],
     &["serve"],
-    &["gateway", "admin"],
+    &["gateway", "admin", "bridge"],
     &["state"],
     &["upstream"],
     &["session"],

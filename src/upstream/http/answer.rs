@@ -78,7 +78,7 @@ impl Wire {
 }
 
 /// Whether the answer is a stream of events.
-pub(in crate::upstream) fn is_event_stream(response: &Response) -> bool {
+pub(crate) fn is_event_stream(response: &Response) -> bool {
     (200..300).contains(&response.status()) && has_type(response, b"text/event-stream")
 }
 
@@ -203,14 +203,14 @@ async fn refusal(
 /// Whether the upstream turned a request away because it does not know its session: 404 by the
 /// specification, but some servers answer 400. A modern server also says by 404 that it does not
 /// know the method.
-fn is_session_lost(status: u16, code: Option<i64>, body: &[u8]) -> bool {
+pub(crate) fn is_session_lost(status: u16, code: Option<i64>, body: &[u8]) -> bool {
     let names_session = || body.windows(7).any(|window| window.eq_ignore_ascii_case(b"session"));
     (status == 404 && code != Some(-32601))
         || (status == 400 && (code == Some(-32000) || names_session()))
 }
 
 /// The beginning of an error's text, fit for a line of a log or a message.
-pub(in crate::upstream) fn show(bytes: &[u8]) -> String {
+pub(crate) fn show(bytes: &[u8]) -> String {
     let text = clean(bytes);
     if text.is_empty() { "no text".to_owned() } else { text }
 }

@@ -51,11 +51,11 @@ const RESERVED: [&str; 13] = [
 ];
 
 /// What carries requests to one upstream from one shard.
-pub(in crate::upstream) struct Wire {
+pub(crate) struct Wire {
     name: String,
     url: Url,
-    pub(in crate::upstream) pool: Pool,
-    pub(in crate::upstream) limits: LegLimits,
+    pub(crate) pool: Pool,
+    pub(crate) limits: LegLimits,
     /// The target of requests: that of the URL, until a redirect says otherwise.
     path: RefCell<Rc<str>>,
     /// The lines of every request: host, program, credentials.
@@ -68,7 +68,7 @@ pub(in crate::upstream) struct Wire {
 }
 
 /// A request that can be written as often as it must be sent.
-pub(in crate::upstream) struct Shipment<'a> {
+pub(crate) struct Shipment<'a> {
     method: Method,
     /// Writes head and body for a target.
     write: &'a dyn Fn(&mut Vec<u8>, &str),
@@ -81,7 +81,7 @@ pub(in crate::upstream) struct Shipment<'a> {
 
 impl<'a> Shipment<'a> {
     /// A request that `write` writes: a POST to the upstream's own target.
-    pub(in crate::upstream) fn post(
+    pub(crate) fn post(
         write: &'a dyn Fn(&mut Vec<u8>, &str),
         harmless_twice: bool,
     ) -> Shipment<'a> {
@@ -89,29 +89,29 @@ impl<'a> Shipment<'a> {
     }
 
     /// The same with another method, which `write` must write.
-    pub(in crate::upstream) fn with_method(self, method: Method) -> Shipment<'a> {
+    pub(crate) fn with_method(self, method: Method) -> Shipment<'a> {
         Shipment { method, ..self }
     }
 
     /// The same over a connection of its own, for an answer that stays open.
-    pub(in crate::upstream) fn apart(self) -> Shipment<'a> {
+    pub(crate) fn apart(self) -> Shipment<'a> {
         Shipment { apart: true, ..self }
     }
 
     /// The same to another target.
-    pub(in crate::upstream) fn to(self, path: Rc<str>) -> Shipment<'a> {
+    pub(crate) fn to(self, path: Rc<str>) -> Shipment<'a> {
         Shipment { path: Some(path), ..self }
     }
 }
 
 impl Wire {
-    pub(in crate::upstream) fn new(upstream: &Upstream, setup: Setup) -> Result<Wire, Failure> {
+    pub(crate) fn new(upstream: &Upstream, setup: Setup) -> Result<Wire, Failure> {
         let url = upstream.record.url.as_deref().unwrap_or_default();
         Wire::open(&upstream.record.name, url, &upstream.headers, setup)
     }
 
     /// Makes what carries requests to `url`, which every failure calls `name`.
-    pub(in crate::upstream) fn open(
+    pub(crate) fn open(
         name: &str,
         url: &str,
         headers: &[(String, String)],
@@ -147,17 +147,17 @@ impl Wire {
     }
 
     /// The lines of every request.
-    pub(in crate::upstream) fn lines(&self) -> &[u8] {
+    pub(crate) fn lines(&self) -> &[u8] {
         &self.lines
     }
 
     /// Where the upstream answers.
-    pub(in crate::upstream) fn url(&self) -> &Url {
+    pub(crate) fn url(&self) -> &Url {
         &self.url
     }
 
     /// A failure of this upstream.
-    pub(in crate::upstream) fn failure(
+    pub(crate) fn failure(
         &self,
         kind: UpstreamKind,
         detail: impl Into<String>,
@@ -166,7 +166,7 @@ impl Wire {
         Failure::Upstream(self.upstream_failure(kind, detail, may_have_run))
     }
 
-    pub(in crate::upstream) fn upstream_failure(
+    pub(crate) fn upstream_failure(
         &self,
         kind: UpstreamKind,
         detail: impl Into<String>,
@@ -178,7 +178,7 @@ impl Wire {
 
     /// The failure that an exchange's error is.
     #[cold]
-    pub(in crate::upstream) fn broken(&self, error: &ClientError) -> Failure {
+    pub(crate) fn broken(&self, error: &ClientError) -> Failure {
         let kind = match error.cause {
             Cause::Full { .. } => UpstreamKind::Full,
             Cause::Connect(_) => UpstreamKind::Unreachable,
@@ -195,7 +195,7 @@ impl Wire {
     /// # Errors
     ///
     /// An upstream failure; it says whether the request may have been executed.
-    pub(in crate::upstream) async fn ship(
+    pub(crate) async fn ship(
         &self,
         shipment: Shipment<'_>,
         deadline: Deadline,
@@ -217,7 +217,7 @@ impl Wire {
     /// # Errors
     ///
     /// As [`Wire::ship`].
-    pub(in crate::upstream) async fn ship_to(
+    pub(crate) async fn ship_to(
         &self,
         path: &str,
         shipment: &Shipment<'_>,
@@ -374,7 +374,7 @@ fn origin(url: &Url) -> Result<Origin, String> {
 }
 
 /// The request target of a URL: path and query.
-pub(in crate::upstream) fn target(url: &Url) -> Rc<str> {
+pub(crate) fn target(url: &Url) -> Rc<str> {
     match url.query() {
         Some(query) => format!("{}?{query}", url.path()).into(),
         None => url.path().into(),

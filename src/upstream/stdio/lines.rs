@@ -8,7 +8,7 @@ const RESTING_CAPACITY_MAX: usize = 256 * 1024;
 
 /// One line, without its end.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line<'a> {
+pub(crate) enum Line<'a> {
     /// All of it.
     Whole(&'a [u8]),
     /// A line over the bound: how it begins, how it ends, and its size.
@@ -16,7 +16,7 @@ pub(super) enum Line<'a> {
 }
 
 /// Cuts bytes into lines of at most `size_max` bytes.
-pub(super) struct Lines {
+pub(crate) struct Lines {
     buffer: Vec<u8>,
     /// How far the buffer is known to have no line end.
     searched: usize,
@@ -31,17 +31,17 @@ struct Overlong {
 }
 
 impl Lines {
-    pub(super) fn new(size_max: usize) -> Lines {
+    pub(crate) fn new(size_max: usize) -> Lines {
         Lines { buffer: Vec::new(), searched: 0, size_max, overlong: None }
     }
 
     /// Takes the buffer, to read behind what it holds.
-    pub(super) fn lend(&mut self) -> Vec<u8> {
+    pub(crate) fn lend(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.buffer)
     }
 
     /// Takes the buffer back and calls `each` with every line that is complete, in order.
-    pub(super) fn feed(&mut self, buffer: Vec<u8>, mut each: impl FnMut(Line<'_>)) {
+    pub(crate) fn feed(&mut self, buffer: Vec<u8>, mut each: impl FnMut(Line<'_>)) {
         self.buffer = buffer;
         let mut start = 0;
         while let Some(found) = memchr::memchr(b'\n', &self.buffer[self.searched..]) {
@@ -56,7 +56,7 @@ impl Lines {
     }
 
     /// Gives what stands behind the last line end, when nothing more can come.
-    pub(super) fn finish(mut self, mut each: impl FnMut(Line<'_>)) {
+    pub(crate) fn finish(mut self, mut each: impl FnMut(Line<'_>)) {
         self.give(0, self.buffer.len(), &mut each);
     }
 

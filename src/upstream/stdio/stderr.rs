@@ -24,12 +24,12 @@ const LOGGED_COUNT_MAX: u32 = 200;
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// The standard error of one child.
-pub(super) struct Stderr {
+pub(crate) struct Stderr {
     upstream: Rc<str>,
     kept: RefCell<VecDeque<String>>,
     window: Cell<Window>,
     /// Open once nothing more can come.
-    pub(super) ended: Gate,
+    pub(crate) ended: Gate,
 }
 
 #[derive(Clone, Copy)]
@@ -40,7 +40,7 @@ struct Window {
 }
 
 impl Stderr {
-    pub(super) fn new(upstream: Rc<str>) -> Stderr {
+    pub(crate) fn new(upstream: Rc<str>) -> Stderr {
         let window = Window { started: Instant::now(), logged_count: 0, dropped_count: 0 };
         Stderr {
             upstream,
@@ -51,7 +51,7 @@ impl Stderr {
     }
 
     /// Reads to the end.
-    pub(super) async fn follow(self: Rc<Self>, mut output: Output) {
+    pub(crate) async fn follow(self: Rc<Self>, mut output: Output) {
         let mut lines = Lines::new(LINE_SIZE_MAX);
         loop {
             let (count, buffer) = output.read(lines.lend()).await;
@@ -65,7 +65,7 @@ impl Stderr {
     }
 
     /// Returns the last lines, one after the other; empty if there were none.
-    pub(super) fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         self.kept.borrow().iter().map(String::as_str).collect::<Vec<_>>().join(" | ")
     }
 
@@ -102,7 +102,7 @@ impl Stderr {
 }
 
 /// Makes text of a child's bytes that cannot steer a terminal or forge a line of the log.
-pub(super) fn printable(bytes: &[u8]) -> String {
+pub(crate) fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let shown = |letter: char| if letter.is_control() { ' ' } else { letter };
     text.trim_end().chars().map(shown).collect()

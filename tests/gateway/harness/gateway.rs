@@ -116,7 +116,8 @@ impl Setup {
     }
 }
 
-fn binary() -> &'static str {
+/// The binary under test.
+pub fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_ringway")
 }
 
