@@ -37,6 +37,7 @@ mod relay;
 mod rest_tools;
 mod secrets;
 mod servers;
+mod sessions;
 mod smuggling;
 mod stand_ins;
 mod stdio;
