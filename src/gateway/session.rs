@@ -96,7 +96,7 @@ impl<R: Relay> Call<'_, R> {
     pub(super) fn with_session(&self, offer: Offer) -> Offer {
         let has_session = self.parts.sessions.is_some();
         match has_session && self.request.transport == Transport::StreamableHttp {
-            true => offer.with_changes().with_logging(),
+            true => offer.with_changes(self.has_own_resources()).with_logging(),
             false => offer,
         }
     }
@@ -104,9 +104,15 @@ impl<R: Relay> Call<'_, R> {
     /// What is offered to a client of the stateless revision, which can listen over HTTP.
     pub(super) fn with_streams(&self, offer: Offer) -> Offer {
         match self.request.transport == Transport::StreamableHttp {
-            true => offer.with_changes().with_logging(),
+            true => offer.with_changes(self.has_own_resources()).with_logging(),
             false => offer,
         }
+    }
+
+    /// Whether the endpoint has resources of our own, of which every change is known.
+    fn has_own_resources(&self) -> bool {
+        let resources = self.seen.view.resources.iter();
+        resources.map(|(_, entry)| entry).any(|entry| entry.record.gateway_id.is_none())
     }
 
     /// Keeps the least level of log messages that the client wants.

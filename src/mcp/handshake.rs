@@ -64,8 +64,9 @@ impl Offer {
         }
     }
 
-    /// The same for a client that has a stream by which it can be told of changes.
-    pub fn with_changes(mut self) -> Offer {
+    /// The same for a client that has a stream by which it can be told of changes; `subscribes` says
+    /// whether that of a single resource is known too.
+    pub fn with_changes(mut self, subscribes: bool) -> Offer {
         for (name, capability) in &mut self.capabilities {
             match (name.as_str(), capability) {
                 ("tools" | "prompts", Value::Object(tells)) => {
@@ -73,7 +74,9 @@ impl Offer {
                 }
                 ("resources", Value::Object(tells)) => {
                     tells.insert("listChanged".to_owned(), true.into());
-                    tells.insert("subscribe".to_owned(), true.into());
+                    if subscribes {
+                        tells.insert("subscribe".to_owned(), true.into());
+                    }
                 }
                 _ => {}
             }

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     hash::{Hash, Hasher},
     rc::Rc,
     time::Duration,
@@ -73,6 +73,8 @@ pub struct Feed {
     pub listening: Listening,
     /// What was told of last.
     pub lists: Lists,
+    /// The versions of our own resources that were told of last, by URI.
+    versions: BTreeMap<String, i64>,
 }
 
 /// What waiting for something to tell ended with.
@@ -97,7 +99,8 @@ impl Feed {
     ) -> Option<Feed> {
         let (shard, server_id) = (shard.clone(), server_id.to_owned());
         let lists = Lists::default();
-        let mut feed = Feed { shard, identify, server_id, listening, lists };
+        let versions = BTreeMap::new();
+        let mut feed = Feed { shard, identify, server_id, listening, lists, versions };
         feed.lists = feed.look()?.1;
         Some(feed)
     }
@@ -117,7 +120,8 @@ impl Feed {
             return Heard::End;
         }
         let Some((caller, lists)) = self.look() else { return Heard::End };
-        let news = self.news(&caller, lists, uris);
+        let mut news = self.news(&caller, lists, uris);
+        self.note_own(&caller, uris, &mut news);
         if !news.is_empty() {
             return Heard::News(news);
         }
@@ -156,6 +160,23 @@ impl Feed {
             }
         }
         news
+    }
+
+    /// Adds those of our own resources among `uris` that changed.
+    fn note_own(&mut self, caller: &Caller, uris: &BTreeSet<String>, news: &mut Vec<News>) {
+        let catalog = self.shard.catalog();
+        let Some(view) = gateway::view(&catalog, caller, &self.server_id) else { return };
+        let sees = |owned: &_| caller.sees(owned);
+        let seen = crate::catalog::Seen { view, sees: &sees };
+        self.versions.retain(|uri, _| uris.contains(uri));
+        for uri in uris {
+            let Some(entry) = route::own_resource(seen, uri) else { continue };
+            let version = entry.record.audit.version;
+            let former = self.versions.insert(uri.clone(), version);
+            if former.is_some_and(|former| former != version) {
+                news.push(News::Updated(uri.clone()));
+            }
+        }
     }
 
     /// Whether the endpoint has something of that upstream for the caller.

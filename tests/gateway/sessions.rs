@@ -228,6 +228,13 @@ fn a_client_without_a_handshake_listens_to_what_it_names() {
     );
     let id = "io.modelcontextprotocol/subscriptionId";
     assert_eq!(first["params"]["_meta"][id], 7);
+    let found = gateway.get("/resources").expect(200).json();
+    let target = format!("/resources/{}", found[0]["id"].as_str().expect("an id"));
+    let change = json!({"content": "y"});
+    gateway.ask("PUT", &target, Some(&change)).expect(200);
+    let told = text(&mut wire);
+    assert!(told.contains("notifications/resources/updated"), "{told}");
+    assert!(told.contains("note://one") && told.contains(id), "{told}");
     let prompt = json!({"name": "unasked", "template": "x", "arguments": []});
     gateway.post("/prompts", &json!({"prompt": prompt, "visibility": "public"})).expect(200);
     let tool = json!({"name": "one", "url": "http://127.0.0.1:9/", "request_type": "GET"});
