@@ -42,10 +42,6 @@ pub const ALL: &[Path] = &[
     part("list splice", parts::list_splice),
     guarded("arguments of 5 fields checked", parts::arguments),
     part("policy of typical size", parts::policy),
-    guarded("tools/list of 200 among 20,000 tools, 1 user", list_alone),
-    guarded("tools/list of 200 among 20,000 tools, 10,000 users in 500 teams", list_in_crowd),
-    guarded("tools/call among 20,000 tools, 1 user", call_alone),
-    guarded("tools/call among 20,000 tools, 10,000 users in 500 teams", call_in_crowd),
 ];
 
 /// Tools of the guarded paths: as many as in the cases that are compared with nginx.
@@ -81,29 +77,6 @@ fn call_legacy() -> Work {
 fn call_modern() -> Work {
     debug_assert_eq!(modern_fields(TOOL)[0].1, REVISION_MODERN);
     whole("/mcp", Upstreams::Modern, &modern_fields(TOOL), &modern_call(TOOL))
-}
-
-fn list_alone() -> Work {
-    crowded(1, 1, LIST)
-}
-
-fn list_in_crowd() -> Work {
-    crowded(10_000, 500, LIST)
-}
-
-fn call_alone() -> Work {
-    crowded(1, 1, &call(TOOL, ""))
-}
-
-fn call_in_crowd() -> Work {
-    crowded(10_000, 500, &call(TOOL, ""))
-}
-
-/// The whole path for a user of a crowd.
-fn crowded(user_count: usize, team_count: usize, body: &str) -> Work {
-    let mut world = World::crowded(user_count, team_count);
-    let request = message(world::HOST, &world.token_of_user(), "/rpc", &[], body);
-    Box::new(move || world.answer(&request))
 }
 
 /// The whole path, from the bytes of a request to the bytes of its answer.

@@ -27,9 +27,7 @@ use ringway::state::Options;
 use ringway::throttle::{Counts, Throttle};
 use ringway::upstream::{self, Held, Outcome, Outgoing, Relay};
 use shards::buffer;
-use storage::record::{
-    Era, Gateway, Identity, Member, Ownership, Team, TeamRole, Tool, User, Visibility,
-};
+use storage::record::{Era, Gateway, Tool};
 use storage::seal::Sealer;
 use storage::{Change, Current};
 
@@ -95,30 +93,6 @@ impl World {
         }
     }
 
-    /// Builds a gateway with 20,000 tools, each of a team, and so many users in so many teams: each
-    /// user in three of them.
-    pub fn crowded(user_count: usize, team_count: usize) -> World {
-        let mut world = World::new(0, Upstreams::Modern);
-        world.catalog = crowded_catalog(user_count, team_count);
-        world
-    }
-
-    /// The token of a login of the first user of a crowd.
-    pub fn token_of_user(&self) -> String {
-        let claims = serde_json::json!({
-            "sub": email_of(0), "iat": NOW, "token_use": "session",
-            "iss": self.settings.auth.issuer, "aud": self.settings.auth.audience,
-            "jti": "0f8fad5b-d9cb-469f-a165-70867728950f",
-        });
-        self.issue(&claims)
-    }
-
-    fn issue(&self, claims: &serde_json::Value) -> String {
-        let claims = claims.as_object().expect("is written as an object");
-        let issuer = Issuer::load(&self.settings, self.settings.auth.algorithm, None);
-        issuer.expect("the key is given").issue(claims).expect("the key fits the algorithm")
-    }
-
     /// A token that the gateway takes.
     pub fn token(&self) -> String {
         let claims = serde_json::json!({
@@ -127,7 +101,10 @@ impl World {
             "jti": "0f8fad5b-d9cb-469f-a165-70867728950e", "teams": null,
             "user": {"email": "admin@example.com", "full_name": "CLI User", "is_admin": true},
         });
-        self.issue(&claims)
+        let claims = claims.as_object().expect("is written as an object").clone();
+        let issuer = Issuer::load(&self.settings, self.settings.auth.algorithm, None);
+        let issuer = issuer.expect("the key is given");
+        issuer.issue(&claims).expect("the key fits the algorithm")
     }
 
     /// The settings.
@@ -233,86 +210,18 @@ fn catalog(tool_count: usize, upstreams: Upstreams) -> Catalog {
         era: Some(era),
         ..Gateway::default()
     };
-    let tools = (0..tool_count).map(|number| Current::Tool(Arc::new(tool(number, &gateway.id))));
-    applied([Current::Gateway(Arc::new(gateway.clone()))].into_iter().chain(tools))
-}
-
-fn tool(number: usize, gateway_id: &str) -> Tool {
-    Tool {
-        id: format!("{number:032x}"),
-        gateway_id: Some(gateway_id.to_owned()),
-        original_name: format!("tool_{number}"),
-        name: format!("bench-tool-{number}"),
-        definition: tool_definition(number),
-        position: number as i64,
-        ..Tool::default()
-    }
-}
-
-/// Tools of a crowd.
-const CROWD_TOOL_COUNT: usize = 20_000;
-
-/// The teams that each user of a crowd is in.
-const TEAMS_OF_USER: usize = 3;
-
-fn email_of(user: usize) -> String {
-    format!("user-{user}@example.com")
-}
-
-/// A registry in which every hundredth tool is of a team that the first user is in, however many
-/// teams there are, and the rest of teams that they are not in: their lists are equally long.
-fn crowded_catalog(user_count: usize, team_count: usize) -> Catalog {
-    let gateway = Gateway {
-        id: "0123456789abcdef0123456789abcdef".to_owned(),
-        name: "bench".to_owned(),
-        slug: "bench".to_owned(),
-        era: Some(Era::Modern),
-        ..Gateway::default()
-    };
-    let team_id = |team: usize| format!("{:032x}", 0x10_0000 + team);
-    let user_id = |user: usize| format!("{:032x}", 0x20_0000 + user);
-    let teams = (0..team_count).map(|team| {
-        let name = format!("team-{team}");
-        Identity::from(Team {
-            id: team_id(team),
-            name: name.clone(),
-            slug: name,
-            is_active: true,
-            ..Team::default()
-        })
+    let tools = (0..tool_count).map(|number| {
+        Current::Tool(Arc::new(Tool {
+            id: format!("{number:032x}"),
+            gateway_id: Some(gateway.id.clone()),
+            original_name: format!("tool_{number}"),
+            name: format!("bench-tool-{number}"),
+            definition: tool_definition(number),
+            position: number as i64,
+            ..Tool::default()
+        }))
     });
-    let users = (0..user_count).map(|user| {
-        let (id, email) = (user_id(user), email_of(user));
-        Identity::from(User { id, email, is_active: true, ..User::default() })
-    });
-    let members = (0..user_count).flat_map(|user| {
-        (0..TEAMS_OF_USER.min(team_count)).map(move |place| (user, (user + place) % team_count))
-    });
-    let members = members.enumerate().map(|(number, (user, team))| {
-        Identity::from(Member {
-            id: format!("{:032x}", 0x30_0000 + number),
-            team_id: team_id(team),
-            user_email: email_of(user),
-            role: TeamRole::Member,
-            ..Member::default()
-        })
-    });
-    let tools = (0..CROWD_TOOL_COUNT).map(|number| {
-        let own = number % 100 == 7;
-        let team = if own { 0 } else { TEAMS_OF_USER + number % team_count.max(1) };
-        let ownership = Ownership {
-            team_id: Some(team_id(team)),
-            owner_email: Some("somebody@example.com".to_owned()),
-            visibility: Visibility::Team,
-        };
-        Current::Tool(Arc::new(Tool { ownership, ..tool(number, &gateway.id) }))
-    });
-    let people = teams.chain(users).chain(members).map(Current::Identity);
-    let records = [Current::Gateway(Arc::new(gateway.clone()))].into_iter().chain(people);
-    applied(records.chain(tools))
-}
-
-fn applied(records: impl Iterator<Item = Current>) -> Catalog {
+    let records = [Current::Gateway(Arc::new(gateway.clone()))].into_iter().chain(tools);
     let changes = records.zip(1..).map(|(current, sequence)| Change { sequence, current });
     let mut catalog = Catalog::default();
     catalog.apply(changes.collect(), &Sealer::new("a secret for measurements in memory only"));
