@@ -25,7 +25,10 @@ enum Person {
     Administrator,
     Owner,
     Member(&'static str),
+    /// No member of the team, with the role that every user gets: platform_viewer.
     Outsider,
+    /// No member of the team, whose only role was taken away.
+    Nobody,
     /// No member of the team, with a role that counts everywhere.
     Global(&'static str),
 }
@@ -52,6 +55,7 @@ impl Person {
             Person::Owner => "owner@example.com".to_owned(),
             Person::Member(role) => format!("{role}@blue.example.com").replace('_', "-"),
             Person::Outsider => "outsider@example.com".to_owned(),
+            Person::Nobody => "nobody@example.com".to_owned(),
             Person::Global(role) => format!("{role}@world.example.com").replace('_', "-"),
         }
     }
@@ -111,6 +115,7 @@ impl Caller<'_> {
                 Person::Owner => !is_public,
                 Person::Member(role) => !is_public && role_has(role, word),
                 Person::Outsider => role_has("platform_viewer", word),
+                Person::Nobody => false,
                 Person::Global(role) => role_has(role, word),
             }
     }
@@ -153,7 +158,7 @@ fn people() -> Vec<Person> {
     let members = ["viewer", "developer", "team_admin"].map(Person::Member);
     let mut all = vec![Person::Administrator, Person::Owner, Person::Outsider];
     all.extend(members);
-    all.extend(["platform_admin", "platform_viewer"].map(Person::Global));
+    all.extend([Person::Global("platform_admin"), Person::Nobody]);
     all
 }
 
@@ -192,7 +197,11 @@ fn populate(gateway: &Gateway) -> String {
             Person::Global(role) => {
                 grant(json!({"role_id": role_id(role), "scope": "global"}));
             }
-            _ => {}
+            Person::Nobody => {
+                let path = format!("/rbac/users/{email}/roles/{}", role_id("platform_viewer"));
+                gateway.ask("DELETE", &path, None).expect(200);
+            }
+            Person::Administrator | Person::Owner | Person::Outsider => {}
         }
     }
     team
@@ -481,7 +490,9 @@ fn check_everybody(gateway: &Gateway) {
                     Client::legacy_with(gateway, &path, LEGACY, token),
                     Client::modern_with(gateway, &path, token),
                 ];
-                clients.map(|client| check_mcp(&caller, &Way::Endpoint(client), &path));
+                for client in clients {
+                    check_mcp(&caller, &Way::Endpoint(client), &path);
+                }
             }
             let path = format!("/servers/{}/mcp", world.id("servers", "private"));
             if caller.sees("private") && caller.kind != Kind::ReadTools {
