@@ -3,8 +3,9 @@
 use std::fmt;
 
 use crate::suite::{
-    CHECK_COST, CONNECTION_RSS, FIRST_ANSWER, Figure, IDLE_RSS, OWN_MISSES, READY_WITH_TOOLS,
-    REST_CALL, Results, Row, SECOND_POD_P99, STORES, TOOL_RSS,
+    CALL_CROWD, CHECK_COST, CONNECTION_RSS, FIRST_ANSWER, Figure, IDLE_RSS, LIST_CROWD, OWN_MISSES,
+    POLICY, READY_WITH_TOOLS, REST_CALL, Results, Row, SECOND_POD_P99, STORES, TOKEN_AGAIN,
+    TOKEN_FIRST, TOOL_RSS,
 };
 
 /// Concurrencies at which the ratios have to hold; at one the machine mostly sleeps and wakes.
@@ -20,7 +21,12 @@ const STORES_RATIO_MAX: f64 = 1.03;
 /// A call of a REST tool against nginx as a proxy to the same service.
 const REST_RATIO_MAX: f64 = 1.2;
 /// Figures by name, with the most that each may be.
-const FIGURE_MAX: [(&str, f64); 8] = [
+const FIGURE_MAX: [(&str, f64); 13] = [
+    (LIST_CROWD, 1.05),
+    (CALL_CROWD, 1.05),
+    (TOKEN_FIRST, 15.0),
+    (TOKEN_AGAIN, 0.3),
+    (POLICY, 2.0),
     (CHECK_COST, 2.0),
     (IDLE_RSS, 20.0),
     (CONNECTION_RSS, 2.0),

@@ -3,6 +3,7 @@
 //! The instruction guard counts what the guarded ones execute, and the micro-benchmarks take the
 //! time of all of them: one list, so that both speak of the same work.
 
+mod crowd;
 mod parts;
 mod world;
 
@@ -35,14 +36,38 @@ pub const ALL: &[Path] = &[
     part("head", parts::head),
     part("envelope of tools/list", parts::envelope_of_list),
     part("envelope of tools/call", parts::envelope_of_call),
-    part("token, seen before", parts::token_again),
-    part("token, at first sight", parts::token_first),
+    part(TOKEN_AGAIN, parts::token_again),
+    part(TOKEN_FIRST, parts::token_first),
     part("routing among 10 tools", parts::routing_few),
     part("routing among 20,000 tools", parts::routing_many),
     part("list splice", parts::list_splice),
     guarded("arguments of 5 fields checked", parts::arguments),
-    part("policy of typical size", parts::policy),
+    part(POLICY, parts::policy),
+    part(LIST_ALONE, || crowded(1, LIST)),
+    part(LIST_CROWDED, || crowded(USER_COUNT, LIST)),
+    part(CALL_ALONE, || crowded(1, &call(TOOL, ""))),
+    part(CALL_CROWDED, || crowded(USER_COUNT, &call(TOOL, ""))),
 ];
+
+/// A token of a user whom the gateway knows, before it is remembered.
+pub const TOKEN_FIRST: &str = "token, at first sight";
+/// A token that is remembered.
+pub const TOKEN_AGAIN: &str = "token, seen before";
+/// A policy in CEL.
+pub const POLICY: &str = "policy of typical size";
+/// A list with roles and teams, and one user.
+pub const LIST_ALONE: &str = "tools/list of 20,000 tools with 1 user";
+/// The same with many users and teams.
+pub const LIST_CROWDED: &str = "tools/list of 20,000 tools with 10,000 users";
+/// A call with roles and teams, and one user.
+pub const CALL_ALONE: &str = "tools/call of 20,000 tools with 1 user";
+/// The same with many users and teams.
+pub const CALL_CROWDED: &str = "tools/call of 20,000 tools with 10,000 users";
+
+/// Users, in 500 teams.
+const USER_COUNT: usize = 10_000;
+/// Tools of those teams.
+const TOOL_COUNT_OF_TEAMS: usize = 20_000;
 
 /// Tools of the guarded paths: as many as in the cases that are compared with nginx.
 const TOOL_COUNT: usize = 20;
@@ -86,6 +111,13 @@ fn whole(path: &str, upstreams: Upstreams, fields: &[(&str, &str)], body: &str) 
     Box::new(move || world.answer(&request))
 }
 
+/// The whole path for one of so many users, who sees what is of their teams.
+fn crowded(user_count: usize, body: &str) -> Work {
+    let mut world = World::crowded(TOOL_COUNT_OF_TEAMS, user_count);
+    let request = message(world::HOST, &world.token_of(0), "/rpc", &[], body);
+    Box::new(move || world.answer(&request))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +145,20 @@ mod tests {
             assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
             assert!(answer.contains(r#"{"jsonrpc":"2.0","id":1,"result":{"#), "{answer}");
             assert!(answer.contains(expected), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_user_gets_the_same_answers_however_many_others_there_are() {
+        for body in [LIST.to_owned(), call(TOOL, "")] {
+            let [alone, crowded] = [1, 50].map(|user_count| {
+                let mut world = World::crowded(1000, user_count);
+                let request = message(world::HOST, &world.token_of(0), "/rpc", &[], &body);
+                world.answer_text(&request)
+            });
+            assert!(alone.contains(r#""result":{"#), "{alone}");
+            assert!(!alone.contains("bench-tool-0\"") && !alone.contains("isError"), "{alone}");
+            assert_eq!(alone, crowded);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod cases;
 mod idle;
+mod inside;
 mod large;
 mod measure;
 mod rest;
@@ -19,6 +20,7 @@ use crate::nginx::{self, Site};
 use crate::process::Server;
 use crate::upstream::Era;
 pub use cases::Kind;
+pub use inside::{CALL_CROWD, LIST_CROWD, POLICY, TOKEN_AGAIN, TOKEN_FIRST};
 pub use large::{LARGE_FIRST_ANSWER, LARGE_RSS};
 use measure::median;
 pub use measure::{Contender, Row, Sample, Timing, rounds};
@@ -126,6 +128,7 @@ const START_TOOL_COUNT: usize = 1000;
 /// When a server does not start, or answers wrongly so often that its speed means nothing.
 pub fn run(settings: &Settings, folder: &Path) -> io::Result<Results> {
     let mut results = Results::default();
+    inside::measure(settings, &mut results)?;
     compare_with_nginx(settings, &folder.join("peer"), &mut results)?;
     compare_tool_counts(settings, &folder.join("scale"), &mut results)?;
     rest::measure(settings, &folder.join("rest"), &mut results)?;

@@ -101,6 +101,39 @@ fn takes_a_token_from_the_authorization_header_only() {
 }
 
 #[test]
+fn refuses_two_proofs_at_once_and_tokens_past_every_bound() {
+    let gateway = Gateway::start();
+    let good = format!("Bearer {}", gateway.token());
+    let send = |fields: &[(&str, &str)]| {
+        let mut all = vec![("Connection", "close"), ("Content-Type", "application/json")];
+        all.extend_from_slice(fields);
+        gateway.wire().send(request("POST", "/rpc", &all, ping().to_string().as_bytes())).answer()
+    };
+    send(&[("Authorization", &good)]).expect(200);
+    // Whoever stands in front may have looked at the other one.
+    for second in [good.as_str(), "Bearer x", "Basic YWRtaW46Y2hhbmdlbWU=", ""] {
+        send(&[("Authorization", &good), ("authorization", second)]).expect(400);
+        send(&[("Authorization", second), ("AUTHORIZATION", &good)]).expect(400);
+    }
+    let padded = |size: usize| format!("{good}{}", "A".repeat(size));
+    assert_refused(&send(&[("Authorization", &padded(10_000))]));
+    send(&[("Authorization", &padded(100_000))]).expect(431);
+    for (reason, value) in [
+        ("two parts", "Bearer a.b".to_owned()),
+        ("four parts", format!("{good}.a")),
+        ("two tokens", format!("{good}, {good}")),
+        ("a token cut short", good[..good.len() - 1].to_owned()),
+        ("padding", format!("{good}=")),
+        ("a space inside", good.replacen('.', ". ", 1)),
+        ("bytes that are no text", "Bearer \u{fffd}\u{fffd}.a.b".to_owned()),
+        ("no scheme", good["Bearer ".len()..].to_owned()),
+    ] {
+        let answer = send(&[("Authorization", &value)]);
+        assert_eq!(answer.status, 401, "{reason}: {}", answer.text());
+    }
+}
+
+#[test]
 fn lets_a_caller_who_is_no_admin_read_and_call_but_not_write() {
     let gateway = Gateway::start();
     let upstream = Faulty::legacy();

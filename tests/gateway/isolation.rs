@@ -12,13 +12,15 @@ use crate::harness::gateway::Gateway;
 use crate::harness::mcp::{Client, LEGACY};
 
 const COUNT: usize = 12;
-const ROUNDS: usize = 40;
+const ROUNDS: usize = 20;
 
 /// A user with a team, in which everything has their own word in its name.
 struct Tenant<'a> {
     gateway: &'a Gateway,
     word: &'static str,
     token: String,
+    /// What is theirs, by kind as paths have it.
+    ids: Vec<(&'static str, String)>,
 }
 
 impl<'a> Tenant<'a> {
@@ -28,7 +30,7 @@ impl<'a> Tenant<'a> {
             "sub": email, "token_use": "session", "iss": "mcpgateway", "aud": "mcpgateway-api",
         });
         let token = gateway.token_with(&["-d", &claims.to_string()]);
-        let tenant = Tenant { gateway, word, token };
+        let mut tenant = Tenant { gateway, word, token, ids: Vec::new() };
         let team = tenant.post("/teams", &json!({"name": format!("Team {word}")}));
         for number in 0..COUNT {
             let visibility = if number % 2 == 0 { "team" } else { "private" };
@@ -36,19 +38,26 @@ impl<'a> Tenant<'a> {
             let place = json!({"team_id": team["id"], "visibility": visibility});
             let things = [
                 (
-                    "tool",
+                    "tools",
                     json!({"name": name, "url": "http://127.0.0.1:9/", "request_type": "GET"}),
                 ),
                 (
-                    "resource",
+                    "resources",
                     json!({"name": name, "uri": format!("note://{name}"), "content": word}),
                 ),
-                ("prompt", json!({"name": name, "template": word, "arguments": []})),
+                (
+                    "prompts",
+                    json!({
+                        "name": name, "template": word,
+                        "arguments": [{"name": "who", "required": false}],
+                    }),
+                ),
             ];
             for (kind, thing) in things {
                 let mut body = place.clone();
-                body[kind] = thing;
-                tenant.post(&format!("/{kind}s"), &body);
+                body[kind.trim_end_matches('s')] = thing;
+                let made = tenant.post(&format!("/{kind}"), &body);
+                tenant.ids.push((kind, made["id"].as_str().expect("an id").to_owned()));
             }
         }
         tenant
@@ -60,13 +69,25 @@ impl<'a> Tenant<'a> {
         answer.json()
     }
 
-    /// Looks at everything, over and over; `other` is the word that must never come.
-    fn hammer(&self, other: &Tenant<'_>) {
+    /// Makes one of their tools private or not, which changes nothing of what they see.
+    fn shift(&self, number: usize) {
+        let (kind, id) = &self.ids[0];
+        let visibility = if number.is_multiple_of(2) { "private" } else { "team" };
+        let change = json!({"visibility": visibility});
+        let target = format!("/{kind}/{id}");
+        self.gateway.ask_as(Some(&self.token), "PUT", &target, Some(&change)).expect(200);
+    }
+
+    /// Looks at everything, over and over, also at the virtual server at `path` that offers what is
+    /// whose ever; the word of `other` must never come.
+    fn hammer(&self, other: &Tenant<'_>, path: &str) {
         let token = Some(self.token.as_str());
         let foreign = format!("{}-", other.word);
         let clients = [
             Client::legacy_with(self.gateway, "/mcp", LEGACY, token),
             Client::modern_with(self.gateway, "/mcp", token),
+            Client::legacy_with(self.gateway, path, LEGACY, token),
+            Client::modern_with(self.gateway, path, token),
         ];
         let mut own_count = 0;
         for round in 0..ROUNDS {
@@ -86,6 +107,13 @@ impl<'a> Tenant<'a> {
                     ("resources/read", json!({"uri": format!("note://{name}")})),
                     ("prompts/get", json!({"name": name})),
                     ("tools/call", json!({"name": name, "arguments": {}})),
+                    (
+                        "completion/complete",
+                        json!({
+                            "ref": {"type": "ref/prompt", "name": name},
+                            "argument": {"name": "who", "value": ""},
+                        }),
+                    ),
                 ] {
                     let answer = client.ask(method, params);
                     assert!(answer.get("error").is_some(), "{method}: {answer}");
@@ -98,7 +126,7 @@ impl<'a> Tenant<'a> {
                 assert!(!answer.text().contains(&foreign), "{target}: {}", answer.text());
             }
         }
-        assert!(own_count >= 3 * COUNT * ROUNDS, "it saw its own: {own_count}");
+        assert!(own_count >= clients.len() * 3 * COUNT * ROUNDS, "it saw its own: {own_count}");
     }
 
     /// All pages of a list; returns how many entries are its own.
@@ -126,10 +154,19 @@ impl<'a> Tenant<'a> {
 fn two_callers_at_once_never_see_what_is_the_other_s() {
     let gateway = Gateway::setup().set("MCP_LIST_PAGE_SIZE", 5).start();
     let (blue, green) = (Tenant::settle(&gateway, "blue"), Tenant::settle(&gateway, "green"));
+    let mut everything = json!({"name": "everything"});
+    for kind in ["tools", "resources", "prompts"] {
+        let of_kind = blue.ids.iter().chain(&green.ids).filter(|(known, _)| *known == kind);
+        let ids: Vec<&String> = of_kind.map(|(_, id)| id).collect();
+        everything[format!("associated_{kind}")] = json!(ids);
+    }
+    let everything = json!({"server": everything, "visibility": "public"});
+    let server = gateway.post("/servers", &everything).expect(201).json();
+    let path = &format!("/servers/{}/mcp", server["id"].as_str().expect("an id"));
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let hammering = [(&blue, &green), (&green, &blue), (&blue, &green), (&green, &blue)];
-        let hammering = hammering.map(|(own, other)| scope.spawn(move || own.hammer(other)));
+        let hammering = hammering.map(|(own, other)| scope.spawn(move || own.hammer(other, path)));
         // What is offered changes all the while, so that what was rendered is rendered anew.
         scope.spawn(|| {
             for number in 0.. {
@@ -144,6 +181,8 @@ fn two_callers_at_once_never_see_what_is_the_other_s() {
                 let made = gateway.post("/tools", &json!({"tool": tool, "visibility": "public"}));
                 let id = made.json()["id"].as_str().expect("an id").to_owned();
                 gateway.ask("DELETE", &format!("/tools/{id}"), None).expect(200);
+                blue.shift(number);
+                green.shift(number);
             }
         });
         let outcomes = hammering.map(|thread| thread.join());

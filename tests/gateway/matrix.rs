@@ -13,6 +13,9 @@ use crate::harness::wire::{Answer, request};
 const KINDS: [&str; 4] = ["tools", "resources", "prompts", "servers"];
 const VISIBILITIES: [&str; 3] = ["public", "team", "private"];
 
+/// What changes things; everything else looks at them or uses them.
+const CHANGES: [&str; 2] = ["update", "delete"];
+
 /// An id that nothing has.
 const NOTHING: &str = "0123456789abcdef0123456789abcdef";
 
@@ -22,7 +25,10 @@ enum Person {
     Administrator,
     Owner,
     Member(&'static str),
+    /// No member of the team, with the role that every user gets: platform_viewer.
     Outsider,
+    /// No member of the team, whose only role was taken away.
+    Nobody,
     /// No member of the team, with a role that counts everywhere.
     Global(&'static str),
 }
@@ -49,6 +55,7 @@ impl Person {
             Person::Owner => "owner@example.com".to_owned(),
             Person::Member(role) => format!("{role}@blue.example.com").replace('_', "-"),
             Person::Outsider => "outsider@example.com".to_owned(),
+            Person::Nobody => "nobody@example.com".to_owned(),
             Person::Global(role) => format!("{role}@world.example.com").replace('_', "-"),
         }
     }
@@ -58,7 +65,7 @@ impl Person {
 fn role_has(role: &str, action: &str) -> bool {
     match role {
         "platform_admin" | "team_admin" | "developer" => true,
-        "viewer" => action != "update",
+        "viewer" => !CHANGES.contains(&action),
         "platform_viewer" => action == "read",
         other => panic!("no role {other}"),
     }
@@ -97,9 +104,10 @@ impl Caller<'_> {
             return false;
         }
         // Resources and prompts are used by reading them.
-        let word = if things == "tools" || action == "update" { action } else { "read" };
+        let is_change = CHANGES.contains(&action);
+        let word = if things == "tools" || is_change { action } else { "read" };
         // Everybody has a team of their own, in which they may use things, and so what is public.
-        let by_use = visibility == "public" && word != "update";
+        let by_use = visibility == "public" && !is_change;
         let is_public = self.kind == Kind::Public;
         by_use
             || match self.person {
@@ -107,6 +115,7 @@ impl Caller<'_> {
                 Person::Owner => !is_public,
                 Person::Member(role) => !is_public && role_has(role, word),
                 Person::Outsider => role_has("platform_viewer", word),
+                Person::Nobody => false,
                 Person::Global(role) => role_has(role, word),
             }
     }
@@ -149,7 +158,7 @@ fn people() -> Vec<Person> {
     let members = ["viewer", "developer", "team_admin"].map(Person::Member);
     let mut all = vec![Person::Administrator, Person::Owner, Person::Outsider];
     all.extend(members);
-    all.push(Person::Global("platform_admin"));
+    all.extend([Person::Global("platform_admin"), Person::Nobody]);
     all
 }
 
@@ -188,13 +197,17 @@ fn populate(gateway: &Gateway) -> String {
             Person::Global(role) => {
                 grant(json!({"role_id": role_id(role), "scope": "global"}));
             }
-            _ => {}
+            Person::Nobody => {
+                let path = format!("/rbac/users/{email}/roles/{}", role_id("platform_viewer"));
+                gateway.ask("DELETE", &path, None).expect(200);
+            }
+            Person::Administrator | Person::Owner | Person::Outsider => {}
         }
     }
     team
 }
 
-/// Makes a thing of every kind in every visibility.
+/// Makes a thing of every kind in every visibility; the public virtual server offers all the others.
 fn furnish(gateway: &Gateway, team: String) -> World {
     let owner = session_token(gateway, &Person::Owner.email());
     let mut ids = Vec::new();
@@ -236,7 +249,14 @@ fn furnish(gateway: &Gateway, team: String) -> World {
             ids.push((kind, visibility, id(&answer.json())));
         }
     }
-    World { team, ids }
+    let world = World { team, ids };
+    let mut all = json!({});
+    for kind in ["tools", "resources", "prompts"] {
+        all[format!("associated_{kind}")] = json!(VISIBILITIES.map(|one| world.id(kind, one)));
+    }
+    let open = format!("/servers/{}", world.id("servers", "public"));
+    gateway.ask_as(Some(&owner), "PUT", &open, Some(&all)).expect(200);
+    world
 }
 
 /// The tokens of a person that there can be.
@@ -275,17 +295,23 @@ fn check_rest(caller: &Caller<'_>, world: &World) {
     let told = caller.told();
     for kind in KINDS {
         let change = json!({"description": "changed"});
-        let acts = [("GET", "read", None), ("PUT", "update", Some(&change))];
+        let acts =
+            [("GET", "read", None), ("PUT", "update", Some(&change)), ("DELETE", "delete", None)];
         for (method, action, body) in acts {
             let nothing = caller.ask(method, &format!("/{kind}/{NOTHING}"), body);
             for visibility in VISIBILITIES {
                 let target = format!("/{kind}/{}", world.id(kind, visibility));
+                let is_permitted = caller.sees(visibility) && caller.may(kind, visibility, action);
+                if action == "delete" && is_permitted {
+                    // Those who come after need it.
+                    continue;
+                }
                 let answer = caller.ask(method, &target, body);
                 let what = format!("{told}: {method} {kind} {visibility}: {}", answer.text());
                 if !caller.sees(visibility) {
                     assert_eq!(answer.status, nothing.status, "{what}");
                     assert!(!answer.text().contains(&format!("{kind}-{visibility}")), "{what}");
-                } else if caller.may(kind, visibility, action) {
+                } else if is_permitted {
                     assert_eq!(answer.status, 200, "{what}");
                 } else {
                     assert_eq!(answer.status, 403, "{what}");
@@ -304,10 +330,29 @@ fn check_rest(caller: &Caller<'_>, world: &World) {
             "{told}"
         );
     }
+    check_sums(caller, world);
     let tags = caller.ask("GET", "/tags", None);
     for (kind, visibility) in KINDS.iter().flat_map(|kind| VISIBILITIES.map(|one| (kind, one))) {
         let has = tags.text().contains(&format!("tag-{kind}-{visibility}"));
         assert!(!has || caller.sees(visibility), "{told}: the tags tell of {kind} {visibility}");
+    }
+}
+
+/// What tells of many things at once says nothing of those that are hidden, be it by name or by id:
+/// neither do sums and exports, nor a virtual server that offers more than its reader may see.
+fn check_sums(caller: &Caller<'_>, world: &World) {
+    let server = world.id("servers", "public");
+    let of_server = ["", "/tools", "/resources", "/prompts"];
+    let of_server = of_server.map(|part| format!("/servers/{server}{part}"));
+    let others = ["/metrics", "/export", "/tags?include_entities=true", "/servers?limit=0"];
+    for target in others.map(str::to_owned).iter().chain(&of_server) {
+        let text = caller.ask("GET", target, None).text();
+        let hidden = world.ids.iter().filter(|(_, visibility, _)| !caller.sees(visibility));
+        for (kind, visibility, id) in hidden {
+            let name = format!("{kind}-{visibility}");
+            let is_told = text.contains(&name) || text.contains(id.as_str());
+            assert!(!is_told, "{}: {target} tells of {name}: {text}", caller.told());
+        }
     }
 }
 
@@ -439,6 +484,16 @@ fn check_everybody(gateway: &Gateway) {
             let legacy = Client::legacy_with(gateway, "/mcp", LEGACY, token);
             check_mcp(&caller, &Way::Endpoint(legacy), "/mcp with a handshake");
             check_mcp(&caller, &Way::Endpoint(Client::modern_with(gateway, "/mcp", token)), "/mcp");
+            if caller.kind != Kind::ReadTools {
+                let path = format!("/servers/{}/mcp", world.id("servers", "public"));
+                let clients = [
+                    Client::legacy_with(gateway, &path, LEGACY, token),
+                    Client::modern_with(gateway, &path, token),
+                ];
+                for client in clients {
+                    check_mcp(&caller, &Way::Endpoint(client), &path);
+                }
+            }
             let path = format!("/servers/{}/mcp", world.id("servers", "private"));
             if caller.sees("private") && caller.kind != Kind::ReadTools {
                 check_mcp(

@@ -15,6 +15,10 @@ use benches::upstream::{self, Era, Options};
 use benches::{process, report};
 use clap::{Args, Parser, Subcommand};
 
+/// What is measured inside this process allocates as the gateway does.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Starts the gateway, an upstream and nginx, and compares what a request costs.
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]

@@ -27,10 +27,11 @@ use ringway::state::Options;
 use ringway::throttle::{Counts, Throttle};
 use ringway::upstream::{self, Held, Outcome, Outgoing, Relay};
 use shards::buffer;
-use storage::record::{Era, Gateway, Tool};
+use storage::record::{Era, Gateway, Ownership, Tool};
 use storage::seal::Sealer;
 use storage::{Change, Current};
 
+use super::crowd;
 use crate::upstream::{self as fake, Script, tool_definition};
 
 /// Where the gateway would listen.
@@ -70,6 +71,18 @@ pub struct World {
 impl World {
     /// Builds a gateway with one upstream that has `tool_count` tools.
     pub fn new(tool_count: usize, upstreams: Upstreams) -> World {
+        let records = records(tool_count, upstreams, |_| Ownership::default());
+        World::of(records, upstreams)
+    }
+
+    /// Builds a gateway whose tools belong to teams, with `user_count` users in some of them.
+    pub fn crowded(tool_count: usize, user_count: usize) -> World {
+        let mut records = records(tool_count, Upstreams::Modern, crowd::ownership);
+        records.extend(crowd::records(user_count));
+        World::of(records, Upstreams::Modern)
+    }
+
+    fn of(records: Vec<Current>, upstreams: Upstreams) -> World {
         let overrides = [("JWT_SECRET_KEY", JWT_SECRET_KEY.to_owned())];
         let settings = settings::parse("", [], &overrides).expect("the settings are valid");
         let settings = settings.settings;
@@ -77,7 +90,7 @@ impl World {
         World {
             origins: auth::Gate::new(&settings),
             verifier: Verifier::new(&settings.auth, rules),
-            catalog: catalog(tool_count, upstreams),
+            catalog: catalog(records),
             pages: Pages::default(),
             schemas: Cache::new(settings.catalog.schema_count_max),
             trail: Rc::new(Trail::new(&settings.audit, || ())),
@@ -93,14 +106,26 @@ impl World {
         }
     }
 
-    /// A token that the gateway takes.
+    /// An administrator's token.
     pub fn token(&self) -> String {
-        let claims = serde_json::json!({
+        self.issue(serde_json::json!({
             "sub": "admin@example.com", "username": "admin@example.com", "iat": NOW,
             "iss": self.settings.auth.issuer, "aud": self.settings.auth.audience,
             "jti": "0f8fad5b-d9cb-469f-a165-70867728950e", "teams": null,
             "user": {"email": "admin@example.com", "full_name": "CLI User", "is_admin": true},
-        });
+        }))
+    }
+
+    /// The token of a login of one of the users.
+    pub fn token_of(&self, user: usize) -> String {
+        self.issue(serde_json::json!({
+            "sub": crowd::email(user), "iat": NOW, "token_use": "session",
+            "iss": self.settings.auth.issuer, "aud": self.settings.auth.audience,
+            "jti": "1f8fad5b-d9cb-469f-a165-70867728950e",
+        }))
+    }
+
+    fn issue(&self, claims: serde_json::Value) -> String {
         let claims = claims.as_object().expect("is written as an object").clone();
         let issuer = Issuer::load(&self.settings, self.settings.auth.algorithm, None);
         let issuer = issuer.expect("the key is given");
@@ -198,7 +223,12 @@ fn at_once<F: Future>(future: F) -> F::Output {
     }
 }
 
-fn catalog(tool_count: usize, upstreams: Upstreams) -> Catalog {
+/// An upstream and its tools, each of whom `ownership` says.
+fn records(
+    tool_count: usize,
+    upstreams: Upstreams,
+    ownership: impl Fn(usize) -> Ownership,
+) -> Vec<Current> {
     let era = match upstreams {
         Upstreams::Legacy => Era::Legacy,
         Upstreams::Modern => Era::Modern,
@@ -218,11 +248,16 @@ fn catalog(tool_count: usize, upstreams: Upstreams) -> Catalog {
             name: format!("bench-tool-{number}"),
             definition: tool_definition(number),
             position: number as i64,
+            ownership: ownership(number),
             ..Tool::default()
         }))
     });
-    let records = [Current::Gateway(Arc::new(gateway.clone()))].into_iter().chain(tools);
-    let changes = records.zip(1..).map(|(current, sequence)| Change { sequence, current });
+    std::iter::once(Current::Gateway(Arc::new(gateway.clone()))).chain(tools).collect()
+}
+
+fn catalog(records: Vec<Current>) -> Catalog {
+    let changes =
+        records.into_iter().zip(1..).map(|(current, sequence)| Change { sequence, current });
     let mut catalog = Catalog::default();
     catalog.apply(changes.collect(), &Sealer::new("a secret for measurements in memory only"));
     catalog

@@ -9,6 +9,8 @@ use tempfile::TempDir;
 use super::{ANN, PASSWORD, PATIENCE, ROOT, api_token, session_of, setup, start, status, user};
 use crate::harness::eventually;
 use crate::harness::gateway::Gateway;
+use crate::harness::mcp::{MODERN, envelope};
+use crate::harness::postgres::{Instance, Version};
 use crate::harness::stream::Stream;
 use crate::harness::wire::{Wire, request};
 
@@ -75,12 +77,9 @@ fn a_user_who_is_switched_off_is_refused_on_every_node_until_they_are_on_again()
 }
 
 /// Opens the stream of resources, and gives it to a thread that reads it to its end.
-fn open(gateway: &Gateway, token: &str) -> thread::JoinHandle<String> {
+fn open(gateway: &Gateway, token: &str) -> thread::JoinHandle<()> {
     let mut stream = Stream::open(gateway, "POST", "/resources/subscribe", token);
-    thread::spawn(move || {
-        stream.read_to_end();
-        stream.text
-    })
+    thread::spawn(move || stream.read_to_end())
 }
 
 #[test]
@@ -138,6 +137,76 @@ fn the_stream_of_an_mcp_session_ends_with_the_token_that_it_was_opened_by() {
     let reader = thread::spawn(move || while wire.chunk().is_some() {});
     gateway.ask_as(Some(&ann), "DELETE", &format!("/tokens/{id}"), None).expect(204);
     reader.join().expect("it ended as streams end");
+}
+
+/// Opens the stream of a client of MCP without sessions, and gives it to a thread that reads it to
+/// its end.
+fn listen(gateway: &Gateway, token: &str) -> thread::JoinHandle<()> {
+    let params = json!({
+        "notifications": { "toolsListChanged": true },
+        "_meta": {
+            "io.modelcontextprotocol/protocolVersion": MODERN,
+            "io.modelcontextprotocol/clientCapabilities": {},
+        },
+    });
+    let bearer = format!("Bearer {token}");
+    let headers = [
+        ("Authorization", bearer.as_str()),
+        ("Content-Type", "application/json"),
+        ("Accept", "application/json, text/event-stream"),
+        ("MCP-Protocol-Version", MODERN),
+        ("Mcp-Method", "subscriptions/listen"),
+    ];
+    let body = envelope("subscriptions/listen", &params).to_string();
+    let mut wire = gateway.wire();
+    wire.send(request("POST", "/mcp", &headers, body.as_bytes()));
+    assert_eq!(wire.head().expect("an answer begins").status, 200);
+    assert!(wire.chunk().is_some(), "it says what it will tell of");
+    thread::spawn(move || while wire.chunk().is_some() {})
+}
+
+/// What ends on one node ends on the other, by the REST API, by MCP and in streams that are open
+/// there.
+fn endings_are_heard_of(here: &Gateway, there: &Gateway) {
+    let ann = user(here, ANN);
+    let (id, token) = api_token(here, &ann, &json!({ "name": "robot" }));
+    wait("the other node to know the token", || status(there, &token) == 200);
+    let ping = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" });
+    let by_mcp = |token: &str| {
+        ["/rpc", "/mcp"].map(|path| there.ask_as(Some(token), "POST", path, Some(&ping)).status)
+    };
+    assert_eq!((by_mcp(&token), by_mcp(&ann)), ([200, 200], [200, 200]));
+    let of_token = [open(there, &token), listen(there, &token)];
+    let of_session = [open(there, &ann), listen(there, &ann)];
+    here.ask_as(Some(&ann), "DELETE", &format!("/tokens/{id}"), None).expect(204);
+    wait("the other node to refuse the token", || {
+        status(there, &token) == 401 && by_mcp(&token) == [401, 401]
+    });
+    of_token.into_iter().for_each(|stream| stream.join().expect("it ended as streams end"));
+    assert!(of_session.iter().all(|stream| !stream.is_finished()), "the session goes on");
+    let off = json!({ "is_active": false });
+    here.ask("PUT", &format!("/auth/email/admin/users/{ANN}"), Some(&off)).expect(200);
+    wait("the other node to refuse the user", || {
+        status(there, &ann) == 401 && by_mcp(&ann) == [401, 401]
+    });
+    of_session.into_iter().for_each(|stream| stream.join().expect("it ended as streams end"));
+}
+
+#[test]
+fn what_ended_on_one_node_ends_streams_and_mcp_on_the_other_on_one_file() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let [here, there] = two(&folder);
+    endings_are_heard_of(&here, &there);
+}
+
+#[test]
+fn what_ended_on_one_node_ends_streams_and_mcp_on_the_other_on_postgresql() {
+    let server = Instance::shared(Version::V15);
+    server.ask("postgres", "CREATE DATABASE of_endings");
+    let url = server.url("of_endings");
+    let [here, there] = [(); 2].map(|()| setup().set("DATABASE_URL", &url).start());
+    session_of(&here, ROOT, PASSWORD);
+    endings_are_heard_of(&here, &there);
 }
 
 fn note(name: &str, team: &str) -> Value {
