@@ -73,8 +73,8 @@ fn text(wire: &mut Wire) -> String {
 
 /// The id of the last event of a text.
 fn last_id(events: &str) -> String {
-    let ids = events.lines().filter_map(|line| line.strip_prefix("id: "));
-    ids.last().unwrap_or_else(|| panic!("no id in {events}")).to_owned()
+    let mut ids = events.lines().rev().filter_map(|line| line.strip_prefix("id: "));
+    ids.next().unwrap_or_else(|| panic!("no id in {events}")).to_owned()
 }
 
 fn token_of(gateway: &Gateway, email: &str) -> String {
