@@ -214,7 +214,7 @@ impl Export<'_> {
             Kind::Servers => catalog.servers().for_each(|each| {
                 let it = &*each.record;
                 let entry = Entry::new([&it.id, &it.name, &it.name], it.enabled, &it.tags);
-                add(&it.ownership, entry, &|| entity::server(it, catalog));
+                add(&it.ownership, entry, &|| entity::server(it, catalog, self.caller));
             }),
             Kind::Roots => catalog.roots().for_each(|it| {
                 let entry = Entry::new([&it.id, &it.uri, &it.uri], true, &[]);

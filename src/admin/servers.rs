@@ -17,7 +17,7 @@ use crate::failure::Failure;
 pub fn list<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure> {
     let catalog = ask.backend.catalog();
     let is_active = |server: &VirtualServer| server.record.enabled;
-    let show = |server| show::server(&catalog, server);
+    let show = |server| show::server(&catalog, server, ask.caller);
     listing::list(ask, "servers", catalog.all_servers(), is_active, show)
 }
 
@@ -92,7 +92,7 @@ pub fn find<B>(
 fn show<B: Backend>(ask: &Ask<'_, B>, id: &str, status: u16) -> Result<RestAnswer, Failure> {
     let catalog = ask.backend.catalog();
     let server = find(ask, &catalog, id)?;
-    Ok(answer::record(status, &server.record.audit, &show::server(&catalog, &server)))
+    Ok(answer::record(status, &server.record.audit, &show::server(&catalog, &server, ask.caller)))
 }
 
 /// Reads the body over a record: flat, or wrapped in `{"server": ...}`.

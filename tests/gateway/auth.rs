@@ -116,8 +116,8 @@ fn refuses_two_proofs_at_once_and_tokens_past_every_bound() {
         send(&[("Authorization", second), ("AUTHORIZATION", &good)]).expect(400);
     }
     let padded = |size: usize| format!("{good}{}", "A".repeat(size));
-    assert_refused(&send(&[("Authorization", &padded(10_000))]));
-    send(&[("Authorization", &padded(100_000))]).expect(431);
+    assert_refused(&send(&[("Authorization", &padded(4_000))]));
+    send(&[("Authorization", &padded(20_000))]).expect(431);
     for (reason, value) in [
         ("two parts", "Bearer a.b".to_owned()),
         ("four parts", format!("{good}.a")),

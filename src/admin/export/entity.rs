@@ -7,6 +7,7 @@ use storage::record::{
 };
 
 use super::super::show::Time;
+use crate::auth::Caller;
 use crate::catalog::Catalog;
 
 /// An entity of an export.
@@ -164,17 +165,23 @@ fn schema_of(arguments: &Value) -> Value {
     json!({"type": "object", "properties": properties, "required": required})
 }
 
-/// A virtual server; what it has is named, since ids are another gateway's own.
-pub fn server(record: &Server, catalog: &Catalog) -> Exported {
+/// A virtual server; what it has is named, since ids are another gateway's own. Of that, there is
+/// what `caller` may see.
+pub fn server(record: &Server, catalog: &Catalog, caller: &Caller) -> Exported {
     let tools = record.associated_tools.iter().filter_map(|id| catalog.tool(id));
+    let tools = tools.filter(|tool| caller.sees(&tool.record.ownership));
     let tools: Vec<&str> = tools.map(|tool| tool.record.name.as_str()).collect();
     let resources = record.associated_resources.iter().filter_map(|id| catalog.resource(id));
+    let resources = resources.filter(|resource| caller.sees(&resource.record.ownership));
     let resources: Vec<&str> = resources.map(|resource| resource.record.uri.as_str()).collect();
     let prompts = record.associated_prompts.iter().filter_map(|id| catalog.prompt(id));
+    let prompts = prompts.filter(|prompt| caller.sees(&prompt.record.ownership));
     let prompts: Vec<&str> = prompts.map(|prompt| prompt.record.name.as_str()).collect();
     let agents = record.associated_a2a_agents.iter().filter_map(|id| catalog.agent(id));
+    let agents = agents.filter(|agent| caller.sees(&agent.record.ownership));
     let agents: Vec<&str> = agents.map(|agent| agent.record.name.as_str()).collect();
     let gateways = record.associated_gateways.iter().filter_map(|id| catalog.upstream(id));
+    let gateways = gateways.filter(|gateway| caller.sees(&gateway.record.ownership));
     let gateways: Vec<&str> = gateways.map(|gateway| gateway.record.name.as_str()).collect();
     let fields = json!({
         "name": record.name,
@@ -186,7 +193,9 @@ pub fn server(record: &Server, catalog: &Catalog) -> Exported {
         "associated_a2a_agents": agents,
         "associated_gateways": gateways,
         "tool_prefix": record.tool_prefix,
-        "tool_overrides": record.tool_overrides.as_deref().map(|text| named(parsed(text), catalog)),
+        "tool_overrides": record.tool_overrides.as_deref().map(|text| {
+            named(parsed(text), catalog, caller)
+        }),
         "auth_required": record.auth_required,
         "oauth_enabled": record.oauth_enabled,
         "oauth_config": record.oauth_config.as_deref().map(parsed),
@@ -197,10 +206,11 @@ pub fn server(record: &Server, catalog: &Catalog) -> Exported {
 }
 
 /// Overrides by the names of tools instead of their ids.
-fn named(overrides: Value, catalog: &Catalog) -> Value {
+fn named(overrides: Value, catalog: &Catalog, caller: &Caller) -> Value {
     let Value::Object(overrides) = overrides else { return Value::Null };
     let by_name = overrides.into_iter().filter_map(|(id, change)| {
-        catalog.tool(&id).map(|tool| (tool.record.name.clone(), change))
+        let tool = catalog.tool(&id).filter(|tool| caller.sees(&tool.record.ownership));
+        tool.map(|tool| (tool.record.name.clone(), change))
     });
     Value::Object(by_name.collect())
 }

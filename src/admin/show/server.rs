@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use storage::record::Ownership;
 
 use super::{AuditRead, MetricsRead, OwnershipRead, Tags};
+use crate::auth::Caller;
 use crate::catalog::overrides::Override;
 use crate::catalog::{Catalog, VirtualServer};
 use crate::settings::MASK;
@@ -23,11 +25,11 @@ pub struct ServerRead<'a> {
     is_active: bool,
     /// Names, as the contract has it; the ids stand beside them.
     associated_tools: Vec<&'a str>,
-    associated_tool_ids: &'a [String],
-    associated_resources: &'a [String],
-    associated_prompts: &'a [String],
-    associated_a2a_agents: &'a [String],
-    associated_gateways: &'a [String],
+    associated_tool_ids: Vec<&'a str>,
+    associated_resources: Vec<&'a str>,
+    associated_prompts: Vec<&'a str>,
+    associated_a2a_agents: Vec<&'a str>,
+    associated_gateways: Vec<&'a str>,
     tool_prefix: Option<&'a str>,
     #[schemars(with = "BTreeMap<String, serde_json::Map<String, serde_json::Value>>")]
     tool_overrides: BTreeMap<String, Override>,
@@ -54,10 +56,19 @@ fn masked(text: &str) -> Option<serde_json::Map<String, serde_json::Value>> {
     Some(config)
 }
 
-/// A virtual server.
-pub fn server<'a>(catalog: &'a Catalog, entry: &'a VirtualServer) -> impl Serialize + use<'a> {
+/// A virtual server; of the things that it offers, those that `caller` may see.
+pub fn server<'a>(
+    catalog: &'a Catalog,
+    entry: &'a VirtualServer,
+    caller: &Caller,
+) -> impl Serialize + use<'a> {
     let server = &*entry.record;
-    let names = server.associated_tools.iter().filter_map(|id| catalog.tool(id));
+    let sees = |ownership: Option<&Ownership>| ownership.is_some_and(|owned| caller.sees(owned));
+    let sees_tool = |id: &str| sees(catalog.tool(id).map(|tool| &tool.record.ownership));
+    let tool_ids = seen(&server.associated_tools, sees_tool);
+    let tools = tool_ids.iter().filter_map(|id| catalog.tool(id));
+    let mut overrides = entry.view.overrides.sorted();
+    overrides.retain(|id, _| sees_tool(id));
     ServerRead {
         id: &server.id,
         name: &server.name,
@@ -65,14 +76,22 @@ pub fn server<'a>(catalog: &'a Catalog, entry: &'a VirtualServer) -> impl Serial
         icon: server.icon.as_deref(),
         enabled: server.enabled,
         is_active: server.enabled,
-        associated_tools: names.map(|tool| tool.record.name.as_str()).collect(),
-        associated_tool_ids: &server.associated_tools,
-        associated_resources: &server.associated_resources,
-        associated_prompts: &server.associated_prompts,
-        associated_a2a_agents: &server.associated_a2a_agents,
-        associated_gateways: &server.associated_gateways,
+        associated_tools: tools.map(|tool| tool.record.name.as_str()).collect(),
+        associated_tool_ids: tool_ids,
+        associated_resources: seen(&server.associated_resources, |id| {
+            sees(catalog.resource(id).map(|resource| &resource.record.ownership))
+        }),
+        associated_prompts: seen(&server.associated_prompts, |id| {
+            sees(catalog.prompt(id).map(|prompt| &prompt.record.ownership))
+        }),
+        associated_a2a_agents: seen(&server.associated_a2a_agents, |id| {
+            sees(catalog.agent(id).map(|agent| &agent.record.ownership))
+        }),
+        associated_gateways: seen(&server.associated_gateways, |id| {
+            sees(catalog.upstream(id).map(|upstream| &upstream.record.ownership))
+        }),
         tool_prefix: server.tool_prefix.as_deref(),
-        tool_overrides: entry.view.overrides.sorted(),
+        tool_overrides: overrides,
         auth_required: server.auth_required,
         oauth_enabled: server.oauth_enabled,
         oauth_config: server.oauth_config.as_deref().and_then(masked),
@@ -81,4 +100,9 @@ pub fn server<'a>(catalog: &'a Catalog, entry: &'a VirtualServer) -> impl Serial
         ownership: OwnershipRead::of(&server.ownership, catalog),
         audit: (&server.audit).into(),
     }
+}
+
+/// The ids of what is seen.
+fn seen(ids: &[String], is_seen: impl Fn(&str) -> bool) -> Vec<&str> {
+    ids.iter().map(String::as_str).filter(|id| is_seen(id)).collect()
 }
