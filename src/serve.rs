@@ -36,6 +36,7 @@ use crate::{
 };
 
 mod backend;
+mod batch;
 mod changes;
 mod door;
 mod feed;
