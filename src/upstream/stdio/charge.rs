@@ -22,6 +22,7 @@ use super::{
 use crate::{
     catalog::Upstream,
     failure::{Failure, UpstreamFailure, UpstreamKind},
+    upstream::keyed::SessionKey,
 };
 
 /// The longest pause before a restart that a request is made to wait. Behind a longer one it fails
@@ -30,7 +31,7 @@ const PAUSE_WAITED_MAX: Duration = Duration::from_secs(5);
 
 /// Whoever waits for the child to run.
 pub(super) enum Waiter {
-    Request(StdioRequest),
+    Request(Box<StdioRequest>),
     Handshake(HandshakeRequest),
 }
 
@@ -41,9 +42,12 @@ enum State {
     Retired,
 }
 
-/// One upstream with its child.
+/// One upstream with one child.
 pub(super) struct Charge {
     limits: StdioLimits,
+    key: SessionKey,
+    /// When the child was last asked for.
+    used: Cell<Instant>,
     upstream: RefCell<Arc<Upstream>>,
     state: RefCell<State>,
     waiters: RefCell<VecDeque<Waiter>>,
@@ -56,9 +60,11 @@ pub(super) struct Charge {
 }
 
 impl Charge {
-    pub(super) fn new(upstream: Arc<Upstream>, limits: StdioLimits) -> Rc<Charge> {
+    pub(super) fn new(upstream: Arc<Upstream>, limits: StdioLimits, key: SessionKey) -> Rc<Charge> {
         Rc::new(Charge {
             limits,
+            key,
+            used: Cell::new(Instant::now()),
             upstream: RefCell::new(upstream),
             state: RefCell::new(State::Idle),
             waiters: RefCell::default(),
@@ -83,6 +89,7 @@ impl Charge {
     /// Takes a request or question: to the child if it runs, else to the queue while it starts.
     pub(super) fn take(self: &Rc<Self>, waiter: Waiter) {
         self.note(waiter.upstream());
+        self.used.set(Instant::now());
         let is_starting = match &*self.state.borrow() {
             State::Running(running) if !running.session.is_over() => {
                 return running.serve(waiter);
@@ -132,6 +139,16 @@ impl Charge {
             State::Starting | State::Retired => {}
         }
         self.retired.passed().await;
+    }
+
+    /// How long nobody has asked for the child, if nobody waits for it.
+    pub(super) fn idle_for(&self) -> Option<Duration> {
+        let is_idle = match &*self.state.borrow() {
+            State::Running(running) => running.session.is_idle(),
+            State::Idle => self.waiters.borrow().is_empty(),
+            State::Starting | State::Retired => false,
+        };
+        is_idle.then(|| self.used.get().elapsed())
     }
 
     /// Keeps the newest record, which may know the era by now.
@@ -188,7 +205,7 @@ impl Charge {
         let upstream = self.upstream.borrow().clone();
         let started = match self.is_retired() {
             true => Err(self.failure("the upstream was removed")),
-            false => start(&upstream, self.limits).await,
+            false => start(&upstream, self.limits, &self.key).await,
         };
         match started {
             Ok(running) if self.is_retired() => {
@@ -279,6 +296,14 @@ impl Waiter {
         match self {
             Waiter::Request(request) => &request.upstream,
             Waiter::Handshake(request) => &request.upstream,
+        }
+    }
+
+    /// Which child it is for. What a child says of itself, the first one says.
+    pub(super) fn key(&self) -> SessionKey {
+        match self {
+            Waiter::Request(request) => request.key.clone(),
+            Waiter::Handshake(_) => SessionKey::default(),
         }
     }
 
