@@ -90,10 +90,10 @@ fn the_reference_upstream_conforms_to_every_revision() {
         Set::Required(MODERN),
         Set::All("2025-06-18"),
         Set::All("2025-03-26"),
-        Set::Older,
     ] {
         run_suite(&upstream.url(), &set, "expected-direct.yml");
     }
+    run_suite(&upstream.url(), &Set::Older, "expected-direct-0.1.16.yml");
 }
 
 #[test]

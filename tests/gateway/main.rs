@@ -33,6 +33,7 @@ mod outages;
 mod own;
 mod policy;
 mod protocol;
+mod real;
 mod registry;
 mod relay;
 mod rest_tools;
