@@ -31,6 +31,7 @@ mod nodes;
 mod openapi;
 mod outages;
 mod own;
+mod payloads;
 mod policy;
 mod protocol;
 mod real;

@@ -1,12 +1,14 @@
 //! Real servers, all behind one virtual server: each works, and when one is killed in the middle of a
 //! call, that call fails clearly, the others do not notice, and it comes back by itself.
 
-use std::fs::{self, File};
+use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
 use rustix::io::ioctl_fionread;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{
+    Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -181,10 +183,18 @@ fn assert_failed(tool: &str, envelope: &Value) {
     assert!(!told.trim().is_empty(), "{tool}: {envelope}");
 }
 
-/// How many bytes a process has not read yet of what was written to its standard input.
+/// How many bytes a process has not read yet of what was written to its sockets; its standard input
+/// is one of them, by that number or another.
 fn unread(process: Pid) -> u64 {
-    let path = format!("/proc/{}/fd/0", process.as_raw_nonzero());
-    File::open(path).ok().and_then(|input| ioctl_fionread(&input).ok()).unwrap_or(0)
+    let folder = format!("/proc/{}/fd", process.as_raw_nonzero());
+    let handle = pidfd_open(process, PidfdFlags::empty()).expect("the child is there");
+    let files = fs::read_dir(folder).expect("the child is there").flatten();
+    let sockets = files.filter(|file| {
+        fs::read_link(file.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"))
+    });
+    let numbers = sockets.filter_map(|file| file.file_name().to_str()?.parse().ok());
+    let copies = numbers.filter_map(|fd| pidfd_getfd(&handle, fd, PidfdGetfdFlags::empty()).ok());
+    copies.map(|copy| ioctl_fionread(copy).unwrap_or(0)).sum()
 }
 
 /// Calls the everything server's slow tool, and reads until it tells of its progress.
