@@ -11,6 +11,7 @@ mod audit;
 mod auth;
 mod batches;
 mod bridges;
+mod churn;
 mod cli;
 mod clients;
 mod compat;
