@@ -20,6 +20,7 @@ mod docs;
 mod equal;
 mod eras;
 mod faults;
+mod features;
 mod health;
 mod http;
 mod isolation;
