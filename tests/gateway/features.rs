@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::harness::gateway::Gateway;
-use crate::harness::mcp::{LEGACY, MODERN};
+use crate::harness::mcp::{LEGACY, MODERN, names};
 use crate::harness::tools::tools;
 use crate::harness::upstreams::Served;
 
@@ -105,5 +105,93 @@ fn python_clients_without_a_handshake_hear_what_happens() {
         if client == "mcp" {
             assert_heard(&label, &seen, ["ToolsListChanged", "ResourceUpdated"]);
         }
+    }
+}
+
+fn typescript(generation: &str) -> Command {
+    let mut command = tools().node("clients/features.mjs");
+    command.arg(generation);
+    command
+}
+
+/// Has a TypeScript client visit, and answer what the tools of `asks` ask; each is a name, its
+/// arguments, and what it says once it was answered.
+fn visit_typescript(
+    world: &World,
+    (generation, mode): (&str, &str),
+    version: &str,
+    asks: &[(&str, Value, &str)],
+) {
+    let label = format!("{generation}-{mode}");
+    let mut plan = world.plan(&label, mode);
+    let calls =
+        asks.iter().map(|(name, arguments, _)| json!({"name": name, "arguments": arguments}));
+    plan["asks"] = calls.collect();
+    let seen = visit(typescript(generation), &plan);
+    assert_seen(&label, &seen, version);
+    assert_heard(&label, &seen, ["tools/list_changed", "resources/updated"]);
+    for ((name, _, expected), told) in asks.iter().zip(seen["told"].as_array().expect("a list")) {
+        let told = told.as_str().expect("a text");
+        assert!(told.contains(expected), "{label}, {name}: {told}");
+    }
+    assert!(seen["asked"].as_array().is_some_and(|asked| asked.len() >= asks.len()), "{seen}");
+}
+
+#[test]
+fn typescript_clients_with_a_handshake_hear_what_happens_and_answer() {
+    let world = World::start("legacy");
+    let asks = [
+        ("ref-test-sampling", json!({"prompt": "?"}), "LLM response: forty-two"),
+        ("ref-test-elicitation", json!({"message": "?"}), "Ada"),
+    ];
+    for generation in ["v1", "v2"] {
+        visit_typescript(&world, (generation, "legacy"), LEGACY, &asks);
+    }
+}
+
+#[test]
+fn typescript_clients_without_a_handshake_hear_what_happens_and_answer() {
+    let world = World::start("modern");
+    let none = json!({});
+    let asks = [
+        ("ref-test-input-required-result-sampling", none.clone(), "The model said: forty-two"),
+        ("ref-test-input-required-result-elicitation", none.clone(), "Hello, Ada!"),
+        ("ref-test-input-required-result-list-roots", none, "roots: file:///project"),
+    ];
+    for mode in ["auto", MODERN] {
+        visit_typescript(&world, ("v2", mode), MODERN, &asks);
+    }
+}
+
+/// One command of the Inspector's command line.
+fn inspect(url: &str, era: &str, arguments: &[&str]) -> Value {
+    let home = tempfile::TempDir::new().expect("a temporary folder");
+    let program = "@modelcontextprotocol/inspector/clients/launcher/build/index.js";
+    let mut command = tools().node(tools().package_file(program));
+    command.env("HOME", home.path()).args(["--cli", url, "--transport", "http"]);
+    let output = command.args(["--protocol-era", era]).args(arguments).output();
+    let output = output.expect("the Inspector starts");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{era} {arguments:?}: {error}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
+}
+
+#[test]
+fn the_inspector_lists_calls_and_reads_in_every_era() {
+    let upstream = Served::conformance();
+    let gateway = Gateway::start();
+    let added = gateway.add(&upstream.registration("ref"));
+    let url = gateway.url(&gateway.open_server(&[&added]));
+    for era in ["legacy", "auto", "modern"] {
+        let ask = |arguments: &[&str]| inspect(&url, era, arguments);
+        let listed = ask(&["--method", "tools/list"]);
+        assert!(names(&listed["tools"], "name").contains(&"test_simple_text".to_owned()));
+        let called = ask(&["--method", "tools/call", "--tool-name", "test_simple_text"]);
+        let text = &called["content"][0]["text"];
+        assert_eq!(text, "This is a simple text response for testing.", "{era}");
+        let read = ask(&["--method", "resources/read", "--uri", "test://static-text"]);
+        assert_eq!(read["contents"][0]["uri"], "test://static-text", "{era}");
+        let prompts = ask(&["--method", "prompts/list"]);
+        assert!(names(&prompts["prompts"], "name").contains(&"test_simple_prompt".to_owned()));
     }
 }
