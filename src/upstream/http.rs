@@ -37,6 +37,7 @@ pub(super) mod single;
 pub(super) mod stream;
 #[cfg(test)]
 pub(super) mod tests;
+mod listen;
 pub(crate) mod wire;
 
 pub(super) use call::Call;

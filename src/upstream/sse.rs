@@ -30,6 +30,7 @@ use super::{
         single::Single,
         wire::{Shipment, Wire},
     },
+    watch::Ear,
 };
 use crate::{
     catalog::Upstream,
@@ -41,6 +42,7 @@ mod open;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod listen;
 
 use backoff::Backoff;
 
@@ -72,6 +74,10 @@ struct Link {
     closing: Gate,
     /// Why the stream has ended.
     ended: RefCell<Option<UpstreamFailure>>,
+    /// Opened behind that.
+    gone: Gate,
+    /// Who listens to what belongs to no request.
+    ear: RefCell<Option<Rc<Ear>>>,
     /// When something was last heard, by the shard's coarse clock.
     heard_ms: Cell<u64>,
     waiters: RefCell<AHashMap<u64, Rc<Waiter>>>,
@@ -262,6 +268,7 @@ impl Link {
             waiter.push(Err(failure.clone()));
         }
         *self.ended.borrow_mut() = Some(failure);
+        self.gone.open();
     }
 }
 
