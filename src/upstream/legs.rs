@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod health;
+mod watching;
 
 pub use health::Health;
 

@@ -9,6 +9,7 @@ mod charge;
 mod command;
 mod host;
 mod letter;
+mod listen;
 pub(crate) mod lines;
 mod session;
 mod start;

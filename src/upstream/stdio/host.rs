@@ -11,6 +11,8 @@ use shards::{mailbox, task};
 use super::{
     CheckRequest, Found, StdioLimits, StdioMail,
     charge::{Charge, Waiter},
+    listen::Ears,
+    start::Running,
 };
 use crate::{
     catalog::Upstream,
@@ -25,12 +27,14 @@ pub struct StdioHost {
     limits: StdioLimits,
     charges: RefCell<HashMap<String, Rc<Charge>>>,
     stopped: Cell<bool>,
+    pub(super) ears: Rc<Ears>,
 }
 
 impl StdioHost {
     /// Makes a host without children.
     pub fn new(limits: StdioLimits) -> Rc<StdioHost> {
-        Rc::new(StdioHost { limits, charges: RefCell::default(), stopped: Cell::new(false) })
+        let (charges, ears) = Default::default();
+        Rc::new(StdioHost { limits, charges, stopped: Cell::new(false), ears })
     }
 
     /// Takes mail until every sender is gone.
@@ -71,6 +75,11 @@ impl StdioHost {
         }
     }
 
+    /// The child of an upstream, if it runs.
+    pub(super) fn running(&self, upstream_id: &str) -> Option<Running> {
+        self.charges.borrow().get(upstream_id)?.running()
+    }
+
     /// Hands a health check to the upstream's child, if there is one.
     fn check(&self, request: CheckRequest) {
         let charge = self.charges.borrow().get(&request.upstream.record.id).cloned();
@@ -96,7 +105,7 @@ impl StdioHost {
                 if let Some(former) = former {
                     task::spawn(async move { former.retire().await });
                 }
-                let charge = Charge::new(upstream.clone(), self.limits);
+                let charge = Charge::new(upstream.clone(), self.limits, self.ears.clone());
                 self.charges.borrow_mut().insert(id.clone(), charge.clone());
                 charge
             }
