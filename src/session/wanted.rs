@@ -42,7 +42,8 @@ impl Wants {
     pub fn want(&self, upstream_id: &str, uri: &str) -> Wanted {
         let is_new = {
             let mut counts = self.0.counts();
-            let count = counts.entry(upstream_id.into()).or_default().entry(uri.into()).or_default();
+            let count =
+                counts.entry(upstream_id.into()).or_default().entry(uri.into()).or_default();
             *count += 1;
             *count == 1
         };

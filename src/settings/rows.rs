@@ -455,6 +455,9 @@ table! {
         /// The largest answer of an upstream, and the largest event of a stream.
         answer_size_max: usize, "UPSTREAM_MAX_ANSWER_SIZE_BYTES", [], "16777216",
             Size { min: 1024, max: BODY };
+        /// Whether to listen to what upstreams say by themselves: lists that changed, which are read
+        /// again then, and resources. Each process keeps a connection to each upstream open for it.
+        watched: bool, "UPSTREAM_WATCH_ENABLED", [], "true", Flag;
         /// Whether an administrator may register commands that the gateway runs. `auto`: only
         /// while it listens on loopback.
         stdio: Switch, "ALLOW_STDIO_UPSTREAMS", [], "auto", AutoFlag;

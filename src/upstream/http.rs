@@ -32,12 +32,12 @@ use crate::{
 pub(crate) mod answer;
 mod call;
 pub(super) mod errand;
+mod listen;
 pub(super) mod session;
 pub(super) mod single;
 pub(super) mod stream;
 #[cfg(test)]
 pub(super) mod tests;
-mod listen;
 pub(crate) mod wire;
 
 pub(super) use call::Call;

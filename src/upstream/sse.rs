@@ -38,11 +38,11 @@ use crate::{
 };
 
 mod backoff;
+mod listen;
 mod open;
 mod reader;
 #[cfg(test)]
 mod tests;
-mod listen;
 
 use backoff::Backoff;
 

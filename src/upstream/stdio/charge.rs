@@ -58,11 +58,7 @@ pub(super) struct Charge {
 }
 
 impl Charge {
-    pub(super) fn new(
-        upstream: Arc<Upstream>,
-        limits: StdioLimits,
-        ears: Rc<Ears>,
-    ) -> Rc<Charge> {
+    pub(super) fn new(upstream: Arc<Upstream>, limits: StdioLimits, ears: Rc<Ears>) -> Rc<Charge> {
         Rc::new(Charge {
             limits,
             upstream: RefCell::new(upstream),

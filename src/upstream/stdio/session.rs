@@ -33,7 +33,10 @@ use super::{
 };
 use crate::{
     failure::{Failure, UpstreamFailure, UpstreamKind},
-    upstream::{Edit, Outcome, Reply, splice, watch::{Ear, MESSAGE_SIZE_MAX}},
+    upstream::{
+        Edit, Outcome, Reply, splice,
+        watch::{Ear, MESSAGE_SIZE_MAX},
+    },
 };
 
 /// How often the process itself is looked at: its streams usually tell first.

@@ -1,0 +1,260 @@
+//! One upstream that is watched: what it says is gathered for a moment, and then handed on.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+    convert::Infallible,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use shards::{
+    local::{Bell, Gate, Turns},
+    time::{self, Instant},
+};
+
+use super::{
+    News, World,
+    refresh::{Outcome, Refresh},
+};
+use crate::{
+    catalog::{Catalog, Upstream},
+    limits,
+    mcp::Kind,
+    upstream::watch::{Ear, First, Told, first_of},
+};
+
+/// The pause after a watch that ended; it doubles with each that does not last.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+
+/// The longest such pause.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// A watch that lasted as long did well.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// How long is waited for more before streams are told of resources.
+const TELL_AFTER: Duration = Duration::from_millis(20);
+
+/// How long an upstream must say nothing more of its lists before they are read.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// How long that is waited for.
+const BURST_MAX: Duration = Duration::from_secs(2);
+
+/// How often lists are read that turn out to be as they were, before the pauses in between become
+/// longer and longer.
+const FRUITLESS_COUNT_MAX: u32 = 8;
+
+/// How often reading the lists is tried.
+const ATTEMPT_COUNT_MAX: u32 = 10;
+
+/// Watches one upstream.
+pub(super) struct Watcher<W> {
+    world: Rc<W>,
+    upstream: Arc<Upstream>,
+    turns: Rc<Turns>,
+    inbox: Rc<Inbox>,
+    ear: Rc<Ear>,
+}
+
+/// What was heard and not handed on yet.
+#[derive(Default)]
+struct Inbox {
+    began_count: Cell<u32>,
+    updated: RefCell<BTreeSet<String>>,
+    to_tell: Bell,
+    stale: RefCell<Option<Stale>>,
+    to_refresh: Bell,
+}
+
+/// What may have changed.
+#[derive(Clone)]
+pub(super) struct Stale {
+    /// The lists that the upstream said have changed; none if it is only suspected.
+    pub(super) kinds: Vec<Kind>,
+    /// The catalog before any of that was read.
+    pub(super) former: Arc<Catalog>,
+    since: Instant,
+    last: Instant,
+}
+
+impl Inbox {
+    fn note_stale(&self, kind: Option<Kind>, catalog: impl FnOnce() -> Arc<Catalog>) {
+        let mut stale = self.stale.borrow_mut();
+        let now = Instant::now();
+        let new = || Stale { kinds: Vec::new(), former: catalog(), since: now, last: now };
+        let stale = stale.get_or_insert_with(new);
+        stale.last = now;
+        if let Some(kind) = kind.filter(|kind| !stale.kinds.contains(kind)) {
+            stale.kinds.push(kind);
+        }
+        self.to_refresh.ring();
+    }
+
+    /// Puts back what could not be read.
+    fn put_back(&self, former: Stale) {
+        let mut stale = self.stale.borrow_mut();
+        let later = stale.take();
+        let kinds = later.iter().flat_map(|later| &later.kinds);
+        let mut merged = former;
+        for kind in kinds {
+            if !merged.kinds.contains(kind) {
+                merged.kinds.push(*kind);
+            }
+        }
+        *stale = Some(merged);
+    }
+}
+
+impl<W: World> Watcher<W> {
+    pub(super) fn new(world: Rc<W>, upstream: Arc<Upstream>, turns: Rc<Turns>) -> Watcher<W> {
+        let inbox = Rc::<Inbox>::default();
+        let id = upstream.record.id.clone();
+        let (heard, around, of) = (inbox.clone(), world.clone(), id.clone());
+        let hear = move |told| match told {
+            Told::Began => {
+                heard.began_count.set(heard.began_count.get().saturating_add(1));
+                // What it said while nobody listened is lost.
+                if heard.began_count.get() > 1 {
+                    heard.note_stale(None, || around.catalog());
+                }
+            }
+            Told::Changed(kind) => heard.note_stale(Some(kind), || around.catalog()),
+            Told::Updated(uri) => {
+                let mut updated = heard.updated.borrow_mut();
+                let is_told = updated.len() < limits::WATCHED_URI_COUNT_MAX;
+                if is_told && around.wants().has(&of, &uri) {
+                    updated.insert(uri);
+                    heard.to_tell.ring();
+                }
+            }
+        };
+        let around = world.clone();
+        let wanted = move || around.wants().of(&id);
+        let ear = Rc::new(Ear::new(hear, wanted));
+        Watcher { world, upstream, turns, inbox, ear }
+    }
+
+    pub(super) fn ear(&self) -> Rc<Ear> {
+        self.ear.clone()
+    }
+
+    /// Watches until it is stopped.
+    pub(super) async fn run(self, stop: &Gate) {
+        let handing_on = first_of(self.tell(), self.refresh());
+        let working = first_of(self.listen(), handing_on);
+        if let First::Other(never) = first_of(stop.passed(), working).await {
+            match never {
+                First::One(never) => match never {},
+                First::Other(First::One(never) | First::Other(never)) => match never {},
+            }
+        }
+    }
+
+    /// Listens, again and again.
+    async fn listen(&self) -> Infallible {
+        let name = &self.upstream.record.name;
+        let mut failed_count = 0;
+        loop {
+            let (began, opened) = (Instant::now(), self.inbox.began_count.get());
+            match self.world.watch(&self.upstream, &self.ear).await {
+                Ok(_) => {
+                    tracing::debug!(upstream = name, "says nothing by itself");
+                    std::future::pending::<Infallible>().await;
+                }
+                Err(failure) => tracing::debug!(upstream = name, %failure, "not listened to"),
+            }
+            let was_open = self.inbox.began_count.get() != opened;
+            if was_open && began.elapsed() >= STEADY {
+                failed_count = 0;
+            }
+            time::sleep(pause(failed_count)).await;
+            failed_count += 1;
+        }
+    }
+
+    /// Tells streams of resources that changed.
+    async fn tell(&self) -> Infallible {
+        loop {
+            self.inbox.to_tell.wait().await;
+            time::sleep(TELL_AFTER).await;
+            let updated: Vec<_> = self.inbox.updated.take().into_iter().collect();
+            if !updated.is_empty() {
+                let upstream_id = self.upstream.record.id.clone();
+                self.world.tell(News { upstream_id, updated, ..News::default() }).await;
+            }
+        }
+    }
+
+    /// Reads the lists again once they may have changed.
+    async fn refresh(&self) -> Infallible {
+        let (mut fruitless_count, mut attempt_count) = (0_u32, 0_u32);
+        loop {
+            let stale = self.next_stale().await;
+            let turn = self.turns.take().await;
+            let refresh = Refresh { world: &*self.world, id: &self.upstream.record.id };
+            let outcome = refresh.run(&stale).await;
+            drop(turn);
+            match outcome {
+                Outcome::Changed => (fruitless_count, attempt_count) = (0, 0),
+                Outcome::Same => {
+                    attempt_count = 0;
+                    fruitless_count = fruitless_count.saturating_add(1);
+                    if let Some(count) = fruitless_count.checked_sub(FRUITLESS_COUNT_MAX) {
+                        let calm = self.rest(pause(count + 1)).await;
+                        fruitless_count = if calm { 0 } else { fruitless_count };
+                    }
+                }
+                Outcome::Later => {
+                    attempt_count += 1;
+                    if attempt_count < ATTEMPT_COUNT_MAX {
+                        time::sleep(pause(attempt_count)).await;
+                        self.inbox.put_back(stale);
+                        self.inbox.to_refresh.ring();
+                    } else {
+                        attempt_count = 0;
+                        let name = &self.upstream.record.name;
+                        tracing::warn!(upstream = name, "its lists changed and cannot be read");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rests; returns true if the upstream said nothing of its lists meanwhile.
+    async fn rest(&self, pause: Duration) -> bool {
+        time::sleep(pause).await;
+        self.inbox.stale.borrow().is_none()
+    }
+
+    /// Waits until lists may have changed, and the upstream has said so to the end.
+    async fn next_stale(&self) -> Stale {
+        loop {
+            let due = self
+                .inbox
+                .stale
+                .borrow()
+                .as_ref()
+                .map(|stale| (stale.last + QUIET).min(stale.since + BURST_MAX));
+            match due.map(|due| due.saturating_duration_since(Instant::now())) {
+                None => self.inbox.to_refresh.wait().await,
+                Some(Duration::ZERO) => {
+                    return self
+                        .inbox
+                        .stale
+                        .take()
+                        .expect("it was there, and nobody else takes it");
+                }
+                Some(left) => time::sleep(left).await,
+            }
+        }
+    }
+}
+
+/// The pause after this many failures: with all its watchers, a process that lost its network must not
+/// come back in lockstep with itself, nor storm an upstream that starts.
+fn pause(failed_count: u32) -> Duration {
+    PAUSE_MIN.saturating_mul(1 << failed_count.min(10)).min(PAUSE_MAX)
+}
