@@ -143,8 +143,8 @@ impl<W: World> Watcher<W> {
 
     /// Watches until it is stopped.
     pub(super) async fn run(self, stop: &Gate) {
-        let handing_on = first_of(self.tell(), self.refresh());
-        let working = first_of(self.listen(), handing_on);
+        let handing_on = first_of(Box::pin(self.tell()), Box::pin(self.refresh()));
+        let working = first_of(Box::pin(self.listen()), handing_on);
         if let First::Other(never) = first_of(stop.passed(), working).await {
             match never {
                 First::One(never) => match never {},
@@ -159,7 +159,8 @@ impl<W: World> Watcher<W> {
         let mut failed_count = 0;
         loop {
             let (began, opened) = (Instant::now(), self.inbox.began_count.get());
-            match self.world.watch(&self.upstream, &self.ear).await {
+            // On the heap, like what follows it: these are large, and of no hurry.
+            match Box::pin(self.world.watch(&self.upstream, &self.ear)).await {
                 Ok(_) => {
                     tracing::debug!(upstream = name, "says nothing by itself");
                     std::future::pending::<Infallible>().await;
@@ -195,7 +196,7 @@ impl<W: World> Watcher<W> {
             let stale = self.next_stale().await;
             let turn = self.turns.take().await;
             let refresh = Refresh { world: &*self.world, id: &self.upstream.record.id };
-            let outcome = refresh.run(&stale).await;
+            let outcome = Box::pin(refresh.run(&stale)).await;
             drop(turn);
             match outcome {
                 Outcome::Changed => (fruitless_count, attempt_count) = (0, 0),

@@ -53,8 +53,9 @@ impl HttpLeg {
     /// Why it ended, or did not begin: try again later.
     pub async fn watch(&self, ear: &Ear) -> Result<Deaf, Failure> {
         match self.0.era {
-            Era::Legacy => self.0.watch_session(ear).await,
-            Era::Modern => self.0.watch_subscription(ear).await,
+            // On the heap, as all that is large and lasts.
+            Era::Legacy => Box::pin(self.0.watch_session(ear)).await,
+            Era::Modern => Box::pin(self.0.watch_subscription(ear)).await,
         }
     }
 }
@@ -72,8 +73,8 @@ impl Shared {
         let ask = async |method: &'static str, params: String| {
             self.ask_in(&session, method, &params).await
         };
-        let reading = self.read_session(&session, streaming, ear);
-        match first_of(reading, attend(ear, subscribes, ask)).await {
+        let reading = Box::pin(self.read_session(&session, streaming, ear));
+        match first_of(reading, Box::pin(attend(ear, subscribes, ask))).await {
             First::One(failure) | First::Other(failure) => Err(failure),
         }
     }
@@ -111,7 +112,7 @@ impl Shared {
         let mut mark = Mark::default();
         loop {
             let listening = self.listen(None, &mut streaming, &mut mark, ear);
-            match first_of(listening, self.renewed(&uris, ear)).await {
+            match first_of(listening, Box::pin(self.renewed(&uris, ear))).await {
                 First::One(failure) => return Err(failure),
                 First::Other(renewed) => (uris, streaming) = renewed,
             }

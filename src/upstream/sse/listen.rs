@@ -34,7 +34,7 @@ impl SseLeg {
             while !matches!(stream.next().await?, Event::Reply(_)) {}
             Ok(())
         };
-        match first_of(link.gone.passed(), attend(ear, subscribes, ask)).await {
+        match first_of(link.gone.passed(), Box::pin(attend(ear, subscribes, ask))).await {
             First::One(()) => {
                 let ended = link.ended.borrow().clone();
                 Err(Failure::Upstream(ended.expect("the gate opens behind the reason")))

@@ -15,8 +15,6 @@ use super::port::Port;
 
 mod talk;
 
-pub use talk::RESOURCES;
-
 /// What a tool of this name does. The list is what `tools/list` tells.
 pub const TOOLS: [&str; 16] = [
     "echo",       // answers its arguments

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Era, Exchange, Faulty, Seen};
 
 /// The resources of an upstream that talks.
-pub const RESOURCES: [&str; 2] = ["talk://a", "talk://b"];
+const RESOURCES: [&str; 2] = ["talk://a", "talk://b"];
 
 /// Who listens.
 pub struct Listener {
