@@ -166,17 +166,52 @@ pub fn write(responder: &mut Responder, id: Option<&str>, reply: Reply, accepts:
     }
 }
 
-/// Writes a failure as the JSON-RPC error of the request `id`.
-pub fn write_failure(responder: &mut Responder, id: Option<&str>, failure: &Failure, rpc: bool) {
-    let status = if rpc { failure.rpc_status() } else { failure.status() };
-    let mut body = Vec::with_capacity(256);
-    let data = match failure {
+/// Appends the answer to the request `id` (raw) as one message, where answers have no status and no
+/// header fields of their own. Nothing answers what is no request, and what streams does so itself.
+pub fn write_message(out: &mut Vec<u8>, id: &str, outcome: Result<Reply, Failure>) {
+    let id = id.as_bytes();
+    let mut write = |kind, raw: &[u8]| {
+        [BEFORE_ID, id, kind, raw, b"}"].iter().for_each(|part| out.extend_from_slice(part));
+    };
+    match outcome {
+        Ok(Reply::Accepted | Reply::Stream(_)) => {}
+        Ok(Reply::Page(page)) => write(RESULT, &page),
+        Ok(Reply::Result(raw)) => write(RESULT, &raw),
+        Ok(Reply::Error(raw)) => write(ERROR, &raw),
+        Ok(Reply::Relayed(Relayed { bytes, place, is_error })) => {
+            write(if is_error { ERROR } else { RESULT }, place.of_bytes(&bytes));
+            shards::buffer::give(bytes);
+        }
+        Ok(Reply::Listen(_)) => {
+            let failure = Failure::protocol(404, code::METHOD_NOT_FOUND, LISTENS_ELSEWHERE);
+            write_error_message(out, id, &failure);
+        }
+        Err(failure) => write_error_message(out, id, &failure),
+    }
+}
+
+fn write_error_message(out: &mut Vec<u8>, id: &[u8], failure: &Failure) {
+    let id = std::str::from_utf8(id).ok();
+    let data = error_data(failure);
+    jsonrpc::error(out, id, failure.code(), &failure.to_string(), data.as_deref());
+}
+
+/// The raw `data` of a failure, if it has any.
+fn error_data(failure: &Failure) -> Option<Cow<'_, str>> {
+    match failure {
         Failure::Protocol(error) => error.data.as_deref().map(Cow::Borrowed),
         Failure::Limited(limited) => {
             Some(Cow::Owned(format!("{{\"retryAfter\":{}}}", limited.retry_after_s)))
         }
         _ => None,
-    };
+    }
+}
+
+/// Writes a failure as the JSON-RPC error of the request `id`.
+pub fn write_failure(responder: &mut Responder, id: Option<&str>, failure: &Failure, rpc: bool) {
+    let status = if rpc { failure.rpc_status() } else { failure.status() };
+    let mut body = Vec::with_capacity(256);
+    let data = error_data(failure);
     jsonrpc::error(&mut body, id, failure.code(), &failure.to_string(), data.as_deref());
     responder.begin(status);
     responder.lines(JSON);

@@ -37,6 +37,7 @@ use crate::{
 };
 
 mod backend;
+mod batch;
 mod changes;
 mod door;
 mod feed;

@@ -13,7 +13,7 @@ use crate::{
     auth::{AuthError, Caller, Resource, external::keyring::Slot},
     catalog::VirtualServer,
     failure::Failure,
-    gateway::{self, Agreed},
+    gateway::{self, Agreed, Parts},
     limits,
     mcp::{Era, HeaderSource, MODERN, Transport, code},
     observe::{audit, usage::Use},
@@ -21,6 +21,7 @@ use crate::{
     route::{self, Route},
     serve::{
         backend::{Backend, Facts, parts},
+        batch,
         changes::{Changes, Identify},
         door::{Endpoint, Refusal, Visit},
         legacy, protected, replay, streams,
@@ -28,6 +29,7 @@ use crate::{
     session::{Session, Ticket},
     state::{self, Shard},
     throttle::{Stand, Tier},
+    upstream::Upstreams,
     web::Client,
 };
 
@@ -358,6 +360,9 @@ impl Front {
             accepts,
             body,
         };
+        if transport == Transport::StreamableHttp && batch::is_batch(body) {
+            return self.answer_batch(request, &parts, &rpc, responder).await;
+        }
         let on_era = |era| {
             if era == Era::Modern {
                 responder.cancel_on_disconnect();
@@ -406,6 +411,45 @@ impl Front {
             Err(failure) => {
                 log_failure(&failure);
                 reply::write_failure(responder, answered.id, &failure, true);
+            }
+        }
+    }
+
+    /// Answers the messages of a batch, each of which counts like a request.
+    async fn answer_batch(
+        &self,
+        request: &Request<'_>,
+        parts: &Parts<'_, Upstreams>,
+        rpc: &gateway::Request<'_>,
+        responder: &mut Responder,
+    ) {
+        let version = request.header("mcp-protocol-version");
+        let session = rpc.session.map(|session| &**session);
+        let answering = async {
+            let messages = batch::split(rpc.body, session, version)?;
+            for _ in 1..messages.len() {
+                self.limit(request, Tier::Medium, rpc.caller).await?;
+            }
+            Ok(batch::answer(parts, rpc, &messages).await)
+        };
+        let answers = match answering.await {
+            Ok(answers) => answers,
+            Err(failure) => {
+                log_failure(&failure);
+                return reply::write_failure(responder, None, &failure, true);
+            }
+        };
+        match (answers, rpc.session) {
+            (None, _) => reply::write(responder, None, Reply::Accepted, rpc.accepts),
+            (Some(answers), _) if answers.are_ready() && rpc.accepts.json => {
+                write_json(responder, 200, &answers.to_array());
+            }
+            // No client can name the whole batch to cancel it, only its requests.
+            (Some(answers), Some(session)) => {
+                replay::play(&self.shard, session, "", Box::new(answers), responder);
+            }
+            (Some(answers), None) => {
+                reply::write(responder, None, Reply::Stream(Box::new(answers)), rpc.accepts);
             }
         }
     }
