@@ -33,6 +33,8 @@ pub(super) enum Outcome {
     Changed,
     /// The lists are as they were, or the upstream is gone.
     Same,
+    /// Another process reads them.
+    Elsewhere,
     /// Try again.
     Later,
 }
@@ -41,6 +43,10 @@ impl<W: World> Refresh<'_, W> {
     /// Reads what the upstream offers, stores what changed, and tells the streams what did not though
     /// the upstream said so: what changed, the catalog tells them.
     pub(super) async fn run(&self, stale: &Stale) -> Outcome {
+        if stale.is_elsewhere && self.was_read_since(stale) {
+            self.tell_same(stale).await;
+            return Outcome::Same;
+        }
         let lease = format!("refresh:{}", self.id);
         let outcome = match self.world.hold(&lease).await {
             Ok(Some(_)) => {
@@ -50,15 +56,14 @@ impl<W: World> Refresh<'_, W> {
                 }
                 outcome
             }
-            // Another process reads it, which heard the same.
-            Ok(None) if self.was_read_since(stale) => Outcome::Same,
-            Ok(None) => Outcome::Later,
+            // It heard the same.
+            Ok(None) => Outcome::Elsewhere,
             Err(failure) => {
                 tracing::debug!(%failure, "cannot ask for the lease");
                 Outcome::Later
             }
         };
-        if outcome != Outcome::Later {
+        if matches!(outcome, Outcome::Changed | Outcome::Same) {
             self.tell_same(stale).await;
         }
         outcome

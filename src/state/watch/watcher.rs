@@ -22,7 +22,7 @@ use crate::{
     catalog::{Catalog, Upstream},
     limits,
     mcp::Kind,
-    upstream::watch::{Ear, First, Told, first_of},
+    upstream::watch::{Ear, Told, first_of},
 };
 
 /// The pause after a watch that ended; it doubles with each that does not last.
@@ -76,6 +76,8 @@ pub(super) struct Stale {
     pub(super) kinds: Vec<Kind>,
     /// The catalog before any of that was read.
     pub(super) former: Arc<Catalog>,
+    /// Another process was reading it, and nothing was heard since.
+    pub(super) is_elsewhere: bool,
     since: Instant,
     last: Instant,
 }
@@ -84,8 +86,10 @@ impl Inbox {
     fn note_stale(&self, kind: Option<Kind>, catalog: impl FnOnce() -> Arc<Catalog>) {
         let mut stale = self.stale.borrow_mut();
         let now = Instant::now();
-        let new = || Stale { kinds: Vec::new(), former: catalog(), since: now, last: now };
-        let stale = stale.get_or_insert_with(new);
+        let stale = stale.get_or_insert_with(|| {
+            let (kinds, is_elsewhere) = Default::default();
+            Stale { kinds, former: catalog(), is_elsewhere, since: now, last: now }
+        });
         stale.last = now;
         if let Some(kind) = kind.filter(|kind| !stale.kinds.contains(kind)) {
             stale.kinds.push(kind);
@@ -93,18 +97,17 @@ impl Inbox {
         self.to_refresh.ring();
     }
 
-    /// Puts back what could not be read.
-    fn put_back(&self, former: Stale) {
+    /// Puts back what could not be read; `is_elsewhere` if since another process reads it.
+    fn put_back(&self, former: Stale, is_elsewhere: bool) {
         let mut stale = self.stale.borrow_mut();
-        let later = stale.take();
-        let kinds = later.iter().flat_map(|later| &later.kinds);
-        let mut merged = former;
-        for kind in kinds {
-            if !merged.kinds.contains(kind) {
-                merged.kinds.push(*kind);
+        let mut merged = Stale { is_elsewhere: is_elsewhere && stale.is_none(), ..former };
+        for kind in stale.take().into_iter().flat_map(|later| later.kinds) {
+            if !merged.kinds.contains(&kind) {
+                merged.kinds.push(kind);
             }
         }
         *stale = Some(merged);
+        self.to_refresh.ring();
     }
 }
 
@@ -145,12 +148,7 @@ impl<W: World> Watcher<W> {
     pub(super) async fn run(self, stop: &Gate) {
         let handing_on = first_of(Box::pin(self.tell()), Box::pin(self.refresh()));
         let working = first_of(Box::pin(self.listen()), handing_on);
-        if let First::Other(never) = first_of(stop.passed(), working).await {
-            match never {
-                First::One(never) => match never {},
-                First::Other(First::One(never) | First::Other(never)) => match never {},
-            }
-        }
+        stop.unless(working).await;
     }
 
     /// Listens, again and again.
@@ -208,12 +206,11 @@ impl<W: World> Watcher<W> {
                         fruitless_count = if calm { 0 } else { fruitless_count };
                     }
                 }
-                Outcome::Later => {
+                Outcome::Later | Outcome::Elsewhere => {
                     attempt_count += 1;
                     if attempt_count < ATTEMPT_COUNT_MAX {
                         time::sleep(pause(attempt_count)).await;
-                        self.inbox.put_back(stale);
-                        self.inbox.to_refresh.ring();
+                        self.inbox.put_back(stale, outcome == Outcome::Elsewhere);
                     } else {
                         attempt_count = 0;
                         let name = &self.upstream.record.name;

@@ -11,7 +11,7 @@ use crate::{
     upstream::{
         Answer, Event,
         discover::plain,
-        watch::{Deaf, Ear, First, Told, WITHIN, attend, can_subscribe, first_of},
+        watch::{Deaf, Ear, Told, WITHIN, attend, can_subscribe},
     },
 };
 
@@ -34,12 +34,12 @@ impl SseLeg {
             while !matches!(stream.next().await?, Event::Reply(_)) {}
             Ok(())
         };
-        match first_of(link.gone.passed(), Box::pin(attend(ear, subscribes, ask))).await {
-            First::One(()) => {
+        Err(match link.gone.unless(Box::pin(attend(ear, subscribes, ask))).await {
+            Some(failure) => failure,
+            None => {
                 let ended = link.ended.borrow().clone();
-                Err(Failure::Upstream(ended.expect("the gate opens behind the reason")))
+                Failure::Upstream(ended.expect("the gate opens behind the reason"))
             }
-            First::Other(failure) => Err(failure),
-        }
+        })
     }
 }
