@@ -132,6 +132,8 @@ pub(crate) struct Warden<W> {
     watchers: Rc<Watchers>,
     stopping: Rc<Gate>,
     watched: AHashMap<String, Watched>,
+    /// The catalog that was followed last.
+    followed: Option<Arc<Catalog>>,
     turns: Rc<Turns>,
 }
 
@@ -150,7 +152,8 @@ impl Drop for Watched {
 impl<W: World> Warden<W> {
     pub(crate) fn new(world: Rc<W>, watchers: Rc<Watchers>, stopping: Rc<Gate>) -> Warden<W> {
         let turns = Rc::new(Turns::new(REFRESH_COUNT_MAX));
-        Warden { world, watchers, stopping, watched: AHashMap::default(), turns }
+        let (watched, followed) = Default::default();
+        Warden { world, watchers, stopping, watched, followed, turns }
     }
 
     pub(crate) async fn run(mut self, is_ours: impl Fn(&str) -> bool) {
@@ -169,6 +172,10 @@ impl<W: World> Warden<W> {
     /// Has those watched that should be, in the newest catalog.
     fn follow(&mut self, is_ours: &impl Fn(&str) -> bool) {
         let catalog = self.world.catalog();
+        let former = self.followed.replace(catalog.clone());
+        if former.is_some_and(|former| former.all_upstreams().is(catalog.all_upstreams())) {
+            return;
+        }
         let should = |upstream: &Upstream| {
             upstream.record.enabled && upstream.record.reachable && is_ours(&upstream.record.id)
         };

@@ -135,6 +135,18 @@ pub(in crate::upstream) fn listen_params(uris: &BTreeSet<String>) -> String {
     json!({ "notifications": wanted }).to_string()
 }
 
+/// Which of these resources an upstream does not promise to tell of, if this message is its promise: the
+/// first of a subscription (2026-07-28, Subscriptions).
+pub(in crate::upstream) fn withheld(message: &[u8], uris: &BTreeSet<String>) -> Vec<String> {
+    let Ok(message) = serde_json::from_slice::<Value>(message) else { return Vec::new() };
+    if message["method"] != "notifications/subscriptions/acknowledged" {
+        return Vec::new();
+    }
+    let promised = message["params"]["notifications"]["resourceSubscriptions"].as_array();
+    let is_promised = |uri: &String| promised.is_some_and(|all| all.iter().any(|one| one == uri));
+    uris.iter().filter(|uri| !is_promised(uri)).cloned().collect()
+}
+
 /// Keeps a session of the legacy era subscribed to what is wanted, if it `subscribes`, and alive.
 /// Returns when a request of that failed: the session is of no use any more.
 pub(in crate::upstream) async fn attend(
@@ -246,6 +258,20 @@ mod tests {
         assert!(may_speak(Some(r#"{"resources":{"subscribe":true}}"#)));
         assert!(!may_speak(Some(r#"{"tools":{"listChanged":false},"resources":{}}"#)));
         assert!(!may_speak(Some("{}")));
+    }
+
+    #[test]
+    fn knows_what_an_upstream_did_not_promise() {
+        let uris = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
+        let promise = |wanted: Value| {
+            let params = json!({"notifications": wanted});
+            let method = "notifications/subscriptions/acknowledged";
+            json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string()
+        };
+        let withheld = |message: &str| withheld(message.as_bytes(), &uris);
+        assert_eq!(withheld(&promise(json!({"resourceSubscriptions": ["b", "c"]}))), ["a"]);
+        assert_eq!(withheld(&promise(json!({"toolsListChanged": true}))), ["a", "b"]);
+        assert!(withheld(r#"{"jsonrpc":"2.0","method":"notifications/message"}"#).is_empty());
     }
 
     #[test]

@@ -43,9 +43,14 @@ const QUIET: Duration = Duration::from_millis(200);
 /// How long that is waited for.
 const BURST_MAX: Duration = Duration::from_secs(2);
 
-/// How often lists are read that turn out to be as they were, before the pauses in between become
-/// longer and longer.
-const FRUITLESS_COUNT_MAX: u32 = 8;
+/// Readings that an upstream may cause at once, and how long it takes until it may cause one more.
+const ALLOWANCE_COUNT: u32 = 10;
+/// See [`ALLOWANCE_COUNT`].
+const ALLOWANCE_PERIOD: Duration = Duration::from_secs(6);
+
+/// How long lists are not read again since the watch was interrupted: some upstreams close their
+/// streams all the time.
+const SUSPICION_PAUSE: Duration = Duration::from_secs(60);
 
 /// How often reading the lists is tried.
 const ATTEMPT_COUNT_MAX: u32 = 10;
@@ -189,70 +194,89 @@ impl<W: World> Watcher<W> {
 
     /// Reads the lists again once they may have changed.
     async fn refresh(&self) -> Infallible {
-        let (mut fruitless_count, mut attempt_count) = (0_u32, 0_u32);
+        let mut allowance = Allowance::new();
+        let (mut suspected_from, mut attempt_count) = (Instant::now(), 0);
         loop {
-            let stale = self.next_stale().await;
+            self.quiet(suspected_from).await;
+            time::sleep(allowance.spend(Instant::now())).await;
+            let Some(stale) = self.inbox.stale.take() else { continue };
             let turn = self.turns.take().await;
             let refresh = Refresh { world: &*self.world, id: &self.upstream.record.id };
             let outcome = Box::pin(refresh.run(&stale)).await;
             drop(turn);
-            match outcome {
-                Outcome::Changed => (fruitless_count, attempt_count) = (0, 0),
-                Outcome::Same => {
-                    attempt_count = 0;
-                    fruitless_count = fruitless_count.saturating_add(1);
-                    if let Some(count) = fruitless_count.checked_sub(FRUITLESS_COUNT_MAX) {
-                        let calm = self.rest(pause(count + 1)).await;
-                        fruitless_count = if calm { 0 } else { fruitless_count };
-                    }
-                }
-                Outcome::Later | Outcome::Elsewhere => {
-                    attempt_count += 1;
-                    if attempt_count < ATTEMPT_COUNT_MAX {
-                        time::sleep(pause(attempt_count)).await;
-                        self.inbox.put_back(stale, outcome == Outcome::Elsewhere);
-                    } else {
-                        attempt_count = 0;
-                        let name = &self.upstream.record.name;
-                        tracing::warn!(upstream = name, "its lists changed and cannot be read");
-                    }
-                }
+            if stale.kinds.is_empty() {
+                suspected_from = Instant::now() + SUSPICION_PAUSE;
+            }
+            if matches!(outcome, Outcome::Changed | Outcome::Same) {
+                attempt_count = 0;
+                continue;
+            }
+            attempt_count += 1;
+            if attempt_count < ATTEMPT_COUNT_MAX {
+                time::sleep(pause(attempt_count)).await;
+                self.inbox.put_back(stale, outcome == Outcome::Elsewhere);
+            } else {
+                attempt_count = 0;
+                let name = &self.upstream.record.name;
+                tracing::warn!(upstream = name, "its lists may have changed and cannot be read");
             }
         }
     }
 
-    /// Rests; returns true if the upstream said nothing of its lists meanwhile.
-    async fn rest(&self, pause: Duration) -> bool {
-        time::sleep(pause).await;
-        self.inbox.stale.borrow().is_none()
-    }
-
-    /// Waits until lists may have changed, and the upstream has said so to the end.
-    async fn next_stale(&self) -> Stale {
+    /// Waits until lists may have changed, and the upstream has said so to the end. What is only
+    /// suspected waits until `suspected_from`.
+    async fn quiet(&self, suspected_from: Instant) {
         loop {
-            let due = self
-                .inbox
-                .stale
-                .borrow()
-                .as_ref()
-                .map(|stale| (stale.last + QUIET).min(stale.since + BURST_MAX));
+            let due = self.inbox.stale.borrow().as_ref().map(|stale| {
+                let due = (stale.last + QUIET).min(stale.since + BURST_MAX);
+                if stale.kinds.is_empty() { due.max(suspected_from) } else { due }
+            });
             match due.map(|due| due.saturating_duration_since(Instant::now())) {
+                Some(Duration::ZERO) => return,
+                // A word for what was only suspected makes it due sooner.
+                Some(left) => drop(time::timeout(left, self.inbox.to_refresh.wait()).await),
                 None => self.inbox.to_refresh.wait().await,
-                Some(Duration::ZERO) => {
-                    return self
-                        .inbox
-                        .stale
-                        .take()
-                        .expect("it was there, and nobody else takes it");
-                }
-                Some(left) => time::sleep(left).await,
             }
         }
     }
 }
 
-/// The pause after this many failures: with all its watchers, a process that lost its network must not
-/// come back in lockstep with itself, nor storm an upstream that starts.
+/// How often an upstream may cause its lists to be read: a few times at once, then once in a period,
+/// whatever it says and however often they do change.
+struct Allowance {
+    spent_until: Instant,
+}
+
+impl Allowance {
+    fn new() -> Allowance {
+        Allowance { spent_until: Instant::now() }
+    }
+
+    /// Counts a reading; returns how long it has to wait.
+    fn spend(&mut self, now: Instant) -> Duration {
+        self.spent_until = self.spent_until.max(now) + ALLOWANCE_PERIOD;
+        self.spent_until.saturating_duration_since(now + ALLOWANCE_PERIOD * ALLOWANCE_COUNT)
+    }
+}
+
+/// The pause after this many failures.
 fn pause(failed_count: u32) -> Duration {
     PAUSE_MIN.saturating_mul(1 << failed_count.min(10)).min(PAUSE_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readings_are_allowed_a_few_times_at_once_and_then_now_and_then() {
+        let (mut allowance, now) = (Allowance::new(), Instant::now());
+        for _ in 0..ALLOWANCE_COUNT {
+            assert_eq!(allowance.spend(now), Duration::ZERO);
+        }
+        let waits = allowance.spend(now);
+        assert!(waits > Duration::ZERO && waits <= ALLOWANCE_PERIOD, "{waits:?}");
+        let later = now + ALLOWANCE_PERIOD * (2 * ALLOWANCE_COUNT);
+        assert_eq!(allowance.spend(later), Duration::ZERO);
+    }
 }

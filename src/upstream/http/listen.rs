@@ -22,14 +22,14 @@ use super::{
     wire::Shipment,
 };
 use crate::{
-    failure::{Failure, UpstreamFailure, UpstreamKind},
+    failure::{Failure, UpstreamKind},
     mcp::{Capabilities, code},
     upstream::{
         Answer, Event, Outcome, Reply,
         discover::plain,
         watch::{
             Deaf, Ear, First, GATHER, MESSAGE_SIZE_MAX, Pace, Told, WITHIN, attend, can_subscribe,
-            first_of, listen_params,
+            first_of, listen_params, withheld,
         },
     },
 };
@@ -43,6 +43,14 @@ const RENEWAL_PAUSE: Duration = Duration::from_secs(10);
 
 /// A stream that lasted as long was none of those that an upstream closes at once.
 const STEADY: Duration = Duration::from_secs(10);
+
+/// To what a stream belongs.
+enum Side<'a> {
+    /// A session of the legacy era.
+    Session(&'a Rc<Session>),
+    /// A subscription of the modern one, to these resources.
+    Subscription(&'a BTreeSet<String>),
+}
 
 impl HttpLeg {
     /// Listens to what the upstream says by itself, until that ends. The leg should serve nothing else,
@@ -89,7 +97,7 @@ impl Shared {
         let (mut mark, mut count) = (Mark::default(), 0);
         loop {
             let began = Instant::now();
-            let ended = self.listen(Some(session), &mut streaming, &mut mark, ear).await;
+            let ended = self.listen(Side::Session(session), &mut streaming, &mut mark, ear).await;
             if !is_kind(&ended, UpstreamKind::Broken) {
                 return ended;
             }
@@ -111,7 +119,7 @@ impl Shared {
         ear.hear(Told::Began);
         let mut mark = Mark::default();
         loop {
-            let listening = self.listen(None, &mut streaming, &mut mark, ear);
+            let listening = self.listen(Side::Subscription(&uris), &mut streaming, &mut mark, ear);
             match first_of(listening, Box::pin(self.renewed(&uris, ear))).await {
                 First::One(failure) => return Err(failure),
                 First::Other(renewed) => (uris, streaming) = renewed,
@@ -171,7 +179,7 @@ impl Shared {
     /// Listens to a stream to its end; says why it ended.
     async fn listen(
         self: &Rc<Self>,
-        session: Option<&Rc<Session>>,
+        side: Side<'_>,
         streaming: &mut Streaming,
         mark: &mut Mark,
         ear: &Ear,
@@ -189,7 +197,7 @@ impl Shared {
             let more = more.await;
             pace.note(arrived.len()).await;
             for message in arrived.drain(..) {
-                let is_over = self.take(session, &message, ear);
+                let is_over = self.take(&side, &message, ear);
                 buffer::give(message);
                 if is_over {
                     return self.over("it ended the subscription");
@@ -208,13 +216,20 @@ impl Shared {
     }
 
     /// Takes one message; returns true if nothing comes after it.
-    fn take(self: &Rc<Self>, session: Option<&Rc<Session>>, message: &[u8], ear: &Ear) -> bool {
-        match (self.wire.message(message), session) {
-            (Ok(Message::Notification), _) => ear.take(message),
-            (Ok(Message::Request { id, method, .. }), Some(session)) => {
+    fn take(self: &Rc<Self>, side: &Side<'_>, message: &[u8], ear: &Ear) -> bool {
+        match (self.wire.message(message), side) {
+            (Ok(Message::Notification), Side::Session(_)) => ear.take(message),
+            (Ok(Message::Notification), Side::Subscription(uris)) => {
+                let withheld = withheld(message, uris);
+                if !withheld.is_empty() {
+                    tracing::debug!(?withheld, "an upstream does not tell of resources");
+                }
+                ear.take(message);
+            }
+            (Ok(Message::Request { id, method, .. }), Side::Session(session)) => {
                 self.answer(session, &id, method == "ping");
             }
-            (Ok(Message::Reply { .. }), None) => return true,
+            (Ok(Message::Reply { .. }), Side::Subscription(_)) => return true,
             (Ok(_), _) => {}
             (Err(failure), _) => tracing::debug!(%failure, "a message of an upstream is dropped"),
         }
@@ -254,14 +269,173 @@ impl Shared {
     }
 }
 
-/// Whether a failure says that there is no such stream, as opposed to none now. A session that was
-/// opened a moment before was not lost: some servers say so of a method that they do not know.
+/// Whether a failure says that there is no such stream, as opposed to none now: a proxy before an
+/// upstream that starts answers 404 as well.
 fn has_none(failure: &Failure) -> bool {
-    let Failure::Upstream(UpstreamFailure { kind, .. }) = failure else { return false };
-    match kind {
-        UpstreamKind::Status(401 | 403 | 407 | 408 | 425 | 429) => false,
-        UpstreamKind::Status(status) => (400..500).contains(status) || *status == 501,
-        UpstreamKind::SessionLost | UpstreamKind::Nonsense => true,
-        _ => false,
+    is_kind(failure, UpstreamKind::Status(405)) || is_kind(failure, UpstreamKind::Status(501))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, io::Write, net::TcpStream};
+
+    use serde_json::{Value, json};
+    use shards::task;
+
+    use super::*;
+    use crate::upstream::http::tests::{
+        EVENTS, Fake, JSON, Seen, answer, chunk, error, on_each_driver, result, shake_hands,
+    };
+
+    /// What was heard, and who hears it.
+    type Heard = (Rc<RefCell<Vec<Told>>>, Rc<Ear>);
+
+    fn ear(uris: &Rc<RefCell<BTreeSet<String>>>) -> Heard {
+        let heard = Rc::<RefCell<Vec<Told>>>::default();
+        let (sink, uris) = (heard.clone(), uris.clone());
+        let ear = Ear::new(move |told| sink.borrow_mut().push(told), move || uris.borrow().clone());
+        (heard, Rc::new(ear))
+    }
+
+    fn leg(fake: &Fake, era: Era) -> HttpLeg {
+        HttpLeg::new(&fake.upstream("/mcp"), era, fake.setup()).expect("a leg")
+    }
+
+    fn watch(fake: &Fake, era: Era, ear: &Rc<Ear>) -> task::Task<Result<Deaf, Failure>> {
+        let (leg, ear) = (leg(fake, era), ear.clone());
+        task::spawn(async move { leg.watch(&ear).await })
+    }
+
+    fn say(to: &mut TcpStream, id: &str, method: &str, params: &Value) {
+        let message = json!({"jsonrpc": "2.0", "method": method, "params": params});
+        chunk(to, &format!("{id}data: {message}\n\n"));
+    }
+
+    fn is_stream(seen: &Seen) -> bool {
+        seen.head.starts_with("get /mcp ")
+    }
+
+    const CHANGED: &str = "notifications/tools/list_changed";
+
+    async fn until(heard: &Heard, expected: &[Told]) {
+        while *heard.0.borrow() != expected {
+            time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    #[test]
+    fn goes_on_behind_the_last_event_when_the_stream_of_a_session_is_closed() {
+        on_each_driver(|| async {
+            let fake = Fake::new(|seen, to| {
+                if shake_hands(seen, to, "s") {
+                    return;
+                }
+                let _ = to.write_all(EVENTS.as_bytes());
+                if seen.has("last-event-id: one") {
+                    return say(to, "", CHANGED, &json!({}));
+                }
+                say(to, "id: one\nretry: 1\n", CHANGED, &json!({}));
+                chunk(to, "");
+            });
+            let heard = ear(&Rc::default());
+            let _watching = watch(&fake, Era::Legacy, &heard.1);
+            let changed = || Told::Changed(crate::mcp::Kind::Tools);
+            // It is one watch all the time: nothing was missed.
+            until(&heard, &[Told::Began, changed(), changed()]).await;
+            let streams: Vec<_> = fake.seen().into_iter().filter(is_stream).collect();
+            assert!(streams.iter().all(|seen| seen.has("mcp-session-id: s")));
+            assert_eq!(streams.len(), 2);
+        });
+    }
+
+    #[test]
+    fn leaves_an_upstream_alone_that_has_nothing_to_say() {
+        on_each_driver(|| async {
+            let legacy = Fake::new(|seen, to| {
+                if !shake_hands(seen, to, "s") {
+                    answer(to, 405, "", "");
+                }
+            });
+            let (heard, ear) = ear(&Rc::default());
+            assert_eq!(leg(&legacy, Era::Legacy).watch(&ear).await.ok(), Some(Deaf));
+            // The session that was opened for it is ended.
+            legacy.wait_for(|seen| seen.head.starts_with("delete ")).await;
+            let modern = Fake::new(|seen, to| {
+                answer(to, 404, JSON, &error(seen.body["id"].clone(), -32601));
+            });
+            assert_eq!(leg(&modern, Era::Modern).watch(&ear).await.ok(), Some(Deaf));
+            let starting = Fake::new(|_, to| answer(to, 404, "", "no such host"));
+            assert!(leg(&starting, Era::Modern).watch(&ear).await.is_err());
+            assert!(heard.borrow().is_empty());
+        });
+    }
+
+    #[test]
+    fn asks_anew_for_the_resources_that_are_wanted_before_it_leaves_the_former_subscription() {
+        on_each_driver(|| async {
+            let fake = Fake::new(|seen, to| {
+                let _ = to.write_all(EVENTS.as_bytes());
+                let wanted = &seen.body["params"]["notifications"];
+                let promise = json!({"notifications": wanted});
+                say(to, "", "notifications/subscriptions/acknowledged", &promise);
+                if let Some(uri) = wanted["resourceSubscriptions"][0].as_str() {
+                    say(to, "", "notifications/resources/updated", &json!({"uri": uri}));
+                }
+            });
+            let uris = Rc::<RefCell<BTreeSet<String>>>::default();
+            let heard = ear(&uris);
+            let _watching = watch(&fake, Era::Modern, &heard.1);
+            until(&heard, &[Told::Began]).await;
+            uris.borrow_mut().insert("a://b".to_owned());
+            heard.1.bell.ring();
+            until(&heard, &[Told::Began, Told::Updated("a://b".to_owned())]).await;
+            let seen = fake.seen();
+            assert_eq!(fake.methods(), ["subscriptions/listen", "subscriptions/listen"]);
+            assert!(seen[0].has("mcp-method: subscriptions/listen"));
+            assert_eq!(seen[1].body["params"]["notifications"]["toolsListChanged"], true);
+        });
+    }
+
+    #[test]
+    fn keeps_a_session_subscribed_to_what_is_wanted() {
+        on_each_driver(|| async {
+            let fake = Fake::new(|seen, to| match seen.method() {
+                "initialize" => {
+                    let capabilities = json!({"resources": {"subscribe": true}});
+                    let hello =
+                        json!({"protocolVersion": "2025-11-25", "capabilities": capabilities});
+                    answer(to, 200, JSON, &result(&seen.body["id"], hello));
+                }
+                "notifications/initialized" => answer(to, 202, "", ""),
+                "" => drop(to.write_all(EVENTS.as_bytes())),
+                _ => answer(to, 200, JSON, &result(&seen.body["id"], json!({}))),
+            });
+            let uris = Rc::new(RefCell::new(BTreeSet::from(["a".to_owned()])));
+            let heard = ear(&uris);
+            let watching = watch(&fake, Era::Legacy, &heard.1);
+            fake.wait_for(|seen| seen.method() == "resources/subscribe").await;
+            *uris.borrow_mut() = BTreeSet::from(["b".to_owned()]);
+            heard.1.bell.ring();
+            let of = |method: &'static str, uri: &'static str| {
+                move |seen: &Seen| seen.method() == method && seen.body["params"]["uri"] == uri
+            };
+            fake.wait_for(of("resources/unsubscribe", "a")).await;
+            fake.wait_for(of("resources/subscribe", "b")).await;
+            drop(watching);
+        });
+    }
+
+    #[test]
+    fn gives_up_a_stream_with_a_message_that_is_too_large() {
+        on_each_driver(|| async {
+            let fake = Fake::new(|_, to| {
+                let _ = to.write_all(EVENTS.as_bytes());
+                chunk(to, &"x".repeat(MESSAGE_SIZE_MAX + 1));
+            });
+            let heard = ear(&Rc::default());
+            let ended = watch(&fake, Era::Modern, &heard.1).join().await.expect("no panic");
+            let failure = ended.expect_err("it ended");
+            assert!(is_kind(&failure, UpstreamKind::TooLarge), "{failure}");
+        });
     }
 }
