@@ -11,6 +11,7 @@ mod listener;
 mod log;
 pub mod parking;
 mod ticket;
+mod wanted;
 
 use std::{
     cell::{Cell, RefCell},
@@ -35,6 +36,7 @@ pub use asks::{Asked, Asks, Word};
 pub use listener::{Listener, Listeners, Listening};
 pub use log::{Entry, EventId, Log};
 pub use ticket::Ticket;
+pub use wanted::{Wanted, Wants};
 
 use crate::{failure::Failure, limits, mcp::code};
 

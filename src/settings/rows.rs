@@ -465,6 +465,9 @@ table! {
         /// How long such a session or child process is kept that nobody uses.
         session_idle_timeout: Duration, "UPSTREAM_SESSION_IDLE_TIMEOUT", [], "600",
             Seconds { min_ms: 10, max: DAY };
+        /// Whether to listen to what upstreams say by themselves: lists that changed, which are read
+        /// again then, and resources. Each process keeps a connection to each upstream open for it.
+        watched: bool, "UPSTREAM_WATCH_ENABLED", [], "true", Flag;
         /// Whether an administrator may register commands that the gateway runs. `auto`: only
         /// while it listens on loopback.
         stdio: Switch, "ALLOW_STDIO_UPSTREAMS", [], "auto", AutoFlag;

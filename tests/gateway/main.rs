@@ -45,4 +45,5 @@ mod stdio;
 mod teams;
 mod throttle;
 mod tools;
+mod watch;
 mod web;

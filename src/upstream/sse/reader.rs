@@ -108,9 +108,15 @@ fn ask(link: &Rc<Link>, id: &str, method: String, params: Option<String>) -> Res
     Ok(())
 }
 
-/// Gives progress to who asked for it. Nothing else belongs to a request of one client.
+/// Gives progress to who asked for it. Nothing else belongs to a request of one client, and goes to who
+/// listens to the upstream.
 fn notify(link: &Link, message: Vec<u8>) {
-    let Some((_, Some(id))) = progress_token(&message) else { return buffer::give(message) };
+    let Some((_, Some(id))) = progress_token(&message) else {
+        if let Some(ear) = &*link.ear.borrow() {
+            ear.take(&message);
+        }
+        return buffer::give(message);
+    };
     let waiter = link.waiters.borrow().get(&id).cloned();
     let Some(waiter) = waiter.filter(|waiter| waiter.token.is_some()) else { return };
     if waiter.arrived.borrow().len() < NOTIFICATION_COUNT_MAX
