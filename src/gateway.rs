@@ -42,6 +42,7 @@ mod parked;
 mod rounds;
 mod session;
 mod stream;
+mod tasks;
 
 pub use guard::admit_call;
 use guard::{Thing, hold};
@@ -196,6 +197,7 @@ async fn handle<R: Relay>(
         "resources/read" => call.resource().await,
         "prompts/get" => call.prompt().await,
         "completion/complete" => call.completion().await,
+        "tasks/get" | "tasks/update" | "tasks/cancel" if era == Era::Modern => call.task().await,
         "subscriptions/listen" if era == Era::Modern => call.listen(),
         "server/discover" if era == Era::Modern => {
             Ok(call.describe(|offer| mcp::discover(&call.with_streams(offer))))
@@ -573,7 +575,13 @@ impl<R: Relay> Call<'_, R> {
                     parker = self.parker(upstream, outgoing.name.unwrap_or_default());
                 }
                 let answer = self.parts.relay.request(upstream, outgoing).await;
-                answer.and_then(|answer| self.in_rounds(upstream, outgoing, answer))
+                let answer = answer.and_then(|answer| self.in_rounds(upstream, outgoing, answer));
+                match &execution {
+                    Some(execution) if modern_upstream && execution.entity == Entity::Tool => {
+                        answer.map(|answer| self.with_task_sealed(upstream, answer))
+                    }
+                    _ => answer,
+                }
             }
         };
         match answer {

@@ -10,6 +10,7 @@ mod asks;
 mod listener;
 mod log;
 pub mod parking;
+pub mod task;
 mod ticket;
 mod wanted;
 

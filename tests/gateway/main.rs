@@ -42,6 +42,7 @@ mod sessions;
 mod smuggling;
 mod stand_ins;
 mod stdio;
+mod tasks;
 mod teams;
 mod throttle;
 mod tools;
