@@ -111,7 +111,8 @@ impl Handshake {
     }
 }
 
-/// A request of our own.
+/// A request of our own. Upstreams may offer less to who can be asked less, so we say that we can
+/// be asked everything.
 pub(super) fn plain<'a>(method: &'a str, params: &'a [u8], within: Duration) -> Outgoing<'a> {
     Outgoing {
         method,
@@ -123,7 +124,8 @@ pub(super) fn plain<'a>(method: &'a str, params: &'a [u8], within: Duration) -> 
         param_headers: Vec::new(),
         modern: false,
         within,
-        capabilities: crate::mcp::Capabilities::NONE,
+        capabilities: crate::mcp::Capabilities::RELAYED,
+        client: None,
     }
 }
 

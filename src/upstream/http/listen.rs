@@ -23,10 +23,11 @@ use super::{
 };
 use crate::{
     failure::{Failure, UpstreamKind},
-    mcp::{Capabilities, code},
+    mcp::code,
     upstream::{
         Answer, Event, Outcome, Reply,
         discover::plain,
+        keyed::SessionKey,
         watch::{
             Deaf, Ear, First, GATHER, MESSAGE_SIZE_MAX, Pace, Told, WITHIN, attend, can_subscribe,
             first_of, listen_params, withheld,
@@ -70,7 +71,7 @@ impl HttpLeg {
 
 impl Shared {
     async fn watch_session(self: &Rc<Self>, ear: &Ear) -> Result<Deaf, Failure> {
-        let session = self.session(Capabilities::NONE, Deadline::after(WITHIN)).await?;
+        let session = self.session(&SessionKey::default(), Deadline::after(WITHIN)).await?;
         let streaming = match self.follow(&session, b"", Deadline::after(WITHIN)).await {
             Ok(streaming) => streaming,
             Err(failure) if has_none(&failure) => return Ok(Deaf),

@@ -109,6 +109,7 @@ impl Fake {
         let address = self.address;
         Setup {
             limits: LegLimits {
+                sessions: KeyedLimits::default(),
                 connect_within: AGES,
                 first_byte_within: AGES,
                 answer_size_max: 100_000,
@@ -436,6 +437,7 @@ fn streams_notifications_answers_pings_and_restores_the_progress_token() {
         let mut outgoing = call("tools/call", params);
         let start = params.find("\"mine\"").expect("there");
         outgoing.progress_token = Some(Span::new(start, start + 6));
+        outgoing.capabilities = Capabilities::NONE;
         let Ok(Answer::Stream(mut stream)) = leg.request(&outgoing).await else { panic!() };
         let mut messages = Vec::new();
         loop {

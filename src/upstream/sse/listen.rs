@@ -11,6 +11,7 @@ use crate::{
     upstream::{
         Answer, Event,
         discover::plain,
+        keyed::SessionKey,
         watch::{Deaf, Ear, Told, WITHIN, attend, can_subscribe},
     },
 };
@@ -23,7 +24,7 @@ impl SseLeg {
     ///
     /// Why it ended, or did not begin: try again later.
     pub async fn watch(&self, ear: &Rc<Ear>) -> Result<Deaf, Failure> {
-        let link = self.0.link(Deadline::after(WITHIN)).await?;
+        let link = self.0.link(&SessionKey::default(), Deadline::after(WITHIN)).await?;
         *link.ear.borrow_mut() = Some(ear.clone());
         ear.hear(Told::Began);
         let subscribes = can_subscribe(&link.initialize_result.borrow());

@@ -110,7 +110,7 @@ async fn subscribe(session: &Session, ear: &Ear) {
         let params = listen_params(&uris);
         let letter = Letter::new(&plain("subscriptions/listen", params.as_bytes(), AGES));
         let (answer, mut answered) = oneshot::channel();
-        session.send(&letter, Waiting { answer, notices: None }, Era::Modern);
+        session.send(&letter, Waiting::for_answer(answer), Era::Modern);
         // Nobody waits for the former any more, which is what cancels it: once the new one is there.
         drop(former.take());
         let changed = async {
