@@ -298,3 +298,24 @@ fn a_call_whose_stream_the_upstream_closes_on_its_way_is_answered() {
     let called = gateway.call("up-test-reconnection", json!({}));
     assert_eq!(called["content"][0]["text"], "resumed", "{called}");
 }
+
+#[test]
+fn an_upstream_that_talks_without_end_holds_up_nobody() {
+    let upstream = Faulty::talking(LEGACY_ERA);
+    let gateway = Gateway::start();
+    gateway.add(&upstream.registration("up"));
+    upstream.wait_for_listeners(1);
+    for number in 0..3000 {
+        upstream.say_changed("tools");
+        upstream.say_updated("talk://a");
+        if number % 500 == 0 {
+            let called = gateway.call("up-echo", json!({ "n": number }));
+            assert_eq!(called["structuredContent"], json!({ "n": number }));
+        }
+    }
+    upstream.add_tool(tool("last"));
+    upstream.say_changed("tools");
+    wait_for_tool(&gateway, "up-last");
+    let count = upstream.count("tools/list");
+    assert!(count <= 8, "its lists were read {count} times");
+}
