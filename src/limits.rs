@@ -30,6 +30,13 @@ pub const LOG_COUNT_MAX: usize = 256;
 /// Messages of a stream that wait for its client to read.
 pub const STREAM_WAITING_COUNT_MAX: usize = 64;
 
+/// Requests of one conversation that run at the same time.
+pub const CONVERSATION_CALL_COUNT_MAX: usize = 64;
+
+/// Answers and notifications of one client that are looked at at the same time. Each is one step, or
+/// a word to another shard.
+pub const CONVERSATION_NOTE_COUNT_MAX: usize = 256;
+
 /// Messages that may wait in a shard's mailbox: stdio calls of other shards, and new catalogs.
 pub const MAILBOX_COUNT_MAX: usize = 4096;
 

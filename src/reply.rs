@@ -169,7 +169,35 @@ pub fn write(responder: &mut Responder, id: Option<&str>, reply: Reply, accepts:
 /// Writes a failure as the JSON-RPC error of the request `id`.
 pub fn write_failure(responder: &mut Responder, id: Option<&str>, failure: &Failure, rpc: bool) {
     let status = if rpc { failure.rpc_status() } else { failure.status() };
-    let mut body = Vec::with_capacity(256);
+    let body = error_message(id, failure);
+    responder.begin(status);
+    responder.lines(JSON);
+    write_failure_headers(responder, failure);
+    responder.finish(&[&body]);
+}
+
+/// Writes what a request is answered with as one message; `None` if that is no single one.
+pub fn message(id: Option<&str>, outcome: Result<Reply, Failure>) -> Option<Vec<u8>> {
+    let id = id.unwrap_or("null");
+    let write = |member: &[u8], raw: &[u8]| [BEFORE_ID, id.as_bytes(), member, raw, b"}"].concat();
+    match outcome {
+        Ok(Reply::Accepted | Reply::Stream(_) | Reply::Listen(_)) => None,
+        Ok(Reply::Page(page)) => Some(write(RESULT, &page)),
+        Ok(Reply::Result(raw)) => Some(write(RESULT, &raw)),
+        Ok(Reply::Error(raw)) => Some(write(ERROR, &raw)),
+        Ok(Reply::Relayed(Relayed { bytes, place, is_error })) => {
+            let member = if is_error { ERROR } else { RESULT };
+            let message = write(member, place.of_bytes(&bytes));
+            shards::buffer::give(bytes);
+            Some(message)
+        }
+        Err(failure) => Some(error_message(Some(id), &failure)),
+    }
+}
+
+/// A failure as the JSON-RPC error of the request `id`.
+pub fn error_message(id: Option<&str>, failure: &Failure) -> Vec<u8> {
+    let mut message = Vec::with_capacity(256);
     let data = match failure {
         Failure::Protocol(error) => error.data.as_deref().map(Cow::Borrowed),
         Failure::Limited(limited) => {
@@ -177,11 +205,8 @@ pub fn write_failure(responder: &mut Responder, id: Option<&str>, failure: &Fail
         }
         _ => None,
     };
-    jsonrpc::error(&mut body, id, failure.code(), &failure.to_string(), data.as_deref());
-    responder.begin(status);
-    responder.lines(JSON);
-    write_failure_headers(responder, failure);
-    responder.finish(&[&body]);
+    jsonrpc::error(&mut message, id, failure.code(), &failure.to_string(), data.as_deref());
+    message
 }
 
 /// Appends the fields that go with some failures.

@@ -37,6 +37,7 @@ use crate::{
 
 mod backend;
 mod changes;
+mod conversation;
 mod door;
 mod feed;
 mod first_admin;
@@ -46,6 +47,7 @@ mod neighbourhood;
 mod protected;
 mod replay;
 mod seeds;
+mod sse;
 mod streams;
 
 use backend::Facts;
@@ -358,8 +360,8 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     task::spawn(shard.parking.clone().hear());
     if let Some(sessions) = &shard.sessions {
         task::spawn(sessions.clone().hear());
-        task::spawn(sessions.clone().hear_answers());
     }
+    task::spawn(shard.conversing.clone().hear_letters());
     task::spawn(read_mailbox(shard.clone(), own.mailbox));
     let take = |stream: TcpStream, peer: SocketAddr| {
         accept(&shard, &facts, stream, peer, acceptor.clone(), limits.clone());

@@ -96,6 +96,8 @@ table! {
         /// such comment.
         sse_keepalive: Duration, "SSE_KEEPALIVE_INTERVAL", [], "30",
             Seconds { min_ms: 0, max: DAY };
+        /// Whether the streams of HTTP+SSE show that they live, as `SSE_KEEPALIVE_INTERVAL` says.
+        sse_keepalive_on: bool, "SSE_KEEPALIVE_ENABLED", [], "true", Flag;
         /// How deeply the JSON of a request may nest.
         json_depth_max: usize, "VALIDATION_MAX_JSON_DEPTH", [], "30", Count { min: 4, max: 128 };
         /// The largest `params` of a JSON-RPC request.
