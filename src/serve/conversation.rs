@@ -409,13 +409,12 @@ impl Outlet {
                 return Out::End(Ending::Deaf);
             }
             match self.wait(patience).await {
-                None => {}
                 Some(Heard::Silence) => return Out::Silence,
-                Some(Heard::News(news)) => {
-                    if self.conversation.session.borrow().is_some() {
-                        news.iter().for_each(|one| self.conversation.tell(one.notification()));
-                    }
+                Some(Heard::News(news)) if self.conversation.session.borrow().is_some() => {
+                    news.iter().for_each(|one| self.conversation.tell(one.notification()));
                 }
+                // Before the handshake there is nothing that could have changed.
+                Some(Heard::News(_)) | None => {}
                 Some(Heard::End) if !self.conversation.shard.draining.is_open() => {
                     return Out::End(Ending::Refused);
                 }

@@ -133,10 +133,8 @@ impl Service for Front {
         let begun = caller.api_token_id.as_ref().map(|_| Instant::now());
         match self.route(request) {
             Some(
-                route @ (Route::Mcp { .. }
-                | Route::Sse { .. }
-                | Route::Message { .. }
-                | Route::Rpc),
+                route
+                @ (Route::Mcp { .. } | Route::Sse { .. } | Route::Message { .. } | Route::Rpc),
             ) if request.head.method() == Method::Options => {
                 write_options(responder, self.methods(&route));
             }

@@ -149,7 +149,10 @@ mod tests {
         assert_eq!(session_id(Some("a=b&session_id=x%2Dy")).unwrap(), "x-y");
         for wrong in [None, Some(""), Some("session_id="), Some("sessionId=x")] {
             let failure = session_id(wrong).unwrap_err();
-            assert_eq!((failure.status(), failure.to_string().as_str()), (400, "Missing session_id"));
+            assert_eq!(
+                (failure.status(), failure.to_string().as_str()),
+                (400, "Missing session_id")
+            );
         }
     }
 }

@@ -44,4 +44,5 @@ mod stdio;
 mod teams;
 mod throttle;
 mod tools;
+mod transports;
 mod web;
