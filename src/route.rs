@@ -25,6 +25,11 @@ pub enum Route<'a> {
         /// As before.
         server_id: &'a str,
     },
+    /// A WebSocket at `/ws` or `/servers/{id}/ws`.
+    WebSocket {
+        /// As before.
+        server_id: &'a str,
+    },
     /// JSON-RPC at `POST /rpc` and `POST /`.
     Rpc,
     /// The REST API, the path without version prefix and trailing slash.
@@ -36,9 +41,10 @@ impl<'a> Route<'a> {
     /// nothing for everything.
     pub fn endpoint(&self) -> Option<&'a str> {
         match self {
-            Route::Mcp { server_id } | Route::Sse { server_id } | Route::Message { server_id } => {
-                Some(server_id)
-            }
+            Route::Mcp { server_id }
+            | Route::Sse { server_id }
+            | Route::Message { server_id }
+            | Route::WebSocket { server_id } => Some(server_id),
             Route::Rpc | Route::Rest(_) => None,
         }
     }
@@ -74,6 +80,7 @@ fn endpoint<'a>(path: &str, server_id: &'a str) -> Option<Route<'a>> {
         "/mcp" => Some(Route::Mcp { server_id }),
         "/sse" => Some(Route::Sse { server_id }),
         "/message" => Some(Route::Message { server_id }),
+        "/ws" => Some(Route::WebSocket { server_id }),
         _ => None,
     }
 }
@@ -205,6 +212,8 @@ mod tests {
         assert_eq!(find("/servers/abc/mcp/", "", true), one);
         let sse = Some(Route::Sse { server_id: "abc" });
         assert_eq!(find("/servers/abc/sse", "", false), sse);
+        let socket = Some(Route::WebSocket { server_id: "" });
+        assert_eq!(find("/ws", "", false), socket);
         let message = Some(Route::Message { server_id: "" });
         assert_eq!(find("/message/", "", true), message);
         assert_eq!(find("/servers/abc/d/mcp", "", true), Some(Route::Rest("/servers/abc/d/mcp")));

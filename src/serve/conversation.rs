@@ -78,7 +78,8 @@ struct Call {
 
 /// Messages on their way to the client.
 struct Outbox {
-    waiting: RefCell<VecDeque<(Vec<u8>, OwnedTurn)>>,
+    /// What was waited with until there was room has a turn; refusals and news have none.
+    waiting: RefCell<VecDeque<(Vec<u8>, Option<OwnedTurn>)>>,
     room: Rc<Turns>,
     /// Rung when there may be something to do for who sends them.
     bell: Bell,
@@ -172,6 +173,15 @@ impl Conversation {
             }
         }
         Ok(())
+    }
+
+    /// Answers a message with a failure instead of taking it, if it is one that is answered.
+    pub fn refuse(&self, message: &[u8], failure: &Failure) {
+        if let Ok(parsed) = Message::parse(message, &self.shard.options.envelope)
+            && parsed.kind() == MessageKind::Request
+        {
+            self.tell(reply::error_message(parsed.id(), failure));
+        }
     }
 
     fn cancel(&self, notification: &Message<'_>) {
@@ -315,15 +325,16 @@ impl Conversation {
     /// Sends a message to the client once there is room for it.
     async fn say(&self, message: Vec<u8>) {
         let turn = self.outbox.room.take_owned().await;
-        self.outbox.put(message, turn);
+        self.outbox.put(message, Some(turn));
     }
 
-    /// Sends a message to the client; without room for it the client does not read, and loses its
+    /// Sends a message to the client at once; one that is far behind does not read, and loses its
     /// connection.
     fn tell(&self, message: Vec<u8>) {
-        match self.outbox.room.try_take_owned() {
-            Some(turn) => self.outbox.put(message, turn),
-            None => self.end(),
+        let waiting_count = self.outbox.waiting.borrow().len();
+        match waiting_count < 2 * limits::STREAM_WAITING_COUNT_MAX {
+            true => self.outbox.put(message, None),
+            false => self.end(),
         }
     }
 
@@ -378,7 +389,7 @@ impl Outbox {
         Outbox { waiting: RefCell::default(), room, bell: Bell::default() }
     }
 
-    fn put(&self, message: Vec<u8>, turn: OwnedTurn) {
+    fn put(&self, message: Vec<u8>, turn: Option<OwnedTurn>) {
         self.waiting.borrow_mut().push_back((message, turn));
         self.bell.ring();
     }

@@ -24,7 +24,7 @@ use crate::{
 
 mod responder;
 
-pub use responder::{BodyStream, Responder};
+pub use responder::{BodyStream, Responder, Takeover};
 
 /// How long a connection keeps its buffer after its last answer: long enough that a busy client
 /// never pays for giving it back, short enough that a thousand idle ones hold none.
@@ -307,7 +307,29 @@ impl<S: Service> Active<'_, S> {
             return (Some(Next::Close), input);
         }
         consume(&mut input, end);
+        if let Some(takeover) = responder.take_takeover() {
+            self.hand_over(takeover, responder, input).await;
+            return (Some(Next::Close), Vec::new());
+        }
+        if responder.has_stream() && input.is_empty() {
+            // A stream may be open for hours, and nothing is read meanwhile.
+            buffer::give(std::mem::take(&mut input));
+            return (self.write(responder).await, buffer::take());
+        }
         (self.write(responder).await, input)
+    }
+
+    /// Sends the head, and has `takeover` use the connection.
+    async fn hand_over(
+        &mut self,
+        takeover: Box<dyn Takeover>,
+        mut responder: Responder,
+        early: Vec<u8>,
+    ) {
+        if self.write_bytes(responder.take_bytes()).await {
+            self.connection.watch().disarm();
+            takeover.run(self.connection, early).await;
+        }
     }
 
     /// Runs the service's answer behind a panic guard; false if the peer left and wanted to cancel.
@@ -471,7 +493,8 @@ impl<S: Service> Active<'_, S> {
     async fn write_stream(&mut self, mut stream: Box<dyn BodyStream>, version: Version) -> bool {
         let chunked = version == Version::Http11;
         loop {
-            let mut data = buffer::take();
+            // While a stream waits it holds no buffer.
+            let mut data = Vec::new();
             self.connection.watch().disarm();
             let more = next_or_gone(self.connection, stream.as_mut(), &mut data).await;
             let Some(more) = more else {
