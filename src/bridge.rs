@@ -11,7 +11,7 @@ pub mod relay;
 mod remote;
 mod serve;
 
-use std::{collections::BTreeMap, future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration};
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use shards::{driver, local::Gate, mailbox, runtime, signal, task};
 
@@ -72,16 +72,4 @@ where
         bridge(stop).await
     };
     runtime::block_on(choice.driver, main).map_err(fail)?
-}
-
-/// Waits for `future`; nothing if `gate` opens before.
-async fn unless<F: Future>(gate: &Gate, future: F) -> Option<F::Output> {
-    let (mut passed, mut future) = (pin!(gate.passed()), pin!(future));
-    poll_fn(|context| {
-        if passed.as_mut().poll(context).is_ready() {
-            return Poll::Ready(None);
-        }
-        future.as_mut().poll(context).map(Some)
-    })
-    .await
 }

@@ -37,6 +37,10 @@ pub const CONVERSATION_CALL_COUNT_MAX: usize = 64;
 /// a word to another shard.
 pub const CONVERSATION_NOTE_COUNT_MAX: usize = 256;
 
+/// Messages of one JSON-RPC batch: more at once than any client runs, and a bound to what one body
+/// sets going.
+pub const RPC_BATCH_COUNT_MAX: usize = 100;
+
 /// Messages that may wait in a shard's mailbox: stdio calls of other shards, and new catalogs.
 pub const MAILBOX_COUNT_MAX: usize = 4096;
 

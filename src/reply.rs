@@ -166,6 +166,55 @@ pub fn write(responder: &mut Responder, id: Option<&str>, reply: Reply, accepts:
     }
 }
 
+/// Appends the answer to the request `id` (raw) as one message, where answers have no status and no
+/// header fields of their own. Nothing answers what is no request, and what streams does so itself.
+pub fn write_message(out: &mut Vec<u8>, id: &str, outcome: Result<Reply, Failure>) {
+    let id = id.as_bytes();
+    let mut write = |kind, raw: &[u8]| {
+        [BEFORE_ID, id, kind, raw, b"}"].iter().for_each(|part| out.extend_from_slice(part));
+    };
+    match outcome {
+        Ok(Reply::Accepted | Reply::Stream(_)) => {}
+        Ok(Reply::Page(page)) => write(RESULT, &page),
+        Ok(Reply::Result(raw)) => write(RESULT, &raw),
+        Ok(Reply::Error(raw)) => write(ERROR, &raw),
+        Ok(Reply::Relayed(Relayed { bytes, place, is_error })) => {
+            write(if is_error { ERROR } else { RESULT }, place.of_bytes(&bytes));
+            shards::buffer::give(bytes);
+        }
+        Ok(Reply::Listen(_)) => {
+            let failure = Failure::protocol(404, code::METHOD_NOT_FOUND, LISTENS_ELSEWHERE);
+            write_error_message(out, id, &failure);
+        }
+        Err(failure) => write_error_message(out, id, &failure),
+    }
+}
+
+fn write_error_message(out: &mut Vec<u8>, id: &[u8], failure: &Failure) {
+    let id = std::str::from_utf8(id).ok();
+    let data = error_data(failure);
+    jsonrpc::error(out, id, failure.code(), &failure.to_string(), data.as_deref());
+}
+
+/// A failure as the JSON-RPC error of the request `id`.
+pub fn error_message(id: Option<&str>, failure: &Failure) -> Vec<u8> {
+    let mut message = Vec::with_capacity(256);
+    let data = error_data(failure);
+    jsonrpc::error(&mut message, id, failure.code(), &failure.to_string(), data.as_deref());
+    message
+}
+
+/// The raw `data` of a failure, if it has any.
+fn error_data(failure: &Failure) -> Option<Cow<'_, str>> {
+    match failure {
+        Failure::Protocol(error) => error.data.as_deref().map(Cow::Borrowed),
+        Failure::Limited(limited) => {
+            Some(Cow::Owned(format!("{{\"retryAfter\":{}}}", limited.retry_after_s)))
+        }
+        _ => None,
+    }
+}
+
 /// Writes a failure as the JSON-RPC error of the request `id`.
 pub fn write_failure(responder: &mut Responder, id: Option<&str>, failure: &Failure, rpc: bool) {
     let status = if rpc { failure.rpc_status() } else { failure.status() };
@@ -174,39 +223,6 @@ pub fn write_failure(responder: &mut Responder, id: Option<&str>, failure: &Fail
     responder.lines(JSON);
     write_failure_headers(responder, failure);
     responder.finish(&[&body]);
-}
-
-/// Writes what a request is answered with as one message; `None` if that is no single one.
-pub fn message(id: Option<&str>, outcome: Result<Reply, Failure>) -> Option<Vec<u8>> {
-    let id = id.unwrap_or("null");
-    let write = |member: &[u8], raw: &[u8]| [BEFORE_ID, id.as_bytes(), member, raw, b"}"].concat();
-    match outcome {
-        Ok(Reply::Accepted | Reply::Stream(_) | Reply::Listen(_)) => None,
-        Ok(Reply::Page(page)) => Some(write(RESULT, &page)),
-        Ok(Reply::Result(raw)) => Some(write(RESULT, &raw)),
-        Ok(Reply::Error(raw)) => Some(write(ERROR, &raw)),
-        Ok(Reply::Relayed(Relayed { bytes, place, is_error })) => {
-            let member = if is_error { ERROR } else { RESULT };
-            let message = write(member, place.of_bytes(&bytes));
-            shards::buffer::give(bytes);
-            Some(message)
-        }
-        Err(failure) => Some(error_message(Some(id), &failure)),
-    }
-}
-
-/// A failure as the JSON-RPC error of the request `id`.
-pub fn error_message(id: Option<&str>, failure: &Failure) -> Vec<u8> {
-    let mut message = Vec::with_capacity(256);
-    let data = match failure {
-        Failure::Protocol(error) => error.data.as_deref().map(Cow::Borrowed),
-        Failure::Limited(limited) => {
-            Some(Cow::Owned(format!("{{\"retryAfter\":{}}}", limited.retry_after_s)))
-        }
-        _ => None,
-    };
-    jsonrpc::error(&mut message, id, failure.code(), &failure.to_string(), data.as_deref());
-    message
 }
 
 /// Appends the fields that go with some failures.

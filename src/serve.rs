@@ -36,6 +36,7 @@ use crate::{
 };
 
 mod backend;
+mod batch;
 mod changes;
 mod conversation;
 mod door;
@@ -49,6 +50,7 @@ mod replay;
 mod seeds;
 mod sse;
 mod streams;
+mod websocket;
 
 use backend::Facts;
 use door::Door;

@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     future::{Future, poll_fn},
+    pin::pin,
     rc::Rc,
     task::{Poll, Waker},
 };
@@ -71,6 +72,18 @@ impl Gate {
             Poll::Pending
         })
         .await;
+    }
+
+    /// Waits for `future`, or returns nothing once the gate is open.
+    pub async fn unless<F: Future>(&self, future: F) -> Option<F::Output> {
+        let (mut passed, mut future) = (pin!(self.passed()), pin!(future));
+        poll_fn(|context| {
+            if passed.as_mut().poll(context).is_ready() {
+                return Poll::Ready(None);
+            }
+            future.as_mut().poll(context).map(Some)
+        })
+        .await
     }
 }
 

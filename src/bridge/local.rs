@@ -134,7 +134,7 @@ impl Outlet {
         if self.ended.is_open() {
             return;
         }
-        let Some(place) = super::unless(&self.ended, self.places.take_owned()).await else {
+        let Some(place) = self.ended.unless(self.places.take_owned()).await else {
             return;
         };
         self.waiting.borrow_mut().push_back((line(message), place));

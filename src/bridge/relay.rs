@@ -10,7 +10,7 @@ use super::{
     local::{Inlet, Outlet, Source, Target, TooLong},
     message,
     remote::{Http, Sse},
-    run, unless,
+    run,
 };
 
 /// What a far end speaks.
@@ -84,17 +84,17 @@ async fn relay_between(
     let remote = match options.link {
         Link::StreamableHttp => Remote::Http(Http::new(options, outlet.clone())?),
         Link::Sse => {
-            let opened = unless(stop, Sse::open(options, outlet.clone())).await;
+            let opened = stop.unless(Sse::open(options, outlet.clone())).await;
             let Some(opened) = opened else { return Ok(()) };
             Remote::Sse(opened?)
         }
     };
-    let pumped = unless(&outlet.ended, pump(&remote, inlet, outlet));
-    let pumped = unless(stop, remote.unless_ended(pumped)).await;
+    let pumped = outlet.ended.unless(pump(&remote, inlet, outlet));
+    let pumped = stop.unless(remote.unless_ended(pumped)).await;
     match pumped {
         // All was said.
         Some(Some(Some(()))) => {
-            if unless(stop, remote.finish(false)).await.is_none() {
+            if stop.unless(remote.finish(false)).await.is_none() {
                 remote.finish(true).await;
             }
         }
@@ -130,7 +130,7 @@ impl Remote {
     async fn unless_ended<F: Future>(&self, future: F) -> Option<F::Output> {
         match self {
             Remote::Http(_) => Some(future.await),
-            Remote::Sse(sse) => unless(&sse.ended, future).await,
+            Remote::Sse(sse) => sse.ended.unless(future).await,
         }
     }
 

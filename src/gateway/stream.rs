@@ -1,13 +1,7 @@
 //! What comes back from an upstream, made into what this client understands: whole answers, and
 //! answers with notifications before them.
 
-use std::{
-    future::{Future, poll_fn},
-    pin::{Pin, pin},
-    rc::Rc,
-    task::Poll,
-    time::Duration,
-};
+use std::{future::Future, pin::Pin, rc::Rc, time::Duration};
 
 use net::jsonrpc;
 use shards::{local::Gate, task, time};
@@ -17,7 +11,7 @@ use crate::{
     gateway::{parked::Parker, relayed, succeeded},
     mcp::{self, Capabilities, Era, LEVELS},
     observe::meters::{LongExecution, Meters},
-    reply::{Accepts, Messages, Reply},
+    reply::{self, Accepts, Messages, Reply},
     session::{Asks, Session},
     upstream::{Event, Outcome, Question, Reply as UpstreamReply, Stream},
 };
@@ -203,7 +197,7 @@ impl Client {
         out.extend_from_slice(&message);
         let (within, over) = (self.answer_within, over.clone());
         task::spawn_if_running(async move {
-            let answer = unless(&over, time::timeout(within, asked.answer())).await;
+            let answer = over.unless(time::timeout(within, asked.answer())).await;
             if let Some(Ok(Some(word))) = answer {
                 question.answer(&word);
             }
@@ -230,18 +224,6 @@ fn level_of(message: &str) -> Option<String> {
     }
     let [level] = jsonrpc::pick(params, ["level"]).ok()?;
     jsonrpc::unescape(level?.of_text(params)).ok().map(|level| level.into_owned())
-}
-
-/// Waits for `future`, or returns nothing once `gate` is open.
-async fn unless<F: Future>(gate: &Gate, future: F) -> Option<F::Output> {
-    let (mut future, mut open) = (pin!(future), pin!(gate.passed()));
-    poll_fn(|context| {
-        if open.as_mut().poll(context).is_ready() {
-            return Poll::Ready(None);
-        }
-        future.as_mut().poll(context).map(Some)
-    })
-    .await
 }
 
 /// An upstream's stream on its way to the client.
@@ -298,38 +280,8 @@ impl Messages for Relay {
                     Err(failure) => Err(failure),
                 };
             };
-            self.write_last(out, outcome);
+            reply::write_message(out, &self.id, outcome);
             false
         })
     }
-}
-
-impl Relay {
-    fn write_last(&self, out: &mut Vec<u8>, outcome: Result<Reply, Failure>) {
-        let text = |raw: &[u8]| String::from_utf8_lossy(raw).into_owned();
-        match outcome {
-            Ok(Reply::Result(raw)) => jsonrpc::result(out, &self.id, &text(&raw)),
-            Ok(Reply::Relayed(relayed)) if !relayed.is_error => {
-                let raw = relayed.place.of_bytes(&relayed.bytes);
-                jsonrpc::result(out, &self.id, &text(raw));
-            }
-            Ok(Reply::Relayed(relayed)) => {
-                write_error(out, &self.id, relayed.place.of_bytes(&relayed.bytes));
-            }
-            Ok(Reply::Error(raw)) => write_error(out, &self.id, &raw),
-            Ok(_) => unreachable!("a translation gives results and errors only"),
-            Err(failure) => {
-                let (code, message) = (failure.code(), failure.to_string());
-                jsonrpc::error(out, Some(&self.id), code, &message, None);
-            }
-        }
-    }
-}
-
-fn write_error(out: &mut Vec<u8>, id: &str, raw: &[u8]) {
-    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
-    out.extend_from_slice(id.as_bytes());
-    out.extend_from_slice(b",\"error\":");
-    out.extend_from_slice(raw);
-    out.push(b'}');
 }

@@ -208,7 +208,7 @@ impl Conversation {
         task::spawn(async move {
             let Running { conversation, call, .. } = &running;
             let work = task::guard(conversation.work(&call.id, &caller, &message, ip));
-            if let Some(Err(_)) = unless(&call.cancelled, work).await {
+            if let Some(Err(_)) = call.cancelled.unless(work).await {
                 let failure = Failure::protocol(500, code::INTERNAL, "Internal error");
                 conversation.tell(reply::error_message(Some(&call.id), &failure));
             }
@@ -238,7 +238,9 @@ impl Conversation {
             },
             Ok(Reply::Listen(filter)) => self.listen(id, *filter).await,
             outcome => {
-                if let Some(message) = reply::message(Some(id), outcome) {
+                let mut message = Vec::new();
+                reply::write_message(&mut message, id, outcome);
+                if !message.is_empty() {
                     self.say(message).await;
                 }
             }
@@ -480,16 +482,4 @@ impl HeaderSource for Headers<'_> {
 
 fn gone() -> Failure {
     Failure::NotFound("Not Found".to_owned())
-}
-
-/// Waits for `future`, or returns nothing once `gate` is open.
-async fn unless<F: Future>(gate: &Gate, future: F) -> Option<F::Output> {
-    let (mut future, mut open) = (pin!(future), pin!(gate.passed()));
-    poll_fn(|context| {
-        if open.as_mut().poll(context).is_ready() {
-            return Poll::Ready(None);
-        }
-        future.as_mut().poll(context).map(Some)
-    })
-    .await
 }

@@ -13,7 +13,7 @@ use crate::{
     auth::{AuthError, Caller, Resource, external::keyring::Slot},
     catalog::VirtualServer,
     failure::Failure,
-    gateway::{self, Agreed},
+    gateway::{self, Agreed, Parts},
     limits,
     mcp::{Era, HeaderSource, MODERN, Transport, code},
     observe::{audit, usage::Use},
@@ -21,6 +21,7 @@ use crate::{
     route::{self, Route},
     serve::{
         backend::{Backend, Facts, parts},
+        batch,
         changes::{Changes, Identify},
         door::{Endpoint, Refusal, Visit},
         legacy, protected, replay, streams,
@@ -28,6 +29,7 @@ use crate::{
     session::{Session, Ticket},
     state::{self, Shard},
     throttle::{Stand, Tier},
+    upstream::Upstreams,
     web::Client,
 };
 
@@ -48,7 +50,7 @@ const RPC_METHODS: &str = "POST, OPTIONS";
 /// What the MCP endpoints take where clients have sessions.
 const SESSION_METHODS: &str = "POST, GET, DELETE, OPTIONS";
 
-/// What opens a stream of HTTP+SSE.
+/// What opens a stream of HTTP+SSE, or a WebSocket.
 const STREAM_METHODS: &str = "GET, OPTIONS";
 
 /// A shard as a server of HTTP.
@@ -132,10 +134,10 @@ impl Service for Front {
         };
         let begun = caller.api_token_id.as_ref().map(|_| Instant::now());
         match self.route(request) {
-            Some(
-                route
-                @ (Route::Mcp { .. } | Route::Sse { .. } | Route::Message { .. } | Route::Rpc),
-            ) if request.head.method() == Method::Options => {
+            Some(route)
+                if request.head.method() == Method::Options
+                    && !matches!(route, Route::Rest(_)) =>
+            {
                 write_options(responder, self.methods(&route));
             }
             Some(Route::Mcp { server_id }) => match request.head.method() {
@@ -148,6 +150,9 @@ impl Service for Front {
             },
             Some(Route::Sse { server_id }) => {
                 self.open_sse(request, server_id, &caller, responder).await;
+            }
+            Some(Route::WebSocket { server_id }) => {
+                self.open_socket(request, server_id, &caller, responder).await;
             }
             Some(Route::Message { server_id }) => {
                 self.take_message(request, server_id, &caller, body, responder).await;
@@ -312,6 +317,8 @@ impl Front {
             Some(Route::Mcp { .. }) => "/servers/{id}/mcp",
             Some(Route::Sse { server_id: "" }) => "/sse",
             Some(Route::Sse { .. }) => "/servers/{id}/sse",
+            Some(Route::WebSocket { server_id: "" }) => "/ws",
+            Some(Route::WebSocket { .. }) => "/servers/{id}/ws",
             Some(Route::Message { server_id: "" }) => "/message",
             Some(Route::Message { .. }) => "/servers/{id}/message",
             Some(Route::Rpc) => "/rpc",
@@ -383,6 +390,9 @@ impl Front {
             accepts,
             body,
         };
+        if transport == Transport::StreamableHttp && batch::is_batch(body) {
+            return self.answer_batch(request, &parts, &rpc, responder).await;
+        }
         let on_era = |era| {
             if era == Era::Modern {
                 responder.cancel_on_disconnect();
@@ -435,11 +445,50 @@ impl Front {
         }
     }
 
+    /// Answers the messages of a batch, each of which counts like a request.
+    async fn answer_batch(
+        &self,
+        request: &Request<'_>,
+        parts: &Parts<'_, Upstreams>,
+        rpc: &gateway::Request<'_>,
+        responder: &mut Responder,
+    ) {
+        let version = request.header("mcp-protocol-version");
+        let session = rpc.session.map(|session| &**session);
+        let answering = async {
+            let messages = batch::split(rpc.body, session, version)?;
+            for _ in 1..messages.len() {
+                self.limit(request, Tier::Medium, rpc.caller).await?;
+            }
+            Ok(batch::answer(parts, rpc, &messages).await)
+        };
+        let answers = match answering.await {
+            Ok(answers) => answers,
+            Err(failure) => {
+                log_failure(&failure);
+                return reply::write_failure(responder, None, &failure, true);
+            }
+        };
+        match (answers, rpc.session) {
+            (None, _) => reply::write(responder, None, Reply::Accepted, rpc.accepts),
+            (Some(answers), _) if answers.are_ready() && rpc.accepts.json => {
+                write_json(responder, 200, &answers.to_array());
+            }
+            // No client can name the whole batch to cancel it, only its requests.
+            (Some(answers), Some(session)) => {
+                replay::play(&self.shard, session, "", Box::new(answers), responder);
+            }
+            (Some(answers), None) => {
+                reply::write(responder, None, Reply::Stream(Box::new(answers)), rpc.accepts);
+            }
+        }
+    }
+
     /// The methods that a route of JSON-RPC takes.
     fn methods(&self, route: &Route<'_>) -> &'static str {
         match (route, &self.shard.sessions) {
             (Route::Mcp { .. }, Some(_)) => SESSION_METHODS,
-            (Route::Sse { .. }, _) => STREAM_METHODS,
+            (Route::Sse { .. } | Route::WebSocket { .. }, _) => STREAM_METHODS,
             _ => RPC_METHODS,
         }
     }

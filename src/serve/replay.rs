@@ -4,10 +4,9 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
-    future::{Future, poll_fn},
-    pin::{Pin, pin},
+    future::Future,
+    pin::Pin,
     rc::Rc,
-    task::Poll,
     time::Duration,
 };
 
@@ -115,18 +114,8 @@ impl Player {
 
     /// Waits for `future`, unless the client cancels the request or its session ends.
     async fn unless_over<F: Future>(&self, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
-        let mut cancelled = pin!(self.call.cancelled.passed());
-        let mut ended = pin!(self.session.ended.passed());
-        poll_fn(|context| {
-            if cancelled.as_mut().poll(context).is_ready()
-                || ended.as_mut().poll(context).is_ready()
-            {
-                return Poll::Ready(None);
-            }
-            future.as_mut().poll(context).map(Some)
-        })
-        .await
+        let uncancelled = self.call.cancelled.unless(future);
+        self.session.ended.unless(uncancelled).await.flatten()
     }
 }
 

@@ -9,6 +9,7 @@ mod apparatus;
 mod apply;
 mod audit;
 mod auth;
+mod batches;
 mod bridges;
 mod cli;
 mod clients;

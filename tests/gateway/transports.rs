@@ -1,10 +1,11 @@
 //! Clients whose connection is their session: HTTP+SSE and WebSockets.
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::faulty::Faulty;
 use crate::harness::gateway::Gateway;
-use crate::harness::mcp::{LEGACY, envelope};
+use crate::harness::mcp::{LEGACY, MODERN, envelope};
 use crate::harness::tools::tools;
 use crate::harness::upstreams::Served;
 use crate::harness::wire::{Answer, Wire, request};
@@ -181,6 +182,198 @@ fn a_stream_tells_of_lists_that_change_and_of_nothing_before_the_handshake() {
     assert_eq!(stream.message()["method"], "notifications/tools/list_changed");
 }
 
+/// A WebSocket of a client that says what it likes.
+struct Socket(Wire);
+
+impl Socket {
+    /// Asks for a socket; these header lines come besides. The answer, and the socket if it is one.
+    fn ask(gateway: &Gateway, path: &str, more: &[(&str, &str)]) -> (Answer, Socket) {
+        let mut headers = vec![
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        headers.extend(more);
+        let mut wire = gateway.wire();
+        let head = wire.send(request("GET", path, &headers, b"")).head().expect("an answer");
+        (head, Socket(wire))
+    }
+
+    fn open(gateway: &Gateway) -> Socket {
+        let bearer = format!("Bearer {}", gateway.token());
+        let more = [("Authorization", bearer.as_str()), ("Sec-WebSocket-Protocol", "other, mcp")];
+        let (head, socket) = Socket::ask(gateway, "/ws", &more);
+        assert_eq!(head.status, 101);
+        assert_eq!(head.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        assert_eq!(head.header("sec-websocket-protocol"), Some("mcp"));
+        socket
+    }
+
+    /// Sends a frame of that kind; its mask is zero, so the payload goes as it is.
+    fn send(&mut self, opcode: u8, payload: &[u8]) -> &mut Socket {
+        let mut frame = vec![0x80 | opcode, 0x80 | 127];
+        frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+        if payload.len() < 126 {
+            frame = vec![0x80 | opcode, 0x80 | payload.len() as u8];
+        }
+        frame.extend_from_slice(&[0; 4]);
+        frame.extend_from_slice(payload);
+        self.0.send(frame);
+        self
+    }
+
+    /// Reads a frame: its kind and payload.
+    fn frame(&mut self) -> (u8, Vec<u8>) {
+        let head = self.0.take(2);
+        let size = match head[1] {
+            126 => self.0.take(2).iter().fold(0, |size, byte| size << 8 | usize::from(*byte)),
+            127 => self.0.take(8).iter().fold(0, |size, byte| size << 8 | usize::from(*byte)),
+            size => usize::from(size),
+        };
+        (head[0] & 15, self.0.take(size))
+    }
+
+    fn message(&mut self) -> Value {
+        let (opcode, payload) = self.frame();
+        assert_eq!(opcode, 1, "{}", String::from_utf8_lossy(&payload));
+        serde_json::from_slice(&payload).expect("JSON")
+    }
+
+    fn ask_for(&mut self, method: &str, params: Value) -> Value {
+        self.send(1, envelope(method, &params).to_string().as_bytes()).message()
+    }
+
+    /// The code that the gateway closes with; it then closes the connection.
+    fn closes(mut self) -> u16 {
+        let (opcode, payload) = self.frame();
+        assert_eq!(opcode, 8, "{}", String::from_utf8_lossy(&payload));
+        self.send(8, &payload[..2]);
+        assert!(self.0.closes());
+        u16::from_be_bytes([payload[0], payload[1]])
+    }
+}
+
+#[test]
+fn a_socket_is_a_session_whose_messages_are_texts() {
+    let gateway = Gateway::start();
+    let upstream = Faulty::legacy();
+    gateway.add(&upstream.registration("up"));
+    let mut socket = Socket::open(&gateway);
+    let info = json!({"name": "test", "version": "1"});
+    let params = json!({"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": info});
+    let agreed = socket.ask_for("initialize", params);
+    assert_eq!(agreed["result"]["protocolVersion"], LEGACY);
+    let meta = json!({"progressToken": "p"});
+    let params = json!({"name": "up-stream", "arguments": {}, "_meta": meta});
+    assert_eq!(socket.ask_for("tools/call", params)["method"], "notifications/progress");
+    assert!(socket.message()["result"].to_string().contains("streamed"));
+    let wrong = socket.send(1, b"{").message();
+    assert_eq!((&wrong["error"]["code"], &wrong["id"]), (&json!(-32700), &Value::Null));
+    socket.send(9, b"are you there");
+    assert_eq!(socket.frame(), (10, b"are you there".to_vec()));
+    make_tool(&gateway, "one");
+    assert_eq!(socket.message()["method"], "notifications/tools/list_changed");
+    socket.send(8, b"\x03\xe8");
+    assert_eq!(socket.frame(), (8, b"\x03\xe8".to_vec()));
+    assert!(socket.0.closes());
+}
+
+#[test]
+fn a_client_without_a_handshake_listens_by_its_socket_until_it_cancels() {
+    let gateway = Gateway::start();
+    let mut socket = Socket::open(&gateway);
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let discovered = socket.ask_for("server/discover", json!({"_meta": meta}));
+    assert_eq!(discovered["result"]["supportedVersions"], json!([MODERN]));
+    let wanted = json!({"toolsListChanged": true});
+    let first =
+        socket.ask_for("subscriptions/listen", json!({"notifications": wanted, "_meta": meta}));
+    assert_eq!(first["method"], "notifications/subscriptions/acknowledged");
+    make_tool(&gateway, "one");
+    let told = socket.message();
+    assert_eq!(told["method"], "notifications/tools/list_changed");
+    let id = &told["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"];
+    let cancelled = json!({"requestId": id, "_meta": meta});
+    let cancelled =
+        json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancelled});
+    socket.send(1, cancelled.to_string().as_bytes());
+    make_tool(&gateway, "two");
+    // Nothing was told of the second tool before this answer.
+    let listed = socket.ask_for("tools/list", json!({"_meta": meta}));
+    assert_eq!(listed["result"]["tools"].as_array().map(Vec::len), Some(2), "{listed}");
+}
+
+#[test]
+fn what_is_no_message_ends_a_socket_with_its_own_code() {
+    let gateway = Gateway::setup().set("MAX_BODY_SIZE_BYTES", 2048).start();
+    for (opcode, payload, code) in
+        [(2, &b"x"[..], 1003), (1, b"\xff", 1007), (1, &[b' '; 2049], 1009), (3, b"", 1002)]
+    {
+        let mut socket = Socket::open(&gateway);
+        socket.send(opcode, payload);
+        assert_eq!(socket.closes(), code);
+    }
+}
+
+#[test]
+fn who_asks_for_a_socket_in_no_good_way_gets_none() {
+    let gateway = Gateway::start();
+    let bearer = format!("Bearer {}", gateway.token());
+    let authorization = ("Authorization", bearer.as_str());
+    let ask = |more: &[(&str, &str)]| Socket::ask(&gateway, "/ws", more).0.status;
+    assert_eq!(ask(&[]), 401);
+    assert_eq!(ask(&[authorization, ("Origin", "https://evil.example")]), 403);
+    let token = format!("/ws?token={}", gateway.token());
+    assert_eq!(Socket::ask(&gateway, &token, &[]).0.status, 401);
+    let plain = gateway.get("/ws").expect(426);
+    assert_eq!(plain.header("upgrade"), Some("websocket"));
+    let nowhere = format!("/servers/{}/ws", "0".repeat(32));
+    assert_eq!(Socket::ask(&gateway, &nowhere, &[authorization]).0.status, 404);
+}
+
+#[test]
+fn a_socket_that_stays_silent_is_asked_for_a_sign_of_life_and_then_ended() {
+    let gateway = Gateway::setup().set("WEBSOCKET_PING_INTERVAL", 0.2).start();
+    let mut socket = Socket::open(&gateway);
+    for _ in 0..2 {
+        assert_eq!(socket.frame(), (9, Vec::new()));
+        socket.send(10, b"");
+    }
+    assert_eq!(socket.frame(), (9, Vec::new()));
+    assert!(socket.0.closes());
+}
+
+#[test]
+fn what_was_asked_is_answered_before_the_gateway_stops() {
+    let mut gateway = Gateway::start();
+    let upstream = Faulty::legacy();
+    gateway.add(&upstream.registration("up"));
+    let mut stream = Stream::open(&gateway, gateway.token(), "/sse");
+    stream.shake_hands();
+    let call = envelope("tools/call", &json!({"name": "up-slow", "arguments": {"milliseconds": 700}}));
+    stream.post(&call);
+    let Stream { wire, unread, .. } = stream;
+    let mut sockets = [Socket::open(&gateway), Socket::open(&gateway)];
+    sockets[0].send(1, call.to_string().as_bytes());
+    upstream.wait_for_calls("slow", 2);
+    gateway.signal(Signal::TERM);
+    let [mut busy, idle] = sockets;
+    assert_eq!(idle.closes(), 1001);
+    assert!(busy.message()["result"].is_object());
+    assert_eq!(busy.closes(), 1001);
+    let mut wire = wire;
+    let mut told = unread;
+    while let Some(chunk) = wire.chunk() {
+        told.push_str(&String::from_utf8(chunk).expect("text"));
+    }
+    assert!(told.contains("\"result\""), "{told}");
+    assert!(gateway.ended().success());
+}
+
 /// Has the official TypeScript client do all that one does over a connection that is its session.
 fn visit(transport: &str, scheme: &str, path: &str) {
     let upstream = Served::conformance();
@@ -217,6 +410,11 @@ fn visit(transport: &str, scheme: &str, path: &str) {
 #[test]
 fn the_typescript_client_does_everything_over_sse() {
     visit("sse", "http", "/sse");
+}
+
+#[test]
+fn the_typescript_client_does_everything_over_a_websocket() {
+    visit("websocket", "ws", "/ws");
 }
 
 #[test]

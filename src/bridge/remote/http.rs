@@ -29,7 +29,6 @@ use crate::{
         local::Outlet,
         message::{self, Reply, UNREACHED},
         relay::RelayOptions,
-        unless,
     },
     failure::{Failure, UpstreamFailure, UpstreamKind},
     upstream::http::{
@@ -192,7 +191,7 @@ impl Http {
             };
             self.converse(&letter).await
         };
-        let outcome = unless(&waiting.cancelled, answering).await;
+        let outcome = waiting.cancelled.unless(answering).await;
         if let Some(outcome) = outcome {
             let answer = outcome.unwrap_or_else(|trouble| {
                 let text = trouble.text();

@@ -1,14 +1,22 @@
 //! Connections that are sessions of their clients: their streams, and what is posted to those.
 
-use net::http1::server::{Request, Responder};
+use net::{
+    http1::server::{Request, Responder},
+    websocket::{self as wire, NoSocket},
+};
+use storage::record::new_id;
 
-use super::{Front, log_failure, write_rest_failure};
+use super::{Front, log_failure, write_json, write_rest_failure};
 use crate::{
     auth::Caller,
     failure::Failure,
     mcp::Transport,
     reply,
-    serve::{conversation::Partner, sse},
+    serve::{
+        conversation::{Conversation, Partner},
+        sse,
+        websocket::{SUBPROTOCOL, Talk},
+    },
     throttle::Tier,
 };
 
@@ -48,7 +56,7 @@ impl Front {
         responder: &mut Responder,
     ) {
         match self.hand_over(request, server_id, caller, body).await {
-            Ok(()) => super::write_json(responder, 202, sse::TAKEN),
+            Ok(()) => write_json(responder, 202, sse::TAKEN),
             Err(failure @ Failure::Protocol(_)) => {
                 log_failure(&failure);
                 reply::write_failure(responder, None, &failure, true);
@@ -73,6 +81,36 @@ impl Front {
         self.shard.conversing.post(&id, &sender, body, ip).await
     }
 
+    /// Answers GET: opens a WebSocket.
+    pub(super) async fn open_socket(
+        &self,
+        request: &Request<'_>,
+        server_id: &str,
+        caller: &Caller,
+        responder: &mut Responder,
+    ) {
+        let accepted = match wire::accept(request) {
+            Ok(accepted) => accepted,
+            Err(refusal) => return write_no_socket(responder, refusal),
+        };
+        if let Err(failure) = self.limit(request, Tier::Medium, caller).await {
+            return write_rest_failure(responder, &failure);
+        }
+        let partner = self.partner(request, server_id, caller, Transport::WebSocket);
+        let outlet = match Conversation::begin(&self.shard, partner, &new_id()) {
+            Ok(outlet) => outlet,
+            Err(failure) => return write_rest_failure(responder, &failure),
+        };
+        let talk = Talk::new(&self.shard, outlet, caller, self.client(request).ip);
+        responder.begin(101);
+        responder.lines("upgrade: websocket\r\nconnection: Upgrade\r\n");
+        responder.header("sec-websocket-accept", accepted.as_bytes());
+        if wire::offers(request, SUBPROTOCOL) {
+            responder.header("sec-websocket-protocol", SUBPROTOCOL.as_bytes());
+        }
+        responder.finish_takeover(Box::new(talk));
+    }
+
     /// Who opened a connection that is a session.
     fn partner(
         &self,
@@ -89,4 +127,22 @@ impl Front {
             user_agent: request.header("user-agent").map(<[u8]>::to_vec),
         }
     }
+}
+
+/// Answers who asked for no socket, where there is nothing else.
+fn write_no_socket(responder: &mut Responder, refusal: NoSocket) {
+    let (status, lines, text) = match refusal {
+        NoSocket::NotAsked => (426, "upgrade: websocket\r\n", "Ask for a WebSocket"),
+        NoSocket::Version => {
+            (426, "sec-websocket-version: 13\r\n", "Only version 13 of WebSockets is spoken")
+        }
+        NoSocket::Malformed => {
+            (400, "", "Sec-WebSocket-Key must be there once: 16 bytes in base64")
+        }
+    };
+    let body = serde_json::json!({"detail": text}).to_string();
+    responder.begin(status);
+    responder.lines(lines);
+    responder.lines("content-type: application/json\r\n");
+    responder.finish(&[body.as_bytes()]);
 }

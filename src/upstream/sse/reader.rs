@@ -1,6 +1,6 @@
 //! The task that reads a stream and gives each message to who waits for it.
 
-use std::{collections::VecDeque, future::poll_fn, pin::pin, rc::Rc, task::Poll};
+use std::{collections::VecDeque, rc::Rc};
 
 use net::{client::Streaming, sse::Decoder};
 use shards::{buffer, task, watch};
@@ -55,7 +55,7 @@ async fn read(
                 refused = Some(error);
             }
         });
-        match unless_closed(link, next).await {
+        match link.closing.unless(next).await {
             None => return link.wire.failure(UpstreamKind::Broken, "its stream was closed", true),
             Some(Err(error)) => return link.wire.broken(&error),
             Some(Ok(false)) if arrived.is_empty() => {
@@ -64,18 +64,6 @@ async fn read(
             Some(Ok(_)) => link.heard_ms.set(watch::clock_ms()),
         }
     }
-}
-
-/// Waits for `future`, or returns nothing when the stream is to be closed.
-async fn unless_closed<F: Future>(link: &Link, future: F) -> Option<F::Output> {
-    let (mut future, mut closing) = (pin!(future), pin!(link.closing.passed()));
-    poll_fn(|context| {
-        if closing.as_mut().poll(context).is_ready() {
-            return Poll::Ready(None);
-        }
-        future.as_mut().poll(context).map(Some)
-    })
-    .await
 }
 
 fn dispatch(link: &Rc<Link>, message: Vec<u8>) {

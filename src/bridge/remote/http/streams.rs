@@ -17,7 +17,6 @@ use crate::{
             session::Session,
             text,
         },
-        unless,
     },
     upstream::http::answer::is_event_stream,
 };
@@ -121,7 +120,7 @@ impl Http {
         let Some(session) = self.session.borrow().clone() else { return };
         let http = self.clone();
         task::spawn(async move {
-            let lost = unless(&session.closing, http.follow(&session)).await;
+            let lost = session.closing.unless(http.follow(&session)).await;
             if let Some(true) = lost
                 && let Err(trouble) = http.renew(&session).await
             {
