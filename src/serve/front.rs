@@ -135,8 +135,7 @@ impl Service for Front {
         let begun = caller.api_token_id.as_ref().map(|_| Instant::now());
         match self.route(request) {
             Some(route)
-                if request.head.method() == Method::Options
-                    && !matches!(route, Route::Rest(_)) =>
+                if request.head.method() == Method::Options && !matches!(route, Route::Rest(_)) =>
             {
                 write_options(responder, self.methods(&route));
             }

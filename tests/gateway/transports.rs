@@ -309,7 +309,8 @@ fn a_client_without_a_handshake_listens_by_its_socket_until_it_cancels() {
 
 #[test]
 fn what_is_no_message_ends_a_socket_with_its_own_code() {
-    let gateway = Gateway::setup().set("MAX_BODY_SIZE_BYTES", 2048).start();
+    let setup = Gateway::setup().set("MAX_BODY_SIZE_BYTES", 2048);
+    let gateway = setup.set("VALIDATION_MAX_RPC_PARAM_SIZE", 1024).start();
     for (opcode, payload, code) in
         [(2, &b"x"[..], 1003), (1, b"\xff", 1007), (1, &[b' '; 2049], 1009), (3, b"", 1002)]
     {
@@ -354,7 +355,8 @@ fn what_was_asked_is_answered_before_the_gateway_stops() {
     gateway.add(&upstream.registration("up"));
     let mut stream = Stream::open(&gateway, gateway.token(), "/sse");
     stream.shake_hands();
-    let call = envelope("tools/call", &json!({"name": "up-slow", "arguments": {"milliseconds": 700}}));
+    let call =
+        envelope("tools/call", &json!({"name": "up-slow", "arguments": {"milliseconds": 700}}));
     stream.post(&call);
     let Stream { wire, unread, .. } = stream;
     let mut sockets = [Socket::open(&gateway), Socket::open(&gateway)];
@@ -372,6 +374,84 @@ fn what_was_asked_is_answered_before_the_gateway_stops() {
     }
     assert!(told.contains("\"result\""), "{told}");
     assert!(gateway.ended().success());
+}
+
+#[test]
+fn what_a_client_cancels_ends_upstream_and_is_not_answered() {
+    let gateway = Gateway::start();
+    let upstream = Faulty::legacy();
+    gateway.add(&upstream.registration("up"));
+    let mut stream = Stream::open(&gateway, gateway.token(), "/sse");
+    stream.shake_hands();
+    let call = json!({"name": "up-slow", "arguments": {"milliseconds": 60_000}});
+    let call = json!({"jsonrpc": "2.0", "id": "long", "method": "tools/call", "params": call});
+    stream.post(&call);
+    upstream.wait_for_calls("slow", 1);
+    let cancelled = json!({"requestId": "long"});
+    stream
+        .post(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancelled}));
+    upstream.wait_for("notifications/cancelled", 1);
+    // So does the end of the connection.
+    stream.post(&call);
+    upstream.wait_for_calls("slow", 2);
+    let answer = stream.ask("ping", json!({}));
+    assert_eq!(answer["result"], json!({}), "the first thing that is told");
+    drop(stream);
+    upstream.wait_for("notifications/cancelled", 2);
+}
+
+#[test]
+fn a_token_that_is_revoked_ends_its_streams_and_sockets() {
+    let gateway = Gateway::start();
+    let made = gateway.post("/tokens", &json!({"name": "short", "expires_in_days": 1})).expect(201);
+    let made = made.json();
+    let token = made["access_token"].as_str().expect("a token").to_owned();
+    let mut stream = Stream::open(&gateway, &token, "/sse");
+    stream.shake_hands();
+    // Another token of the same user is good for less or more: it may not go on with this stream.
+    let ping = envelope("ping", &json!({}));
+    stream.post_as(&gateway, gateway.token(), &ping).expect(404);
+    let bearer = format!("Bearer {token}");
+    let (head, socket) = Socket::ask(&gateway, "/ws", &[("Authorization", &bearer)]);
+    assert_eq!(head.status, 101);
+    let id = made["token"]["id"].as_str().expect("an id");
+    gateway.ask("DELETE", &format!("/tokens/{id}"), None).expect(204);
+    assert!(stream.event().is_none());
+    assert_eq!(socket.closes(), 1008);
+}
+
+#[test]
+fn a_client_that_does_not_read_loses_its_connection_and_holds_up_nobody() {
+    let gateway = Gateway::setup().set("CLIENT_WRITE_TIMEOUT", 0.5).start();
+    let upstream = Faulty::legacy();
+    gateway.add(&upstream.registration("up"));
+    let mut deaf = Socket::open(&gateway);
+    let text = "x".repeat(200_000);
+    let echo = json!({"name": "up-echo", "arguments": {"text": text}});
+    let echo = envelope("tools/call", &echo).to_string();
+    let before = upstream.call_count("echo");
+    for _ in 0..60 {
+        deaf.send(1, echo.as_bytes());
+    }
+    let mut other = Socket::open(&gateway);
+    assert_eq!(other.ask_for("ping", json!({}))["result"], json!({}));
+    upstream.wait_for_calls("echo", before + 1);
+    // The kernel holds a few of its answers; the rest was never sent.
+    let read = deaf.0.rest().len();
+    assert!(read < 60 * text.len(), "{read}");
+    assert_eq!(other.ask_for("ping", json!({}))["result"], json!({}));
+}
+
+#[test]
+fn only_so_many_streams_are_open_at_once() {
+    let gateway = Gateway::setup().set("SHARDS", 1).set("STREAMS_MAX", 2).start();
+    let _stream = Stream::open(&gateway, gateway.token(), "/sse");
+    let socket = Socket::open(&gateway);
+    let bearer = format!("Bearer {}", gateway.token());
+    let ask = || Socket::ask(&gateway, "/ws", &[("Authorization", &bearer)]);
+    assert_eq!(ask().0.status, 503);
+    drop(socket);
+    while ask().0.status == 503 {}
 }
 
 /// Has the official TypeScript client do all that one does over a connection that is its session.

@@ -75,7 +75,10 @@ fn what_is_no_good_message_ends_the_connection_with_its_own_code() {
     let wrong = [
         (frame(TEXT, true, b"\xff\xfe"), Closing::UTF8),
         (frame(TEXT, true, &[b'x'; 101]), Closing::TOO_LARGE),
-        ([frame(TEXT, false, &[b'x'; 60]), frame(0, true, &[b'x'; 60])].concat(), Closing::TOO_LARGE),
+        (
+            [frame(TEXT, false, &[b'x'; 60]), frame(0, true, &[b'x'; 60])].concat(),
+            Closing::TOO_LARGE,
+        ),
         ([&[0x81, 0xff, 0x7f][..], &[0xff; 7], &[0; 4]].concat(), Closing::TOO_LARGE),
         (frame(BINARY, true, b"x"), Closing::BINARY),
         (unmasked, Closing::PROTOCOL),
@@ -151,7 +154,10 @@ fn opens_a_socket_for_who_asks_as_the_standard_says() {
     let offered = "Sec-WebSocket-Protocol: other, mcp\r\n";
     assert_eq!(ask(&format!("{asking}{version}{key}{offered}")), Ok(accepted));
     assert_eq!(ask(&format!("{version}{key}")), Err(NoSocket::NotAsked));
-    assert_eq!(ask(&format!("Upgrade: h2c\r\nConnection: upgrade\r\n{key}")), Err(NoSocket::NotAsked));
+    assert_eq!(
+        ask(&format!("Upgrade: h2c\r\nConnection: upgrade\r\n{key}")),
+        Err(NoSocket::NotAsked)
+    );
     let old = "Sec-WebSocket-Version: 8\r\n";
     assert_eq!(ask(&format!("{asking}{old}{key}")), Err(NoSocket::Version));
     assert_eq!(ask(&format!("{asking}{key}")), Err(NoSocket::Version));
