@@ -240,8 +240,8 @@ impl<'c> Socket<'c> {
     }
 }
 
-/// Frames, bytes to messages and back, without a socket.
-struct Codec {
+/// Frames of a client, bytes to messages and back, without a socket.
+pub struct Codec {
     context: WebSocketContext,
     wire: Wire,
     /// The bytes of the last message. While they are held, what is read next goes to other memory;
@@ -252,7 +252,8 @@ struct Codec {
 }
 
 impl Codec {
-    fn new(message_size_max: usize) -> Codec {
+    /// Makes one for messages of at most `message_size_max` bytes.
+    pub fn new(message_size_max: usize) -> Codec {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_SIZE)
             .write_buffer_size(0)
@@ -263,11 +264,16 @@ impl Codec {
     }
 
     /// Takes bytes of the peer; none are their end.
-    fn feed(&mut self, bytes: Vec<u8>) {
+    pub fn feed(&mut self, bytes: Vec<u8>) {
         self.wire.feed(bytes);
     }
 
-    fn take(&mut self) -> Result<Option<Incoming>, Closing> {
+    /// Takes what has arrived whole; `None` if more must be fed before.
+    ///
+    /// # Errors
+    ///
+    /// [`Closing`]: how to end the connection. Nothing more can be taken then.
+    pub fn take(&mut self) -> Result<Option<Incoming>, Closing> {
         let read = self.context.read(&mut self.wire);
         self.held = None;
         self.is_broken |= read.as_ref().is_err_and(|error| !is_only_empty(error));
@@ -288,7 +294,7 @@ impl Codec {
     }
 
     /// What the peer is to be answered besides messages.
-    fn answers(&mut self) -> Option<Vec<u8>> {
+    pub fn answers(&mut self) -> Option<Vec<u8>> {
         // Once the peer wished to end this says that the connection is closed, behind its answer.
         let _ = self.context.flush(&mut self.wire);
         let out = std::mem::take(&mut self.wire.outgoing);

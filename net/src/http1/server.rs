@@ -8,21 +8,23 @@ use std::{
     cell::Cell,
     future::{Future, poll_fn},
     net::SocketAddr,
-    pin::{Pin, pin},
+    pin::pin,
     rc::Rc,
     task::Poll,
     time::Duration,
 };
 
 use shards::{Watch, buffer, task, watch};
+use streaming::{frame, next_or_gone, run_out};
 
 use crate::{
     connection::Connection,
     error::BodyError,
-    http1::{Framing, HeadLimits, RequestHead, Version, body::BodyDecoder, encode},
+    http1::{Framing, HeadLimits, RequestHead, Version, body::BodyDecoder},
 };
 
 mod responder;
+mod streaming;
 
 pub use responder::{BodyStream, Responder, Takeover};
 
@@ -532,49 +534,6 @@ async fn answer_or_gone<T>(
         Poll::Pending
     })
     .await
-}
-
-/// Waits for the stream's next data; `None` if the peer left before it came.
-async fn next_or_gone(
-    connection: &Connection,
-    stream: &mut dyn BodyStream,
-    data: &mut Vec<u8>,
-) -> Option<bool> {
-    let mut next = stream.next(data);
-    let mut gone = pin!(connection.watch().peer_gone());
-    poll_fn(|context| {
-        if let Poll::Ready(more) = Pin::new(&mut next).poll(context) {
-            return Poll::Ready(Some(more));
-        }
-        gone.as_mut().poll(context).map(|()| None)
-    })
-    .await
-}
-
-/// Leaving is cancelling for some protocols and not for others: there, the stream is run to its
-/// end for its effects.
-fn run_out(mut stream: Box<dyn BodyStream>, cancel: bool) {
-    if !cancel {
-        task::spawn(async move {
-            let mut data = Vec::new();
-            while stream.next(&mut data).await {
-                data.clear();
-            }
-        });
-    }
-}
-
-fn frame(data: Vec<u8>, more: bool, chunked: bool) -> Vec<u8> {
-    if !chunked {
-        return data;
-    }
-    let mut out = buffer::take();
-    encode::chunk(&mut out, &data);
-    if !more {
-        encode::last_chunk(&mut out);
-    }
-    buffer::give(data);
-    out
 }
 
 /// Where a body that has arrived lies.

@@ -74,9 +74,9 @@ fn what_is_no_good_message_ends_the_connection_with_its_own_code() {
     unmasked.extend_from_slice(b"hi");
     let wrong = [
         (frame(TEXT, true, b"\xff\xfe"), Closing::UTF8),
-        (frame(TEXT, true, &[b'x'; 101]), Closing::TOO_LARGE),
+        (frame(TEXT, true, &[b'x'; 131]), Closing::TOO_LARGE),
         (
-            [frame(TEXT, false, &[b'x'; 60]), frame(0, true, &[b'x'; 60])].concat(),
+            [frame(TEXT, false, &[b'x'; 70]), frame(0, true, &[b'x'; 70])].concat(),
             Closing::TOO_LARGE,
         ),
         ([&[0x81, 0xff, 0x7f][..], &[0xff; 7], &[0; 4]].concat(), Closing::TOO_LARGE),
@@ -89,9 +89,9 @@ fn what_is_no_good_message_ends_the_connection_with_its_own_code() {
         (frame(0x40 | TEXT, true, b"x"), Closing::PROTOCOL),
     ];
     for (bytes, expected) in wrong {
-        assert_eq!(read(&[&bytes], 100), (vec![], Some(expected)), "{bytes:?}");
+        assert_eq!(read(&[&bytes], 130), (vec![], Some(expected)), "{bytes:?}");
     }
-    assert_eq!(read(&[&frame(TEXT, true, &[b'x'; 100])], 100).1, None);
+    assert_eq!(read(&[&frame(TEXT, true, &[b'x'; 130])], 130).1, None);
 }
 
 #[test]
