@@ -4,22 +4,20 @@
 //! Its requests run at the same time, each in a task of its own, and end with it. What is made for a
 //! client that does not read waits, and is bounded; the carrier ends a connection that takes nothing.
 
+mod outlet;
+
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
-    future::{Future, poll_fn},
     net::IpAddr,
-    pin::pin,
     rc::Rc,
-    task::Poll,
     time::Duration,
 };
 
 use net::jsonrpc::{self, Message, MessageKind};
-use shards::{
-    local::{Bell, Gate, OwnedTurn, Turns},
-    task,
-};
+use shards::{local::Gate, task};
+
+use outlet::Outbox;
+pub use outlet::{Ending, Out, Outlet};
 
 use crate::{
     auth::Caller,
@@ -30,8 +28,9 @@ use crate::{
     reply::{self, Accepts, Filter, Reply},
     serve::{
         backend::parts,
+        batch,
         changes::Identify,
-        feed::{Feed, Heard},
+        feed::Feed,
         front::Room,
         streams::{Listen, Place, Told},
     },
@@ -76,44 +75,6 @@ struct Call {
     cancelled: Gate,
 }
 
-/// Messages on their way to the client.
-struct Outbox {
-    /// What was waited with until there was room has a turn; refusals and news have none.
-    waiting: RefCell<VecDeque<(Vec<u8>, Option<OwnedTurn>)>>,
-    room: Rc<Turns>,
-    /// Rung when there may be something to do for who sends them.
-    bell: Bell,
-}
-
-/// The end of a conversation at which its messages come out. Dropping it ends the conversation.
-pub struct Outlet {
-    conversation: Rc<Conversation>,
-    feed: Feed,
-    _place: Place,
-}
-
-/// What comes out.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Out {
-    /// A whole message.
-    Message(Vec<u8>),
-    /// Nothing, for so long that the client should see a sign of life.
-    Silence,
-    /// Nothing any more.
-    End(Ending),
-}
-
-/// Why a conversation ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// The gateway stops, and has answered what it was asked.
-    Draining,
-    /// The client may not talk here any more.
-    Refused,
-    /// The client does not take what it is sent.
-    Deaf,
-}
-
 impl Conversation {
     /// Begins a conversation; `key` tells it from every other.
     ///
@@ -141,15 +102,37 @@ impl Conversation {
         Ok(Outlet { conversation, feed, _place: place })
     }
 
-    /// Takes a message of the client, which came from `ip`. What it is answered with comes out.
+    /// Takes a message of the client, or a batch of them, which came from `ip`. What it is answered
+    /// with comes out.
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`] if it is looked at only later, so not at all; 404 if the conversation is
-    /// over.
+    /// [`Failure::Busy`] if it is one too many; 404 if the conversation is over.
     pub fn take(self: &Rc<Self>, message: Vec<u8>, ip: IpAddr) -> Result<(), Failure> {
         let caller = (self.partner.identify)().filter(|_| !self.is_over.get());
         let caller = caller.ok_or_else(gone)?;
+        if !batch::is_batch(&message) {
+            return self.take_one(caller, message, ip);
+        }
+        let session = self.session.borrow().clone();
+        let revision = session.as_ref().map_or("none", |session| session.ticket.revision);
+        match batch::split(&message, None, Some(revision.as_bytes())) {
+            Ok(messages) => messages.into_iter().try_for_each(|message| {
+                self.take_one(caller.clone(), message.get().as_bytes().to_vec(), ip)
+            }),
+            Err(failure) => {
+                self.tell(reply::error_message(None, &failure));
+                Ok(())
+            }
+        }
+    }
+
+    fn take_one(
+        self: &Rc<Self>,
+        caller: Rc<Caller>,
+        message: Vec<u8>,
+        ip: IpAddr,
+    ) -> Result<(), Failure> {
         let parsed = match Message::parse(&message, &self.shard.options.envelope) {
             Ok(parsed) => parsed,
             Err(error) => {
@@ -382,81 +365,6 @@ impl Noting {
 impl Drop for Noting {
     fn drop(&mut self) {
         self.0.noting_count.set(self.0.noting_count.get() - 1);
-    }
-}
-
-impl Outbox {
-    fn new() -> Outbox {
-        let room = Rc::new(Turns::new(limits::STREAM_WAITING_COUNT_MAX));
-        Outbox { waiting: RefCell::default(), room, bell: Bell::default() }
-    }
-
-    fn put(&self, message: Vec<u8>, turn: Option<OwnedTurn>) {
-        self.waiting.borrow_mut().push_back((message, turn));
-        self.bell.ring();
-    }
-
-    fn take(&self) -> Option<Vec<u8>> {
-        self.waiting.borrow_mut().pop_front().map(|(message, _)| message)
-    }
-}
-
-impl Outlet {
-    /// The conversation that this is the end of.
-    pub fn conversation(&self) -> &Rc<Conversation> {
-        &self.conversation
-    }
-
-    /// Takes a message that waits.
-    pub fn try_next(&mut self) -> Option<Vec<u8>> {
-        self.conversation.outbox.take()
-    }
-
-    /// Waits for what comes out next, for `patience` at most. Dropping the future loses nothing.
-    pub async fn next(&mut self, patience: Duration) -> Out {
-        loop {
-            if let Some(message) = self.try_next() {
-                return Out::Message(message);
-            }
-            if self.conversation.is_over.get() {
-                return Out::End(Ending::Deaf);
-            }
-            match self.wait(patience).await {
-                Some(Heard::Silence) => return Out::Silence,
-                Some(Heard::News(news)) if self.conversation.session.borrow().is_some() => {
-                    news.iter().for_each(|one| self.conversation.tell(one.notification()));
-                }
-                // Before the handshake there is nothing that could have changed.
-                Some(Heard::News(_)) | None => {}
-                Some(Heard::End) if !self.conversation.shard.draining.is_open() => {
-                    return Out::End(Ending::Refused);
-                }
-                Some(Heard::End) if self.conversation.calls.borrow().is_empty() => {
-                    return Out::End(Ending::Draining);
-                }
-                // What runs still is answered, for as long as the shard waits.
-                Some(Heard::End) => self.conversation.outbox.bell.wait().await,
-            }
-        }
-    }
-
-    /// Waits for something to tell; `None` if there may be a message.
-    async fn wait(&mut self, patience: Duration) -> Option<Heard> {
-        let session = self.conversation.session.borrow().clone();
-        let wishes = session.map(|session| session.wishes()).unwrap_or_default();
-        let mut bell = pin!(self.conversation.outbox.bell.wait());
-        let mut heard = pin!(self.feed.wait(patience, &wishes.uris));
-        poll_fn(|context| match bell.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(None),
-            Poll::Pending => heard.as_mut().poll(context).map(Some),
-        })
-        .await
-    }
-}
-
-impl Drop for Outlet {
-    fn drop(&mut self) {
-        self.conversation.end();
     }
 }
 

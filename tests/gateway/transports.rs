@@ -2,13 +2,18 @@
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::harness::faulty::Faulty;
 use crate::harness::gateway::Gateway;
 use crate::harness::mcp::{LEGACY, MODERN, envelope};
+use crate::harness::redis::Server as Redis;
 use crate::harness::tools::tools;
 use crate::harness::upstreams::Served;
 use crate::harness::wire::{Answer, Wire, request};
+
+/// What all nodes have; no weaker one is taken.
+const SECRET: &str = "a-secret-of-the-tests-that-is-long-enough-0123456789";
 
 /// A stream of HTTP+SSE.
 struct Stream<'a> {
@@ -129,6 +134,52 @@ fn messages_that_are_posted_anywhere_are_answered_by_the_stream() {
         let unknown = stream.ask("no/such", json!({}));
         assert_eq!(unknown["error"]["code"], -32601);
     }
+}
+
+#[test]
+fn only_clients_of_the_revision_that_has_batches_may_send_them() {
+    let gateway = Gateway::start();
+    let batch = json!([
+        {"jsonrpc": "2.0", "id": 7, "method": "ping"},
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        {"jsonrpc": "2.0", "id": 8, "method": "tools/list"},
+    ]);
+    let mut stream = Stream::open(&gateway, gateway.token(), "/sse");
+    let info = json!({"name": "test", "version": "1"});
+    let params = json!({"protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": info});
+    stream.ask("initialize", params);
+    stream.post(&batch);
+    let mut ids = [stream.message()["id"].clone(), stream.message()["id"].clone()];
+    ids.sort_by_key(|id| id.as_u64());
+    assert_eq!(ids, [7, 8]);
+    let mut newer = Stream::open(&gateway, gateway.token(), "/sse");
+    newer.shake_hands();
+    newer.post(&batch);
+    assert_eq!(newer.message()["error"]["code"], -32600);
+}
+
+#[test]
+fn a_message_that_comes_to_another_node_reaches_its_stream() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let url = format!("sqlite:///{}", folder.path().join("one.db").display());
+    let redis = Redis::start();
+    let start = || {
+        let setup =
+            Gateway::setup().set("DATABASE_URL", &url).set("AUTH_ENCRYPTION_SECRET", SECRET);
+        let setup = setup.set("JWT_SECRET_KEY", SECRET).set("CACHE_TYPE", "redis");
+        setup.set("REDIS_URL", redis.url()).start()
+    };
+    let (one, other) = (start(), start());
+    let mut stream = Stream::open(&one, one.token(), "/sse");
+    stream.shake_hands();
+    for gateway in [&other, &one, &other] {
+        let list = envelope("tools/list", &json!({}));
+        stream.post_as(gateway, gateway.token(), &list).expect(202);
+        assert_eq!(stream.message()["result"]["tools"], json!([]));
+    }
+    // A message that the bus carries no more is refused rather than lost.
+    let large = json!({"_meta": {"x": "x".repeat(1 << 20)}});
+    stream.post_as(&other, other.token(), &envelope("ping", &large)).expect(413);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::{
     mcp::Transport,
     reply,
     serve::{
+        batch,
         conversation::{Conversation, Partner},
         sse,
         websocket::{SUBPROTOCOL, Talk},
@@ -74,7 +75,10 @@ impl Front {
     ) -> Result<(), Failure> {
         self.limit(request, Tier::Medium, caller).await?;
         let id = sse::session_id(request.query())?;
-        if let Err(error) = net::jsonrpc::Message::parse(body, &self.shard.options.envelope) {
+        let envelope = &self.shard.options.envelope;
+        if !batch::is_batch(body)
+            && let Err(error) = net::jsonrpc::Message::parse(body, envelope)
+        {
             return Err(Failure::protocol(400, error.code(), error.to_string()));
         }
         let (sender, ip) = (sse::owner(caller, server_id), self.client(request).ip);
