@@ -6,7 +6,7 @@
 use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, rc::Rc, sync::Arc};
 
 use net::jsonrpc::{self, Message, MessageKind, Param};
-use storage::record::{Entity, Ownership};
+use storage::record::{Entity, Ownership, SessionMode};
 
 use crate::{
     auth::{
@@ -529,6 +529,7 @@ impl<R: Relay> Call<'_, R> {
             modern: self.era == Era::Modern,
             within: self.parts.options.request_within,
             capabilities: self.client().map_or(Capabilities::NONE, |client| client.capabilities),
+            client: None,
         }
     }
 
@@ -558,6 +559,8 @@ impl<R: Relay> Call<'_, R> {
         let name = &upstream.record.name;
         let meters = self.parts.meters;
         let mut parker = None;
+        let is_own = upstream.record.session_mode == SessionMode::PerClient;
+        outgoing.client = is_own.then(|| self.request.caller.email.as_str().into());
         let answer = match self.resumed(upstream, outgoing.name.unwrap_or_default()).await? {
             Some(answer) => {
                 // It was translated where it waited, and is counted there.

@@ -13,6 +13,7 @@ mod listener;
 mod log;
 pub mod parking;
 mod ticket;
+mod wanted;
 
 use std::{
     cell::{Cell, RefCell},
@@ -40,6 +41,7 @@ use letter::Letter;
 pub use listener::{Listener, Listeners, Listening};
 pub use log::{Entry, EventId, Log};
 pub use ticket::Ticket;
+pub use wanted::{Wanted, Wants};
 
 use crate::{failure::Failure, limits, mcp::code};
 

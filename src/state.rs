@@ -27,7 +27,7 @@ use crate::{
     own,
     policy::Book,
     schema,
-    session::{Listeners, Sessions, parking::Parking},
+    session::{Listeners, Sessions, Wants, parking::Parking},
     settings::Settings,
     throttle::{Counts, Throttle},
     upstream::{
@@ -45,6 +45,7 @@ mod options;
 pub mod pruner;
 pub mod recorder;
 mod registry;
+pub mod watch;
 
 pub use auditor::AuditorHandle;
 pub use keeper::{KeeperHandle, KeeperSeed};
@@ -52,6 +53,7 @@ pub use keys::Directory;
 pub use options::Options;
 pub use recorder::RecorderHandle;
 pub use registry::Registry;
+pub use watch::{News, Watchers};
 
 /// A shard.
 pub struct Shard {
@@ -87,6 +89,10 @@ pub struct Shard {
     pub parking: Rc<Parking>,
     /// The streams that are told of what changes.
     pub listeners: Listeners,
+    /// What the streams of all shards want to hear of.
+    pub wants: Wants,
+    /// Those who listen to upstreams.
+    pub watchers: Rc<Watchers>,
     /// The rates.
     pub throttle: Throttle,
     /// What this shard counts of entities that are used.
@@ -122,6 +128,10 @@ pub enum Message {
     Meters(oneshot::Sender<Taken>),
     /// Hand over what was noted for the audit trail.
     Audit(oneshot::Sender<Noted>),
+    /// What an upstream said by itself.
+    News(Arc<News>),
+    /// Other resources are wanted of the upstream with this id, which this shard watches.
+    Wanted(Box<str>),
     /// The process ends: finish what is in flight.
     Drain,
 }
@@ -181,6 +191,7 @@ impl Shard {
         shared: Shared,
         sealer: Arc<Sealer>,
         counts: Counts,
+        wants: Wants,
     ) -> Shard {
         let chosen = &settings.sessions;
         let listeners = Listeners::default();
@@ -214,6 +225,8 @@ impl Shard {
             sessions,
             conversing,
             listeners,
+            wants,
+            watchers: Rc::default(),
             parking,
             draining: Rc::default(),
             request_count: Cell::new(0),
@@ -300,6 +313,7 @@ impl Shard {
         let former = self.catalog.replace(catalog.clone());
         self.upstreams.retain(&former, &catalog);
         self.listeners.ring();
+        self.watchers.bell.ring();
     }
 }
 

@@ -10,16 +10,19 @@ pub mod discover;
 pub mod fetch;
 pub mod http;
 pub mod issuer;
+mod keyed;
 mod legs;
 mod question;
 pub mod rest;
 pub mod sse;
 pub mod stdio;
+pub mod watch;
 
 use net::span::Span;
 
 use crate::{failure::Failure, mcp::Capabilities};
 
+pub use keyed::KeyedLimits;
 pub use legs::{Health, Upstreams};
 pub use question::Question;
 
@@ -47,6 +50,8 @@ pub struct Outgoing<'a> {
     pub within: std::time::Duration,
     /// What the client can be asked meanwhile.
     pub capabilities: Capabilities,
+    /// Whose session with the upstream it is; `None` where all who can be asked the same share one.
+    pub client: Option<std::sync::Arc<str>>,
 }
 
 /// One replacement within raw JSON.
@@ -137,6 +142,13 @@ impl Outgoing<'_> {
             before.fold(offset as usize, |at, edit| at + edit.replacement.len() - edit.span.len())
         };
         Span::new(at(span.start), at(span.end))
+    }
+
+    /// What the client can be asked while this runs; `None` if it is no request during which an
+    /// upstream may ask.
+    pub fn asked(&self) -> Option<Capabilities> {
+        let may_ask = matches!(self.method, "tools/call" | "prompts/get" | "resources/read");
+        may_ask.then_some(self.capabilities)
     }
 
     /// Appends the params as the upstream must see them.

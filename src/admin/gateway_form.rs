@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
-use storage::record::{Gateway, ProtocolPin, Transport};
+use storage::record::{Gateway, ProtocolPin, SessionMode, Transport};
 use storage::seal::Sealer;
 use url::{Host, Url};
 
@@ -44,6 +44,7 @@ pub struct Form {
     command: Option<Vec<String>>,
     transport: Option<Option<Transport>>,
     protocol: Option<ProtocolPin>,
+    session_mode: Option<SessionMode>,
     ca_certificate: Option<Option<String>>,
     passthrough_headers: Option<Vec<String>>,
     tags: Option<Vec<String>>,
@@ -62,6 +63,7 @@ impl Form {
             command: command(fields),
             transport: fields.word("transport", transport, TRANSPORT_FORM),
             protocol: fields.word("protocol", protocol, "auto, legacy or modern"),
+            session_mode: fields.word("session_mode", session_mode, "shared or per_client"),
             ca_certificate: ca_certificate(fields),
             passthrough_headers: passthrough_headers(fields),
             tags: record_form::tags(fields),
@@ -87,6 +89,7 @@ impl Form {
         gateway.slug = naming::slug(&gateway.name, rules.separator);
         gateway.description = self.description.unwrap_or_else(|| gateway.description.take());
         gateway.protocol = self.protocol.unwrap_or(gateway.protocol);
+        gateway.session_mode = self.session_mode.unwrap_or(gateway.session_mode);
         gateway.tags = self.tags.unwrap_or_else(|| std::mem::take(&mut gateway.tags));
         if let Some(certificate) = self.ca_certificate {
             gateway.ca_certificate = certificate;
@@ -274,6 +277,10 @@ fn transport(text: &str) -> Option<Option<Transport>> {
 }
 
 fn protocol(text: &str) -> Option<ProtocolPin> {
+    text.to_ascii_lowercase().parse().ok()
+}
+
+fn session_mode(text: &str) -> Option<SessionMode> {
     text.to_ascii_lowercase().parse().ok()
 }
 

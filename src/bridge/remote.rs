@@ -23,6 +23,7 @@ use super::{BridgeError, MESSAGE_SIZE_MAX};
 use crate::{
     failure::Failure,
     upstream::{
+        KeyedLimits,
         address::{self, AddressPolicy},
         http::{
             LegLimits, Resolver, Setup,
@@ -64,6 +65,7 @@ fn wire(url: &str, headers: &[(String, String)], within: Duration) -> Result<Wir
         wait_within: within,
         idle_max: 8,
         idle_within: IDLE_WITHIN,
+        sessions: KeyedLimits::default(),
         json_depth_max: 100,
     };
     let setup = Setup { limits, resolver: resolver(), connector };

@@ -40,6 +40,9 @@ pub struct AddArgs {
     /// The protocol era to speak: auto, legacy or modern.
     #[arg(long, value_name = "ERA")]
     pub protocol: Option<String>,
+    /// Whether clients share its sessions and child processes: shared or per_client.
+    #[arg(long, value_name = "MODE")]
+    pub session_mode: Option<String>,
     /// A file with the certificate authority that it is trusted by, in PEM.
     #[arg(long, value_name = "FILE", conflicts_with = "command")]
     pub ca: Option<PathBuf>,
@@ -111,6 +114,7 @@ fn body(args: &AddArgs) -> Result<Value, ClientError> {
         ("command", &args.command),
         ("transport", &args.transport),
         ("protocol", &args.protocol),
+        ("session_mode", &args.session_mode),
         ("description", &args.description),
     ];
     for (name, text) in texts {

@@ -2,7 +2,10 @@
 //! upstream needs to know first (`input_required`, 2026-07-28) becomes questions to the client, and
 //! the request is sent again with the answers.
 
-use std::{cell::RefCell, collections::VecDeque, future::Future, pin::Pin, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell, collections::VecDeque, future::Future, pin::Pin, rc::Rc, sync::Arc,
+    time::Duration,
+};
 
 use net::jsonrpc;
 use serde_json::{Map, Value, value::RawValue};
@@ -32,6 +35,7 @@ pub struct Original {
     param_headers: Vec<(String, String)>,
     within: Duration,
     capabilities: Capabilities,
+    client: Option<Arc<str>>,
 }
 
 impl Original {
@@ -51,6 +55,7 @@ impl Original {
                 .collect(),
             within: outgoing.within,
             capabilities: outgoing.capabilities,
+            client: outgoing.client.clone(),
         }
     }
 
@@ -75,6 +80,7 @@ impl Original {
             modern: false,
             within: self.within,
             capabilities: self.capabilities,
+            client: self.client.clone(),
         }
     }
 }

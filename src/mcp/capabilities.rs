@@ -27,6 +27,11 @@ impl Capabilities {
     /// `elicitation/create` that sends the user to a URL.
     pub const URLS: Capabilities = Capabilities(1 << 6);
 
+    /// What the gateway can ask of clients that can do the most. It is declared where many clients
+    /// share a connection, and where an upstream is asked what it offers: some offer only what they
+    /// think can be used.
+    pub const RELAYED: Capabilities = Capabilities(1 | 1 << 2 | 1 << 5 | 1 << 6);
+
     /// Reads a raw `ClientCapabilities` object; what is no such object has none.
     pub fn parse(raw: &str) -> Capabilities {
         let Ok(Value::Object(all)) = serde_json::from_str(raw) else { return Capabilities::NONE };

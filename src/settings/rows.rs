@@ -461,6 +461,19 @@ table! {
         /// The largest answer of an upstream, and the largest event of a stream.
         answer_size_max: usize, "UPSTREAM_MAX_ANSWER_SIZE_BYTES", [], "16777216",
             Size { min: 1024, max: BODY };
+        /// The most sessions that a shard has with one upstream for clients that can be asked
+        /// something, or for users (`session_mode` `per_client`). Of more, the longest unused ends;
+        /// if all are in use, a call is answered 503.
+        session_count_max: usize, "UPSTREAM_SESSIONS_MAX", [], "1000",
+            Count { min: 1, max: 65_536 };
+        /// The most child processes that one command has for such clients, beside its first.
+        child_count_max: usize, "STDIO_PROCESSES_MAX", [], "16", Count { min: 1, max: 1000 };
+        /// How long such a session or child process is kept that nobody uses.
+        session_idle_timeout: Duration, "UPSTREAM_SESSION_IDLE_TIMEOUT", [], "600",
+            Seconds { min_ms: 10, max: DAY };
+        /// Whether to listen to what upstreams say by themselves: lists that changed, which are read
+        /// again then, and resources. Each process keeps a connection to each upstream open for it.
+        watched: bool, "UPSTREAM_WATCH_ENABLED", [], "true", Flag;
         /// Whether an administrator may register commands that the gateway runs. `auto`: only
         /// while it listens on loopback.
         stdio: Switch, "ALLOW_STDIO_UPSTREAMS", [], "auto", AutoFlag;

@@ -97,6 +97,13 @@ impl Handshake {
         })
     }
 
+    /// Returns true if resources of it can be subscribed to.
+    pub fn subscribes(&self) -> bool {
+        let capabilities = self.capabilities.as_deref().unwrap_or("{}");
+        let value = serde_json::from_str::<serde_json::Value>(capabilities);
+        value.is_ok_and(|value| value["resources"]["subscribe"] == true)
+    }
+
     /// Returns true if it said that it has this capability.
     pub fn has(&self, capability: &'static str) -> bool {
         let raw = self.capabilities.as_deref().unwrap_or("{}");
@@ -104,7 +111,8 @@ impl Handshake {
     }
 }
 
-/// A request of our own.
+/// A request of our own. Upstreams may offer less to who can be asked less, so we say that we can
+/// be asked everything.
 pub(super) fn plain<'a>(method: &'a str, params: &'a [u8], within: Duration) -> Outgoing<'a> {
     Outgoing {
         method,
@@ -116,7 +124,8 @@ pub(super) fn plain<'a>(method: &'a str, params: &'a [u8], within: Duration) -> 
         param_headers: Vec::new(),
         modern: false,
         within,
-        capabilities: crate::mcp::Capabilities::NONE,
+        capabilities: crate::mcp::Capabilities::RELAYED,
+        client: None,
     }
 }
 

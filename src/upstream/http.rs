@@ -9,20 +9,16 @@
 //! about or the request could not be handed over whole, but not when a kept connection turned out
 //! to be closed after the request was written: the upstream may have acted on it and died.
 
-use std::{
-    cell::{Cell, RefCell},
-    net::SocketAddr,
-    pin::Pin,
-    rc::Rc,
-    time::Duration,
-};
+use std::{cell::Cell, net::SocketAddr, pin::Pin, rc::Rc, time::Duration};
 
-use ahash::AHashMap;
 use net::{client::Deadline, tls::Connector};
 use shards::task;
 use storage::record::Era;
 
-use super::{Answer, Outgoing};
+use super::{
+    Answer, Outgoing,
+    keyed::{Keyed, KeyedLimits, SessionKey},
+};
 use crate::{
     catalog::Upstream,
     failure::{Failure, UpstreamFailure, UpstreamKind},
@@ -32,6 +28,7 @@ use crate::{
 pub(crate) mod answer;
 mod call;
 pub(super) mod errand;
+mod listen;
 pub(super) mod session;
 pub(super) mod single;
 pub(super) mod stream;
@@ -75,6 +72,8 @@ pub struct LegLimits {
     pub idle_within: Duration,
     /// How long a client may take to answer a question of the upstream.
     pub answer_within: Duration,
+    /// How many sessions there are on this shard, and how long.
+    pub sessions: KeyedLimits,
     /// Most levels of objects and arrays in an answer.
     pub json_depth_max: usize,
 }
@@ -103,9 +102,7 @@ pub struct HttpLeg(Rc<Shared>);
 struct Shared {
     wire: Rc<Wire>,
     era: Era,
-    /// A session for each set of capabilities that clients have: the upstream may offer more to who
-    /// can do more, and asks nobody else.
-    sessions: RefCell<AHashMap<Capabilities, Rc<Single<Session>>>>,
+    sessions: Keyed<Session>,
     next_id: Cell<u64>,
     errands: Errands,
 }
@@ -117,11 +114,12 @@ impl HttpLeg {
     ///
     /// A refused upstream, if its URL or one of its headers cannot be used.
     pub fn new(upstream: &Upstream, era: Era, setup: Setup) -> Result<HttpLeg, Failure> {
+        let sessions = Keyed::new(setup.limits.sessions);
         let wire = Wire::new(upstream, setup)?;
         Ok(HttpLeg(Rc::new(Shared {
             wire: Rc::new(wire),
             era,
-            sessions: RefCell::default(),
+            sessions,
             next_id: Cell::new(1),
             errands: Errands::default(),
         })))
@@ -155,14 +153,15 @@ impl HttpLeg {
         if self.0.era == Era::Modern {
             return Ok(None);
         }
-        let session = self.0.session(Capabilities::NONE, Deadline::after(within)).await?;
+        let key = SessionKey { capabilities: Capabilities::RELAYED, client: None };
+        let session = self.0.session(&key, Deadline::after(within)).await?;
         Ok(session.initialize_result.clone())
     }
 
     /// Ends the session upstream, if there is one, and closes idle connections. Best effort, within
     /// a few seconds.
     pub async fn close(&self) {
-        for session in self.0.take_sessions() {
+        for session in self.0.sessions.take() {
             errand::delete(&self.0.wire, &session).await;
         }
         self.0.wire.pool.clear();
@@ -183,16 +182,16 @@ impl Shared {
         outgoing: &Outgoing<'_>,
         deadline: Deadline,
     ) -> Result<Answer, Failure> {
-        let capabilities = outgoing.capabilities;
-        let session = self.session(capabilities, deadline).await?;
+        let key = SessionKey::of(outgoing);
+        let session = self.session(&key, deadline).await?;
         let call = Call::legacy(self.id(), outgoing);
         match self.call(&call, Some(&session), deadline).await {
             Err(failure) if is_kind(&failure, UpstreamKind::SessionLost) => {
-                self.single(capabilities).lose(&session);
+                self.single(&key)?.lose(&session);
             }
             outcome => return outcome,
         }
-        let session = self.session(capabilities, deadline).await?;
+        let session = self.session(&key, deadline).await?;
         let call = Call::legacy(self.id(), outgoing);
         self.call(&call, Some(&session), deadline).await
     }
@@ -225,7 +224,8 @@ impl Shared {
         let shipment = Shipment::post(&write, call.is_harmless_twice());
         let response = self.wire.ship(shipment, deadline).await?;
         if answer::is_event_stream(&response) {
-            let reader = Reader::new(self, session.cloned(), call, response, cancel.take())?;
+            let cancel = cancel.take();
+            let reader = Reader::new(self, session.cloned(), call, response, cancel, deadline)?;
             return reader.begin().await;
         }
         let has_session = session.is_some_and(|session| session.has_id);
@@ -234,29 +234,31 @@ impl Shared {
 
     async fn session(
         self: &Rc<Self>,
-        capabilities: Capabilities,
+        key: &SessionKey,
         deadline: Deadline,
     ) -> Result<Rc<Session>, Failure> {
-        let open = || session::open(self.clone(), capabilities, deadline);
-        self.single(capabilities).get(&self.wire, deadline, open).await
+        let open = || session::open(self.clone(), key.capabilities, deadline);
+        self.single(key)?.get(&self.wire, deadline, open).await
     }
 
-    fn single(&self, capabilities: Capabilities) -> Rc<Single<Session>> {
-        self.sessions.borrow_mut().entry(capabilities).or_default().clone()
+    fn single(&self, key: &SessionKey) -> Result<Rc<Single<Session>>, Failure> {
+        // Whoever uses a session holds it.
+        let place = self.sessions.place(key, |session| Rc::strong_count(session) == 1);
+        let place = place.ok_or_else(|| self.wire.all_used())?;
+        place.ended.into_iter().for_each(|session| self.leave(session));
+        Ok(place.single)
     }
 
-    fn take_sessions(&self) -> Vec<Rc<Session>> {
-        let singles = std::mem::take(&mut *self.sessions.borrow_mut());
-        singles.into_values().filter_map(|single| single.take()).collect()
+    /// Ends a session that nobody uses, in a task of its own.
+    fn leave(&self, session: Rc<Session>) {
+        let wire = self.wire.clone();
+        task::spawn_if_running(async move { errand::delete(&wire, &session).await });
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        for session in self.take_sessions() {
-            let wire = self.wire.clone();
-            task::spawn_if_running(async move { errand::delete(&wire, &session).await });
-        }
+        self.sessions.take().into_iter().for_each(|session| self.leave(session));
     }
 }
 

@@ -15,6 +15,7 @@ use super::{
     address::{self, AddressPolicy},
     discover::{self, DiscoverLimits, Handshake, Requester, Verdict},
     http::{HttpLeg, LegLimits, Resolver, Setup},
+    keyed::KeyedLimits,
     rest::{Rest, RestCall, RestLimits},
     sse::SseLeg,
     stdio::{self, Post, StdioHost, StdioLeg, StdioLimits, StdioMail},
@@ -26,6 +27,7 @@ use crate::{
 };
 
 mod health;
+mod watching;
 
 pub use health::Health;
 
@@ -77,6 +79,10 @@ impl Upstreams {
                 idle_max: upstreams.idle_count_max,
                 idle_within: upstreams.idle_timeout,
                 answer_within: settings.sessions.answer_timeout,
+                sessions: KeyedLimits {
+                    count_max: upstreams.session_count_max,
+                    idle_within: upstreams.session_idle_timeout,
+                },
                 json_depth_max: settings.http.json_depth_max,
             },
             policy: AddressPolicy {
@@ -92,6 +98,10 @@ impl Upstreams {
                 start_within: upstreams.request_timeout,
                 restart_delay_min: upstreams.restart_delay_min,
                 restart_delay_max: upstreams.restart_delay_max,
+                sessions: KeyedLimits {
+                    count_max: upstreams.child_count_max,
+                    idle_within: upstreams.session_idle_timeout,
+                },
                 ..StdioLimits::default()
             }),
             couriers,
@@ -150,7 +160,8 @@ impl Upstreams {
             Transport::Stdio => {
                 let owner = stdio::owner(&upstream.record.id, self.couriers.len());
                 let courier = self.couriers[owner].clone();
-                Ok(Leg::Stdio(Rc::new(StdioLeg::new(upstream.clone(), courier))))
+                let answer_within = self.limits.answer_within;
+                Ok(Leg::Stdio(Rc::new(StdioLeg::new(upstream.clone(), courier, answer_within))))
             }
             Transport::Sse => Ok(Leg::Sse(SseLeg::new(upstream, self.setup(upstream)?)?)),
         }

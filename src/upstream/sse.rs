@@ -30,13 +30,17 @@ use super::{
         single::Single,
         wire::{Shipment, Wire},
     },
+    keyed::{Keyed, SessionKey},
+    watch::Ear,
 };
 use crate::{
     catalog::Upstream,
     failure::{Failure, UpstreamFailure, UpstreamKind},
+    mcp::Capabilities,
 };
 
 mod backoff;
+mod listen;
 mod open;
 mod reader;
 #[cfg(test)]
@@ -57,7 +61,7 @@ pub struct SseLeg(Rc<Shared>);
 
 struct Shared {
     wire: Rc<Wire>,
-    link: Rc<Single<Link>>,
+    links: Keyed<Link>,
     backoff: Rc<Backoff>,
     next_id: Rc<Cell<u64>>,
     errands: Rc<Errands>,
@@ -66,12 +70,17 @@ struct Shared {
 /// A stream that is open, and who waits for something on it.
 struct Link {
     wire: Rc<Wire>,
+    key: SessionKey,
     /// Where messages are posted.
     endpoint: Rc<str>,
     /// Opened to close the stream.
     closing: Gate,
     /// Why the stream has ended.
     ended: RefCell<Option<UpstreamFailure>>,
+    /// Opened behind that.
+    gone: Gate,
+    /// Who listens to what belongs to no request.
+    ear: RefCell<Option<Rc<Ear>>>,
     /// When something was last heard, by the shard's coarse clock.
     heard_ms: Cell<u64>,
     waiters: RefCell<AHashMap<u64, Rc<Waiter>>>,
@@ -83,6 +92,8 @@ struct Link {
 struct Waiter {
     /// The client's own progress token.
     token: Option<Vec<u8>>,
+    /// What it can be asked meanwhile; `None` if it is not for the upstream to ask.
+    asked: Option<Capabilities>,
     arrived: RefCell<VecDeque<Result<Event, UpstreamFailure>>>,
     bell: Bell,
 }
@@ -94,9 +105,10 @@ impl SseLeg {
     ///
     /// A refused upstream, if its URL or one of its headers cannot be used.
     pub fn new(upstream: &Upstream, setup: Setup) -> Result<SseLeg, Failure> {
+        let links = Keyed::new(setup.limits.sessions);
         Ok(SseLeg(Rc::new(Shared {
             wire: Rc::new(Wire::new(upstream, setup)?),
-            link: Rc::default(),
+            links,
             backoff: Rc::default(),
             next_id: Rc::new(Cell::new(1)),
             errands: Rc::default(),
@@ -110,13 +122,16 @@ impl SseLeg {
     /// An upstream failure.
     pub async fn request(&self, outgoing: &Outgoing<'_>) -> Result<Answer, Failure> {
         let deadline = Deadline::after(outgoing.within);
-        let link = self.0.link(deadline).await?;
+        let key = SessionKey::of_shared(outgoing);
+        let link = self.0.link(&key, deadline).await?;
         match self.0.call(&link, outgoing, deadline).await {
             // Turned away before it was executed: the stream belongs to a session that is gone.
-            Err(failure) if is_kind(&failure, UpstreamKind::SessionLost) => self.0.drop_link(&link),
+            Err(failure) if is_kind(&failure, UpstreamKind::SessionLost) => {
+                self.0.drop_link(&link)?;
+            }
             outcome => return outcome,
         }
-        let link = self.0.link(deadline).await?;
+        let link = self.0.link(&key, deadline).await?;
         self.0.call(&link, outgoing, deadline).await
     }
 
@@ -126,26 +141,22 @@ impl SseLeg {
     ///
     /// An upstream failure when it cannot be opened.
     pub async fn initialize_result(&self, within: Duration) -> Result<Vec<u8>, Failure> {
-        let link = self.0.link(Deadline::after(within)).await?;
+        let link = self.0.link(&SessionKey::default(), Deadline::after(within)).await?;
         let result = link.initialize_result.borrow().clone();
         Ok(result)
     }
 
     /// Closes the stream, which ends the session upstream, and idle connections.
     pub fn close(&self) {
-        if let Some(link) = self.0.link.take() {
-            link.closing.open();
-        }
+        self.0.links.take().iter().for_each(|link| link.closing.open());
         self.0.wire.pool.clear();
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if let Some(link) = self.link.take()
-            && task::is_running()
-        {
-            link.closing.open();
+        if task::is_running() {
+            self.links.take().iter().for_each(|link| link.closing.open());
         }
     }
 }
@@ -153,29 +164,39 @@ impl Drop for Shared {
 impl Shared {
     /// Returns the open stream. After attempts that failed it waits longer and longer before it
     /// tries again, and answers with the last failure meanwhile.
-    async fn link(&self, deadline: Deadline) -> Result<Rc<Link>, Failure> {
+    async fn link(&self, key: &SessionKey, deadline: Deadline) -> Result<Rc<Link>, Failure> {
         let open = || {
-            let (wire, errands) = (self.wire.clone(), self.errands.clone());
+            let (wire, errands, key) = (self.wire.clone(), self.errands.clone(), key.clone());
             let (next_id, backoff) = (self.next_id.clone(), self.backoff.clone());
             async move {
                 backoff.check()?;
-                let outcome = open::open(wire, errands, &next_id, deadline).await;
+                let outcome = open::open(wire, errands, key, &next_id, deadline).await;
                 backoff.note(&outcome);
                 outcome
             }
         };
-        let link = self.link.get(&self.wire, deadline, open).await?;
+        let single = self.single(key)?;
+        let link = single.get(&self.wire, deadline, open).await?;
         if link.ended.borrow().is_none() {
             return Ok(link);
         }
         // It was lost since; this is the first to see.
-        self.link.lose(&link);
-        self.link.get(&self.wire, deadline, open).await
+        single.lose(&link);
+        single.get(&self.wire, deadline, open).await
     }
 
-    fn drop_link(&self, link: &Rc<Link>) {
-        self.link.lose(link);
+    /// Where the stream of these clients is.
+    fn single(&self, key: &SessionKey) -> Result<Rc<Single<Link>>, Failure> {
+        let place = self.links.place(key, |link| link.waiters.borrow().is_empty());
+        let place = place.ok_or_else(|| self.wire.all_used())?;
+        place.ended.iter().for_each(|link| link.closing.open());
+        Ok(place.single)
+    }
+
+    fn drop_link(&self, link: &Rc<Link>) -> Result<(), Failure> {
+        self.single(&link.key)?.lose(link);
         link.closing.open();
+        Ok(())
     }
 
     async fn call(
@@ -201,7 +222,7 @@ impl Shared {
             Err(failure) => {
                 if is_late(&failure) && link.heard_ms.get() < ticket.since_ms {
                     // Not a sound since the request: the stream is dead, as after a peer's crash.
-                    self.drop_link(link);
+                    self.drop_link(link)?;
                 }
                 Err(failure)
             }
@@ -262,6 +283,7 @@ impl Link {
             waiter.push(Err(failure.clone()));
         }
         *self.ended.borrow_mut() = Some(failure);
+        self.gone.open();
     }
 }
 
@@ -296,7 +318,8 @@ impl Ticket {
             return Err(link.wire.failure(UpstreamKind::Full, detail, false));
         }
         let (arrived, bell) = Default::default();
-        let waiter = Rc::new(Waiter { token: call.token(), arrived, bell });
+        let (token, asked) = (call.token(), call.asked());
+        let waiter = Rc::new(Waiter { token, asked, arrived, bell });
         waiters.insert(call.id(), waiter.clone());
         let (link, id, since_ms) = (link.clone(), call.id(), watch::clock_ms());
         Ok(Ticket { link, waiter, id, deadline, since_ms, first: None, is_settled: false })
@@ -310,7 +333,13 @@ impl Ticket {
                     self.is_settled = true;
                     return settle(&self.link.wire, reply).map(Event::Reply);
                 }
-                Some(Ok(notification)) => return Ok(notification),
+                Some(Ok(event)) => {
+                    if matches!(event, Event::Question(_)) {
+                        // Who is asked decides how long it takes.
+                        self.deadline.extend(self.link.wire.limits.answer_within);
+                    }
+                    return Ok(event);
+                }
                 Some(Err(failure)) => {
                     self.is_settled = true;
                     return Err(Failure::Upstream(failure));

@@ -10,6 +10,7 @@ mod command;
 mod host;
 mod letter;
 pub(crate) mod lines;
+mod listen;
 mod session;
 mod start;
 pub(crate) mod stderr;
@@ -30,6 +31,7 @@ use shards::{
     mailbox::{self, SendError, oneshot},
     time::{self, Instant},
 };
+use storage::record::Era;
 
 pub use command::{check as check_command, split as split_command};
 pub use host::StdioHost;
@@ -37,13 +39,15 @@ pub use host::StdioHost;
 use crate::{
     catalog::Upstream,
     failure::{Failure, UpstreamFailure, UpstreamKind},
+    mcp::Capabilities,
     upstream::{
         Answer, Event, EventSource, Outgoing, Reply, Stream,
         discover::{Handshake, Requester},
+        keyed::{KeyedLimits, SessionKey},
     },
 };
 use letter::Letter;
-use session::Waiting;
+use session::{Notice, Waiting};
 
 /// Notifications of one request that wait for its client; further ones are dropped.
 const NOTICE_COUNT_MAX: usize = 64;
@@ -68,6 +72,8 @@ pub struct StdioLimits {
     pub restart_delay_max: Duration,
     /// How long a child may take to end after its input was closed, and again after SIGTERM.
     pub stop_patience: Duration,
+    /// How many children one upstream has beside its first, and how long.
+    pub sessions: KeyedLimits,
 }
 
 impl Default for StdioLimits {
@@ -81,6 +87,7 @@ impl Default for StdioLimits {
             restart_delay_min: Duration::from_secs(1),
             restart_delay_max: Duration::from_secs(60),
             stop_patience: Duration::from_secs(3),
+            sessions: KeyedLimits { count_max: 16, idle_within: Duration::from_secs(600) },
         }
     }
 }
@@ -116,7 +123,7 @@ pub enum Pulse {
 /// What an owner is asked for.
 pub enum StdioMail {
     /// A request for a child.
-    Request(StdioRequest),
+    Request(Box<StdioRequest>),
     /// What a child said of itself; it is started if need be.
     Handshake(HandshakeRequest),
     /// A health check: it starts no child.
@@ -133,6 +140,8 @@ pub enum StdioMail {
 /// A request on its way to the owner.
 pub struct StdioRequest {
     upstream: Arc<Upstream>,
+    /// Which child of the upstream it is for.
+    key: SessionKey,
     letter: Letter,
     waiting: Waiting,
     /// Set once the request was given to the child.
@@ -184,12 +193,25 @@ impl Post for mailbox::Sender<StdioMail> {
 pub struct StdioLeg {
     upstream: Arc<Upstream>,
     post: Rc<dyn Post>,
+    /// How long a client may take to answer a question.
+    answer_within: Duration,
 }
 
 impl StdioLeg {
-    /// Makes a leg to `upstream`; `post` leads to its owner.
-    pub fn new(upstream: Arc<Upstream>, post: Rc<dyn Post>) -> StdioLeg {
-        StdioLeg { upstream, post }
+    /// Makes a leg to `upstream`; `post` leads to its owner. A client may take `answer_within` to
+    /// answer a question.
+    pub fn new(upstream: Arc<Upstream>, post: Rc<dyn Post>, answer_within: Duration) -> StdioLeg {
+        StdioLeg { upstream, post, answer_within }
+    }
+
+    /// Which child a request is for: one of the stateless revision is told with each request what
+    /// the client can do, and asks by its answers.
+    fn key(&self, outgoing: &Outgoing<'_>) -> SessionKey {
+        let mut key = SessionKey::of_shared(outgoing);
+        if self.upstream.record.era == Some(Era::Modern) {
+            key.capabilities = Capabilities::NONE;
+        }
+        key
     }
 
     /// Sends a request and waits until its answer, or the first notification before it, is there.
@@ -200,10 +222,11 @@ impl StdioLeg {
     /// An upstream failure: the child did not start, ended, is behind or did not answer in time.
     pub async fn request(&self, outgoing: &Outgoing<'_>) -> Result<Answer, Failure> {
         let (answer, answered) = oneshot::channel();
-        let (notices, noticed) = match outgoing.progress_token {
-            Some(_) => Some(mailbox::channel(NOTICE_COUNT_MAX)).unzip(),
-            None => (None, None),
-        };
+        let key = self.key(outgoing);
+        let asked = outgoing.asked();
+        let can_be_asked = asked.is_some_and(|capabilities| !capabilities.is_empty());
+        let hears = outgoing.progress_token.is_some() || can_be_asked;
+        let (notices, noticed) = hears.then(|| mailbox::channel(NOTICE_COUNT_MAX)).unzip();
         let sent = Arc::new(AtomicBool::new(false));
         let mut incoming = Incoming {
             upstream: self.upstream.clone(),
@@ -213,13 +236,15 @@ impl StdioLeg {
             sent: sent.clone(),
             started: Instant::now(),
             within: outgoing.within,
+            answer_within: self.answer_within,
         };
-        self.post(StdioMail::Request(StdioRequest {
+        self.post(StdioMail::Request(Box::new(StdioRequest {
             upstream: self.upstream.clone(),
             letter: Letter::new(outgoing),
-            waiting: Waiting { answer, notices },
+            waiting: Waiting { answer, notices, asked },
+            key,
             sent,
-        }))?;
+        })))?;
         match incoming.receive().await? {
             Event::Reply(reply) => Ok(Answer::Whole(reply)),
             notification => {
@@ -251,7 +276,7 @@ impl StdioLeg {
         let (answer, answered) = oneshot::channel();
         let (sender, found) = oneshot::channel();
         let upstream = self.upstream.clone();
-        let (letter, waiting) = (Letter::new(outgoing), Waiting { answer, notices: None });
+        let (letter, waiting) = (Letter::new(outgoing), Waiting::for_answer(answer));
         let request = CheckRequest { upstream, letter, waiting, found: sender };
         if self.post(StdioMail::Check(Box::new(request))).is_err() {
             return Pulse::Asleep;
@@ -303,12 +328,13 @@ type Answered = oneshot::Receiver<Result<Reply, Failure>>;
 struct Incoming {
     upstream: Arc<Upstream>,
     answered: Option<Answered>,
-    noticed: Option<mailbox::Receiver<Vec<u8>>>,
+    noticed: Option<mailbox::Receiver<Notice>>,
     /// An answer that came while notifications before it still waited.
     reply: Option<Result<Reply, Failure>>,
     sent: Arc<AtomicBool>,
     started: Instant,
     within: Duration,
+    answer_within: Duration,
 }
 
 impl Incoming {
@@ -330,15 +356,26 @@ impl Incoming {
     async fn wait(&mut self) -> Result<Event, Failure> {
         if self.reply.is_none() {
             match self.either().await {
-                Either::Notice(notice) => return Ok(Event::Notification(notice)),
+                Either::Notice(notice) => return Ok(self.event(notice)),
                 Either::Answer(reply) => self.reply = Some(reply),
             }
         }
         if let Some(notice) = self.noticed.as_mut().and_then(mailbox::Receiver::try_next) {
-            return Ok(Event::Notification(notice));
+            return Ok(self.event(notice));
         }
         let reply = self.reply.take().expect("the answer was put there above");
         reply.map(Event::Reply)
+    }
+
+    fn event(&mut self, notice: Notice) -> Event {
+        match notice {
+            Notice::Notification(message) => Event::Notification(message),
+            Notice::Question(asked) => {
+                // Who is asked decides how long it takes; what comes after is the tool's time again.
+                self.within += self.answer_within;
+                Event::Question(asked.into_question())
+            }
+        }
     }
 
     async fn either(&mut self) -> Either {
@@ -379,7 +416,7 @@ impl Incoming {
 }
 
 enum Either {
-    Notice(Vec<u8>),
+    Notice(Notice),
     Answer(Result<Reply, Failure>),
 }
 

@@ -68,6 +68,11 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name: "V0008__oauth",
         sql: include_str!("../migrations/V0008__oauth.sql"),
     },
+    Migration {
+        version: 9,
+        name: "V0009__sessions",
+        sql: include_str!("../migrations/V0009__sessions.sql"),
+    },
 ];
 
 const _: () = {

@@ -15,7 +15,7 @@ mod text;
 
 pub use agent::Agent;
 pub use audit::{Audit, Ownership, Visibility};
-pub use gateway::{AuthType, Era, Gateway, ProtocolPin, Transport};
+pub use gateway::{AuthType, Era, Gateway, ProtocolPin, SessionMode, Transport};
 pub use identity::{
     ApiToken, Enforcement, Grant, Identity, Invitation, JoinRequest, JoinStatus, Member, Policy,
     PolicyEffect, Provider, Revocation, Role, Scope, Team, TeamRole, TeamVisibility, User,

@@ -9,8 +9,8 @@ use std::sync::LazyLock;
 use crate::error::StoreError;
 use crate::record::{
     Agent, AuthType, Enforcement, Entity, Era, Gateway, IntegrationType, JoinStatus, PolicyEffect,
-    Prompt, ProtocolPin, Resource, Root, Scope, Server, TeamRole, TeamVisibility, Tool, Transport,
-    Visibility,
+    Prompt, ProtocolPin, Resource, Root, Scope, Server, SessionMode, TeamRole, TeamVisibility,
+    Tool, Transport, Visibility,
 };
 
 pub(crate) use identity::IDENTITY_TABLES;
@@ -138,6 +138,7 @@ table! {
         "env_sealed": env_sealed,
         "protocol": protocol,
         "era": era,
+        "session_mode": session_mode,
         "protocol_version": protocol_version,
         "capabilities": capabilities,
         "instructions": instructions,
@@ -493,6 +494,7 @@ word_cells!(
     PolicyEffect,
     ProtocolPin,
     Scope,
+    SessionMode,
     TeamRole,
     TeamVisibility,
     Transport,

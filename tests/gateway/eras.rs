@@ -6,12 +6,16 @@ use serde_json::{Value, json};
 use crate::harness::gateway::Gateway;
 use crate::harness::mcp::MODERN;
 use crate::harness::tools::tools;
-use crate::harness::upstreams::Served;
+use crate::harness::upstreams::{Served, everything_stdio};
 
 /// The tools that ask in the way of an era, and what they say once they were answered.
 fn questions(upstream: &str) -> Vec<(&'static str, Value, &'static str)> {
     let none = json!({});
     match upstream {
+        "everything" => vec![
+            ("trigger-sampling-request", json!({"prompt": "?", "maxTokens": 9}), "forty-two"),
+            ("trigger-elicitation-request", none, "provided the requested information"),
+        ],
         "legacy" => vec![
             ("test_sampling", json!({"prompt": "?"}), "LLM response: forty-two"),
             ("test_elicitation", json!({"message": "?"}), "\"username\": \"Ada\""),
@@ -60,6 +64,24 @@ fn what_an_upstream_asks_is_answered_by_clients_of_either_era() {
         let open = gateway.open_server(&[&added]);
         for mode in ["legacy", MODERN] {
             assert_answered(&gateway, &open, mode, era);
+        }
+    }
+}
+
+/// There the requests of all clients share one connection.
+#[test]
+fn what_an_upstream_asks_over_stdio_or_sse_is_answered_too() {
+    let sse = Served::everything_sse();
+    for mode in ["shared", "per_client"] {
+        let gateway = Gateway::start();
+        for mut registration in [everything_stdio("stdio"), sse.registration("sse")] {
+            registration["session_mode"] = mode.into();
+            let added = gateway.add(&registration);
+            assert_eq!(added["sessionMode"], mode);
+            let open = gateway.open_server(&[&added]);
+            for client in ["legacy", MODERN] {
+                assert_answered(&gateway, &open, client, "everything");
+            }
         }
     }
 }

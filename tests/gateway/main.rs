@@ -46,4 +46,5 @@ mod teams;
 mod throttle;
 mod tools;
 mod transports;
+mod watch;
 mod web;

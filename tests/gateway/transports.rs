@@ -12,9 +12,6 @@ use crate::harness::tools::tools;
 use crate::harness::upstreams::Served;
 use crate::harness::wire::{Answer, Wire, request};
 
-/// What all nodes have; no weaker one is taken.
-const SECRET: &str = "a-secret-of-the-tests-that-is-long-enough-0123456789";
-
 /// A stream of HTTP+SSE.
 struct Stream<'a> {
     gateway: &'a Gateway,
@@ -164,9 +161,7 @@ fn a_message_that_comes_to_another_node_reaches_its_stream() {
     let url = format!("sqlite:///{}", folder.path().join("one.db").display());
     let redis = Redis::start();
     let start = || {
-        let setup =
-            Gateway::setup().set("DATABASE_URL", &url).set("AUTH_ENCRYPTION_SECRET", SECRET);
-        let setup = setup.set("JWT_SECRET_KEY", SECRET).set("CACHE_TYPE", "redis");
+        let setup = Gateway::setup().set("DATABASE_URL", &url).set("CACHE_TYPE", "redis");
         setup.set("REDIS_URL", redis.url()).start()
     };
     let (one, other) = (start(), start());

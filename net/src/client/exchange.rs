@@ -28,6 +28,12 @@ impl Deadline {
         Deadline { within, at_ms }
     }
 
+    /// Puts it off.
+    pub fn extend(&mut self, by: Duration) {
+        self.within += by;
+        self.at_ms = self.at_ms.saturating_add(by.as_millis() as u64);
+    }
+
     /// How much time is left; zero once it is over.
     pub fn left(&self) -> Duration {
         Duration::from_millis(self.at_ms.saturating_sub(watch::clock_ms()))

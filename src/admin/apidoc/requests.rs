@@ -91,6 +91,9 @@ struct GatewayFields {
     transport: Option<String>,
     /// Which revision to speak: `auto`, `legacy` or `modern`.
     protocol: Option<String>,
+    /// Whether clients share the sessions with it: `shared`, or `per_client` for one of each user's
+    /// own.
+    session_mode: Option<String>,
     /// A certificate authority of its own, in PEM; the empty text for none.
     ca_certificate: Option<String>,
     /// Headers of callers that are handed on.

@@ -49,6 +49,7 @@ pub fn gateway(record: &Gateway) -> Exported {
         "command": (!record.command.is_empty()).then_some(&record.command),
         "env_sealed": record.env_sealed,
         "protocol": record.protocol.as_str(),
+        "session_mode": record.session_mode.as_str(),
         "capabilities": capabilities,
         "ca_certificate": record.ca_certificate,
         "passthrough_headers": record.passthrough_headers,

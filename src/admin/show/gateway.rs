@@ -26,6 +26,7 @@ pub struct GatewayRead<'a> {
     command: Option<&'a [String]>,
     protocol: &'static str,
     era: Option<&'static str>,
+    session_mode: &'static str,
     protocol_version: Option<&'a str>,
     capabilities: Capabilities<'a>,
     #[schemars(with = "Option<Map<String, Value>>")]
@@ -137,6 +138,7 @@ pub fn gateway<'a>(
         command: is_shown.then_some(&record.command),
         protocol: record.protocol.as_str(),
         era: record.era.map(|era| era.as_str()),
+        session_mode: record.session_mode.as_str(),
         protocol_version: record.protocol_version.as_deref(),
         capabilities: Capabilities(record.capabilities.as_deref().and_then(raw)),
         server_info: record.server_info.as_deref().and_then(raw),

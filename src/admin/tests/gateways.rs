@@ -49,7 +49,7 @@ fn a_new_upstream_is_answered_with_the_fields_of_the_contract() {
         json!({
             "id": null, "name": "fast_time", "slug": "fast-time", "url": "http://127.0.0.1:9000/mcp",
             "description": "Times", "transport": "STREAMABLEHTTP", "command": null,
-            "protocol": "auto", "era": "legacy", "protocolVersion": "2025-11-25",
+            "protocol": "auto", "era": "legacy", "sessionMode": "shared", "protocolVersion": "2025-11-25",
             "capabilities": {"tools": {"listChanged": true}},
             "serverInfo": {"name": "scripted", "version": "1"}, "instructions": "Be kind.",
             "enabled": true, "reachable": true, "lastSeen": null, "lastError": null,
@@ -83,6 +83,7 @@ fn faults_are_named_all_at_once_and_nothing_is_asked_or_stored() {
         &gateway,
         json!({
             "name": "<b>", "url": "ftp://x", "transport": "pigeon", "protocol": "new",
+            "session_mode": "mine",
             "visibility": "all", "tags": ["x"], "auth_type": "basic", "auth_username": "me",
             "passthrough_headers": ["X Y"], "ca_certificate": "none", "description": 1,
         }),
@@ -95,6 +96,7 @@ fn faults_are_named_all_at_once_and_nothing_is_asked_or_stored() {
         "url",
         "transport",
         "protocol",
+        "session_mode",
         "ca_certificate",
         "passthrough_headers",
         "tags",
@@ -106,7 +108,7 @@ fn faults_are_named_all_at_once_and_nothing_is_asked_or_stored() {
     assert_eq!(first["type"], "value_error");
     assert_eq!(first["loc"], json!(["body", "name"]));
     assert_eq!(first["input"], "<b>");
-    assert_eq!(body["detail"][9]["type"], "missing");
+    assert_eq!(body["detail"][10]["type"], "missing");
     assert!(gateway.asked.borrow().is_empty());
     assert_eq!(gateway.sequence(), 0);
 }

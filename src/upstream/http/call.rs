@@ -59,6 +59,11 @@ impl<'a> Call<'a> {
         self.outgoing.capabilities
     }
 
+    /// See [`Outgoing::asked`].
+    pub(in crate::upstream) fn asked(&self) -> Option<Capabilities> {
+        self.outgoing.asked()
+    }
+
     pub(in crate::upstream) fn id(&self) -> u64 {
         self.id
     }
@@ -240,6 +245,7 @@ mod tests {
             modern,
             within: Duration::from_secs(1),
             capabilities: crate::mcp::Capabilities::NONE,
+            client: None,
         }
     }
 

@@ -89,6 +89,15 @@ impl<T: 'static> Single<T> {
         }
     }
 
+    /// Whether it is open and `is_so`; one that is never got open is as good as one that is so.
+    pub(in crate::upstream) fn is_open_and(&self, is_so: impl Fn(&Rc<T>) -> bool) -> bool {
+        match &*self.0.borrow() {
+            State::Open(value) => is_so(value),
+            State::Opening(_) => false,
+            State::None => true,
+        }
+    }
+
     /// Takes it away, if it is open.
     pub(in crate::upstream) fn take(&self) -> Option<Rc<T>> {
         let mut state = self.0.borrow_mut();

@@ -166,6 +166,13 @@ impl Wire {
         Failure::Upstream(self.upstream_failure(kind, detail, may_have_run))
     }
 
+    /// The failure of who needs a session while there are as many as may be.
+    pub(crate) fn all_used(&self) -> Failure {
+        let count_max = self.limits.sessions.count_max;
+        let detail = format!("{count_max} sessions with it are in use (UPSTREAM_SESSIONS_MAX)");
+        self.failure(UpstreamKind::Full, detail, false)
+    }
+
     pub(crate) fn upstream_failure(
         &self,
         kind: UpstreamKind,

@@ -210,6 +210,7 @@ impl World {
 fn setup() -> Setup {
     Setup {
         limits: LegLimits {
+            sessions: crate::upstream::KeyedLimits::default(),
             connect_within: AGES,
             first_byte_within: AGES,
             answer_size_max: 100_000,

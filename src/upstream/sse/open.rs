@@ -12,10 +12,9 @@ use net::{
 };
 use shards::{local::Gate, task, watch};
 
-use super::{Link, Ticket, reader};
+use super::{Link, SessionKey, Ticket, reader};
 use crate::{
     failure::{Failure, UpstreamKind},
-    mcp::Capabilities,
     upstream::{
         Event, Reply,
         discover::plain,
@@ -35,6 +34,7 @@ const REFUSAL_SIZE_MAX: usize = 64 * 1024;
 pub(super) async fn open(
     wire: Rc<Wire>,
     errands: Rc<Errands>,
+    key: SessionKey,
     next_id: &Cell<u64>,
     deadline: Deadline,
 ) -> Result<Rc<Link>, Failure> {
@@ -44,9 +44,12 @@ pub(super) async fn open(
     let (endpoint, rest) = read_endpoint(&wire, &mut streaming, &mut decoder).await?;
     let link = Rc::new(Link {
         wire,
+        key,
         endpoint,
         closing: Gate::default(),
         ended: RefCell::default(),
+        gone: Gate::default(),
+        ear: RefCell::default(),
         heard_ms: Cell::new(watch::clock_ms()),
         waiters: RefCell::default(),
         errands,
@@ -140,7 +143,7 @@ async fn shake_hands(
 ) -> Result<(), Failure> {
     let id = next_id.get();
     next_id.set(id + 1);
-    let params = initialize_params(Capabilities::NONE);
+    let params = initialize_params(link.key.declared());
     let outgoing = plain("initialize", params.as_bytes(), deadline.within());
     let reply = ask(link, &Call::legacy(id, &outgoing), deadline).await?;
     let nonsense = |detail: String| {

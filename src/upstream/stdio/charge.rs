@@ -17,11 +17,13 @@ use shards::{
 
 use super::{
     CheckRequest, Found, HandshakeRequest, StdioLimits, StdioRequest,
+    listen::Ears,
     start::{Running, start},
 };
 use crate::{
     catalog::Upstream,
     failure::{Failure, UpstreamFailure, UpstreamKind},
+    upstream::keyed::SessionKey,
 };
 
 /// The longest pause before a restart that a request is made to wait. Behind a longer one it fails
@@ -30,7 +32,7 @@ const PAUSE_WAITED_MAX: Duration = Duration::from_secs(5);
 
 /// Whoever waits for the child to run.
 pub(super) enum Waiter {
-    Request(StdioRequest),
+    Request(Box<StdioRequest>),
     Handshake(HandshakeRequest),
 }
 
@@ -41,9 +43,12 @@ enum State {
     Retired,
 }
 
-/// One upstream with its child.
+/// One upstream with one child.
 pub(super) struct Charge {
     limits: StdioLimits,
+    key: SessionKey,
+    /// When the child was last asked for.
+    used: Cell<Instant>,
     upstream: RefCell<Arc<Upstream>>,
     state: RefCell<State>,
     waiters: RefCell<VecDeque<Waiter>>,
@@ -53,12 +58,20 @@ pub(super) struct Charge {
     last_death: RefCell<Option<UpstreamFailure>>,
     /// Open once nothing runs and nothing will.
     retired: Gate,
+    ears: Rc<Ears>,
 }
 
 impl Charge {
-    pub(super) fn new(upstream: Arc<Upstream>, limits: StdioLimits) -> Rc<Charge> {
+    pub(super) fn new(
+        upstream: Arc<Upstream>,
+        limits: StdioLimits,
+        key: SessionKey,
+        ears: Rc<Ears>,
+    ) -> Rc<Charge> {
         Rc::new(Charge {
             limits,
+            key,
+            used: Cell::new(Instant::now()),
             upstream: RefCell::new(upstream),
             state: RefCell::new(State::Idle),
             waiters: RefCell::default(),
@@ -66,6 +79,7 @@ impl Charge {
             not_before: Cell::new(None),
             last_death: RefCell::default(),
             retired: Gate::default(),
+            ears,
         })
     }
 
@@ -80,9 +94,18 @@ impl Charge {
                 && ours.record.protocol == upstream.record.protocol)
     }
 
+    /// The child, if it runs.
+    pub(super) fn running(&self) -> Option<Running> {
+        match &*self.state.borrow() {
+            State::Running(running) if !running.session.is_over() => Some(running.clone()),
+            _ => None,
+        }
+    }
+
     /// Takes a request or question: to the child if it runs, else to the queue while it starts.
     pub(super) fn take(self: &Rc<Self>, waiter: Waiter) {
         self.note(waiter.upstream());
+        self.used.set(Instant::now());
         let is_starting = match &*self.state.borrow() {
             State::Running(running) if !running.session.is_over() => {
                 return running.serve(waiter);
@@ -132,6 +155,16 @@ impl Charge {
             State::Starting | State::Retired => {}
         }
         self.retired.passed().await;
+    }
+
+    /// How long nobody has asked for the child, if nobody waits for it.
+    pub(super) fn idle_for(&self) -> Option<Duration> {
+        let is_idle = match &*self.state.borrow() {
+            State::Running(running) => running.session.is_idle(),
+            State::Idle => self.waiters.borrow().is_empty(),
+            State::Starting | State::Retired => false,
+        };
+        is_idle.then(|| self.used.get().elapsed())
     }
 
     /// Keeps the newest record, which may know the era by now.
@@ -188,7 +221,7 @@ impl Charge {
         let upstream = self.upstream.borrow().clone();
         let started = match self.is_retired() {
             true => Err(self.failure("the upstream was removed")),
-            false => start(&upstream, self.limits).await,
+            false => start(&upstream, self.limits, &self.key).await,
         };
         match started {
             Ok(running) if self.is_retired() => {
@@ -211,6 +244,9 @@ impl Charge {
         let waiters = std::mem::take(&mut *self.waiters.borrow_mut());
         waiters.into_iter().for_each(|waiter| running.serve(waiter));
         *self.state.borrow_mut() = State::Running(running);
+        if self.key.is_plain() {
+            self.ears.attach(&self.upstream.borrow().record.id, &session);
+        }
         let charge = self.clone();
         task::spawn(async move {
             session.gone().await;
@@ -279,6 +315,14 @@ impl Waiter {
         match self {
             Waiter::Request(request) => &request.upstream,
             Waiter::Handshake(request) => &request.upstream,
+        }
+    }
+
+    /// Which child it is for. What a child says of itself, the first one says.
+    pub(super) fn key(&self) -> SessionKey {
+        match self {
+            Waiter::Request(request) => request.key.clone(),
+            Waiter::Handshake(_) => SessionKey::default(),
         }
     }
 

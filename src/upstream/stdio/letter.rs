@@ -7,12 +7,11 @@ use net::{Span, jsonrpc};
 use storage::record::Era;
 
 use crate::{
-    mcp::{MODERN, meta},
+    mcp::{Capabilities, MODERN, meta},
     upstream::{Edit, Outgoing, splice},
 };
 
-/// What a modern request must say of itself in `_meta`, for a client that is legacy: it gets no
-/// capabilities, since it could not be asked anything on this way.
+/// What a modern request must say of itself in `_meta`, for a client that is legacy.
 const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 
 /// A request with its edits made, but still with the client's `_meta`.
@@ -23,6 +22,8 @@ pub(super) struct Letter {
     meta: Option<Span>,
     token: Option<Span>,
     modern: bool,
+    /// What the client can be asked.
+    capabilities: Capabilities,
 }
 
 impl Letter {
@@ -39,6 +40,7 @@ impl Letter {
             meta: outgoing.meta.map(moved),
             token: outgoing.progress_token.map(moved),
             modern: outgoing.modern,
+            capabilities: outgoing.capabilities,
         }
     }
 
@@ -67,7 +69,8 @@ impl Letter {
         let raw = self.meta.map(|meta| meta.of_bytes(&self.params)).unwrap_or(b"{}");
         let raw = std::str::from_utf8(raw).expect("a checked message is UTF-8");
         let mut text = Vec::with_capacity(raw.len() + 256);
-        rewrite_meta(&mut text, raw, self.token.map(|_| id), era);
+        let modern = (era == Era::Modern).then(|| modern_members(self.capabilities));
+        rewrite_meta(&mut text, raw, self.token.map(|_| id), modern.as_deref());
         match self.meta {
             Some(span) => Some(Edit { span, replacement: text.into() }),
             None if era == Era::Legacy => None,
@@ -108,7 +111,7 @@ pub(super) fn write_own(out: &mut Vec<u8>, id: Option<u64>, method: &str, params
 
 /// Appends the `_meta` of one era made into that of the other: a legacy upstream must not take the
 /// request for a modern one, and a modern one refuses it without.
-fn rewrite_meta(out: &mut Vec<u8>, raw: &str, token: Option<u64>, era: Era) {
+fn rewrite_meta(out: &mut Vec<u8>, raw: &str, token: Option<u64>, modern: Option<&str>) {
     let reserved =
         [meta::PROTOCOL_VERSION, meta::CLIENT_CAPABILITIES, meta::LOG_LEVEL, CLIENT_INFO];
     out.push(b'{');
@@ -126,9 +129,9 @@ fn rewrite_meta(out: &mut Vec<u8>, raw: &str, token: Option<u64>, era: Era) {
         }
         out.push(b',');
     }
-    match era {
-        Era::Modern => out.extend_from_slice(modern_members().as_bytes()),
-        Era::Legacy => {
+    match modern {
+        Some(members) => out.extend_from_slice(members.as_bytes()),
+        None => {
             let _ = out.pop_if(|last| *last == b',');
         }
     }
@@ -136,11 +139,12 @@ fn rewrite_meta(out: &mut Vec<u8>, raw: &str, token: Option<u64>, era: Era) {
 }
 
 /// The members that make a request modern.
-fn modern_members() -> String {
+fn modern_members(declared: Capabilities) -> String {
     let (version, capabilities) = (meta::PROTOCOL_VERSION, meta::CLIENT_CAPABILITIES);
     format!(
-        "\"{version}\":\"{MODERN}\",\"{CLIENT_INFO}\":{},\"{capabilities}\":{{}}",
-        client_info()
+        "\"{version}\":\"{MODERN}\",\"{CLIENT_INFO}\":{},\"{capabilities}\":{}",
+        client_info(),
+        declared.to_json()
     )
 }
 
@@ -151,7 +155,7 @@ pub(super) fn client_info() -> String {
 
 /// The params of a modern request of our own.
 pub(super) fn modern_params() -> String {
-    format!("{{\"_meta\":{{{}}}}}", modern_members())
+    format!("{{\"_meta\":{{{}}}}}", modern_members(Capabilities::NONE))
 }
 
 #[cfg(test)]
@@ -180,6 +184,7 @@ mod tests {
             modern,
             within: Duration::from_secs(1),
             capabilities: crate::mcp::Capabilities::NONE,
+            client: None,
         }
     }
 
@@ -224,7 +229,7 @@ mod tests {
 
     #[test]
     fn adds_what_a_modern_upstream_wants_of_a_legacy_client() {
-        let members = modern_members();
+        let members = modern_members(Capabilities::NONE);
         let got = |raw| params(&outgoing(raw, false, Vec::new()), Era::Modern);
         assert_eq!(got("{}"), format!("{{\"_meta\":{{{members}}}}}"));
         assert_eq!(got("{ }"), format!("{{\"_meta\":{{{members}}} }}"));

@@ -33,7 +33,14 @@ use super::{
 };
 use crate::{
     failure::{Failure, UpstreamFailure, UpstreamKind},
-    upstream::{Edit, Outcome, Reply, splice},
+    mcp::Capabilities,
+    upstream::{
+        Edit, Outcome, Question, Reply,
+        keyed::SessionKey,
+        question::{OwnAnswer, whom},
+        splice,
+        watch::{Ear, MESSAGE_SIZE_MAX},
+    },
 };
 
 /// How often the process itself is looked at: its streams usually tell first.
@@ -48,6 +55,9 @@ const SWEEP: Duration = Duration::from_millis(100);
 /// The largest notification that is relayed: they are progress, not content.
 const NOTICE_SIZE_MAX: usize = 256 * 1024;
 
+/// Answers of clients that wait to be written.
+const CLIENT_ANSWER_COUNT_MAX: usize = 256;
+
 /// Lines that are no messages and are logged, per child.
 const STRAY_COUNT_MAX: u32 = 20;
 
@@ -55,8 +65,46 @@ const STRAY_COUNT_MAX: u32 = 20;
 pub(super) struct Waiting {
     /// Where the answer goes. When nobody holds the other end, the request is cancelled.
     pub(super) answer: oneshot::Sender<Result<Reply, Failure>>,
-    /// Where notifications go, if any are wanted.
-    pub(super) notices: Option<mailbox::Sender<Vec<u8>>>,
+    /// Where what comes before the answer goes, if anything is wanted.
+    pub(super) notices: Option<mailbox::Sender<Notice>>,
+    /// What the client can be asked meanwhile; `None` if it is not for the upstream to ask.
+    pub(super) asked: Option<Capabilities>,
+}
+
+impl Waiting {
+    /// Who wants the answer alone.
+    pub(super) fn for_answer(answer: oneshot::Sender<Result<Reply, Failure>>) -> Waiting {
+        Waiting { answer, notices: None, asked: None }
+    }
+}
+
+/// What comes before an answer.
+pub(super) enum Notice {
+    /// A notification, as the whole raw message.
+    Notification(Vec<u8>),
+    /// A question for the client.
+    Question(Asked),
+}
+
+/// A question on its way to the shard of the client that is asked.
+pub(super) struct Asked {
+    method: String,
+    params: Option<String>,
+    /// The raw id.
+    id: String,
+    /// Where the child is answered.
+    answers: mailbox::Sender<Vec<u8>>,
+}
+
+impl Asked {
+    /// Makes it one that is answered by itself when nobody does.
+    pub(super) fn into_question(self) -> Question {
+        let Asked { method, params, id, answers } = self;
+        Question::new(method, params.as_deref(), id, move |message| {
+            // A child that is over waits for nothing.
+            let _ = answers.send(message);
+        })
+    }
 }
 
 struct Pending {
@@ -71,6 +119,9 @@ struct Pending {
 pub(super) struct Session {
     upstream: Rc<str>,
     limits: StdioLimits,
+    key: SessionKey,
+    /// Where clients' answers to its questions are taken.
+    client_answers: mailbox::Sender<Vec<u8>>,
     pending: RefCell<HashMap<u64, Pending>>,
     last_id: Cell<u64>,
     outbox: RefCell<Vec<u8>>,
@@ -85,6 +136,7 @@ pub(super) struct Session {
     over: Gate,
     gone: Gate,
     epitaph: RefCell<String>,
+    ear: RefCell<Option<Rc<Ear>>>,
     started: Instant,
 }
 
@@ -94,12 +146,16 @@ impl Session {
         upstream: Rc<str>,
         command: Command,
         limits: StdioLimits,
+        key: SessionKey,
     ) -> io::Result<Rc<Session>> {
         let spawned = child::spawn(command)?;
+        let (client_answers, answered) = mailbox::channel(CLIENT_ANSWER_COUNT_MAX);
         let session = Rc::new(Session {
             stderr: Rc::new(Stderr::new(upstream.clone())),
             upstream,
             limits,
+            key,
+            client_answers,
             pending: RefCell::default(),
             last_id: Cell::new(0),
             outbox: RefCell::default(),
@@ -110,6 +166,7 @@ impl Session {
             over: Gate::default(),
             gone: Gate::default(),
             epitaph: RefCell::default(),
+            ear: RefCell::default(),
             started: Instant::now(),
         });
         tracing::info!(upstream = %session.upstream, pid = spawned.child.id(), "child started");
@@ -117,6 +174,7 @@ impl Session {
         task::spawn(session.clone().read(spawned.output));
         task::spawn(session.stderr.clone().follow(spawned.errors));
         task::spawn(session.clone().sweep());
+        task::spawn(session.clone().answer_questions(answered));
         task::spawn(session.clone().keep(spawned.child));
         Ok(session)
     }
@@ -131,6 +189,11 @@ impl Session {
         self.gone.passed().await;
     }
 
+    /// Gives what it says by itself to `ear`.
+    pub(super) fn be_heard_by(&self, ear: &Rc<Ear>) {
+        *self.ear.borrow_mut() = Some(ear.clone());
+    }
+
     /// Returns true if it was asked to stop.
     pub(super) fn was_stopped(&self) -> bool {
         self.stopped.get()
@@ -139,6 +202,11 @@ impl Session {
     /// Returns how long ago it was started.
     pub(super) fn age(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// Returns true if nobody waits for an answer.
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.borrow().is_empty()
     }
 
     /// Returns how it ended; empty while it runs.
@@ -163,7 +231,7 @@ impl Session {
     /// and tells the child nothing: an `initialize` must not be cancelled.
     pub(super) async fn ask(&self, method: &str, params: &str) -> Result<Reply, Failure> {
         let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { answer, notices: None };
+        let waiting = Waiting::for_answer(answer);
         self.enqueue(Pending { waiting, token: None, cancellable: false }, |out, id| {
             letter::write_own(out, Some(id), method, params);
         });
@@ -244,6 +312,16 @@ impl Session {
         }
         input.close().await;
         self.end();
+    }
+
+    /// Hands clients' answers on to the child.
+    async fn answer_questions(self: Rc<Self>, mut answered: mailbox::Receiver<Vec<u8>>) {
+        while let Some(Some(message)) = self.over.unless(answered.next()).await {
+            self.push(|out| {
+                out.extend_from_slice(&one_line(message));
+                out.push(b'\n');
+            });
+        }
     }
 
     async fn read(self: Rc<Self>, mut output: Output) {
@@ -358,7 +436,7 @@ impl Session {
         match message.kind() {
             AnswerKind::Result => self.answer(bytes, message, message.result_place()),
             AnswerKind::Error => self.answer(bytes, message, message.error_place()),
-            AnswerKind::Request => self.refuse(message),
+            AnswerKind::Request => self.question(message),
             AnswerKind::Notification => self.notice(bytes, message),
         }
     }
@@ -379,19 +457,32 @@ impl Session {
         self.pending.borrow_mut().remove(&id)
     }
 
-    /// Answers a request of the child. We declare no capability, so nothing but a ping is in order.
-    fn refuse(&self, message: &Answer<'_>) {
+    /// A request of the child: for the client on whose behalf it works, or for us.
+    fn question(&self, message: &Answer<'_>) {
         let Some(id) = message.id() else { return };
-        self.push(|out| {
-            match message.method() {
-                "ping" => jsonrpc::result(out, id, "{}"),
-                method => {
-                    tracing::debug!(upstream = %self.upstream, method, "refused the child's request");
-                    jsonrpc::error(out, Some(id), -32601, "Method not found", None);
-                }
-            }
-            out.push(b'\n');
+        let method = message.method();
+        let params = message.params_place().map(|place| place.of_text(message.text()));
+        if let Err(answer) = self.ask_client(id, method, params) {
+            tracing::debug!(upstream = %self.upstream, method, "answered the child's request");
+            self.push(|out| {
+                answer.write(out, id);
+                out.push(b'\n');
+            });
+        }
+    }
+
+    fn ask_client(&self, id: &str, method: &str, params: Option<&str>) -> Result<(), OwnAnswer> {
+        let pending = self.pending.borrow();
+        let waiting = pending.iter().filter_map(|(number, pending)| {
+            Some((*number, pending.waiting.asked?, &pending.waiting.notices))
         });
+        let client = whom(&self.key, method, params, waiting)?.as_ref();
+        let client = client.expect("who can be asked something hears it");
+        let (method, params) = (method.to_owned(), params.map(str::to_owned));
+        let answers = self.client_answers.clone();
+        let asked = Asked { method, params, id: id.to_owned(), answers };
+        let behind = |_| OwnAnswer::Error(-32603, "The client is behind with what it is told");
+        client.send(Notice::Question(asked)).map_err(behind)
     }
 
     /// Hands a notification to the request that it belongs to.
@@ -414,12 +505,15 @@ impl Session {
         let mut text = Vec::with_capacity(bytes.len() + original.len());
         splice(&mut text, bytes, &[Edit { span: token, replacement: original.into() }]);
         // A client that reads more slowly than the child reports loses some of its progress.
-        let _ = notices.send(text);
+        let _ = notices.send(Notice::Notification(text));
     }
 
-    /// A notification that belongs to no request: logs and changed lists. Whoever wants to hear of
-    /// them listens here.
+    /// A notification that belongs to no request: logs and changed lists.
     fn unclaimed(&self, message: &Answer<'_>) {
+        let ear = self.ear.borrow().clone();
+        if let Some(ear) = ear.filter(|_| message.text().len() <= MESSAGE_SIZE_MAX) {
+            ear.take(message.text().as_bytes());
+        }
         let text = printable(&message.text().as_bytes()[..message.text().len().min(1024)]);
         tracing::debug!(upstream = %self.upstream, method = message.method(), "notification: {text}");
     }
@@ -449,6 +543,14 @@ impl Session {
         let text = if epitaph.is_empty() { "its command is ending".to_owned() } else { epitaph };
         self.failure(UpstreamKind::Broken, text, false)
     }
+}
+
+/// A message without line ends: between tokens they are blanks, and within strings JSON has none.
+fn one_line(mut message: Vec<u8>) -> Vec<u8> {
+    for byte in message.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
+        *byte = b' ';
+    }
+    message
 }
 
 /// Reads an id or token of ours; some servers give it back as a string.

@@ -12,14 +12,16 @@ use super::{StdioLimits, command, letter, session::Session};
 use crate::{
     catalog::Upstream,
     failure::{Failure, UpstreamFailure, UpstreamKind},
-    mcp::LEGACY,
     upstream::{
         Outcome, Reply,
         discover::{Handshake, Verdict, judge_discover},
+        http::session::initialize_params,
+        keyed::SessionKey,
     },
 };
 
 /// A child that answered its handshake.
+#[derive(Clone)]
 pub(super) struct Running {
     pub(super) session: Rc<Session>,
     pub(super) handshake: Handshake,
@@ -35,8 +37,9 @@ pub(super) struct Running {
 pub(super) async fn start(
     upstream: &Upstream,
     limits: StdioLimits,
+    key: &SessionKey,
 ) -> Result<Running, UpstreamFailure> {
-    let starting = Starting { upstream, limits, started: Instant::now() };
+    let starting = Starting { upstream, limits, key, started: Instant::now() };
     let record = &upstream.record;
     match (record.protocol, record.era) {
         (ProtocolPin::Modern, _) => {
@@ -55,6 +58,7 @@ pub(super) async fn start(
 struct Starting<'a> {
     upstream: &'a Upstream,
     limits: StdioLimits,
+    key: &'a SessionKey,
     started: Instant,
 }
 
@@ -63,12 +67,11 @@ impl Starting<'_> {
         let words = &self.upstream.record.command;
         command::check(words).map_err(|text| self.fail(UpstreamKind::Unreachable, text))?;
         let command = command::command(words, &self.upstream.environment);
-        Session::open(self.upstream.record.name.as_str().into(), command, self.limits).map_err(
-            |error| {
-                let text = format!("its command {:?} cannot be started: {error}", words[0]);
-                self.fail(UpstreamKind::Unreachable, text)
-            },
-        )
+        let name = self.upstream.record.name.as_str();
+        Session::open(name.into(), command, self.limits, self.key.clone()).map_err(|error| {
+            let text = format!("its command {:?} cannot be started: {error}", words[0]);
+            self.fail(UpstreamKind::Unreachable, text)
+        })
     }
 
     /// Asks a first process `server/discover`, for `within` at most. If that gives no good evidence for the stateless
@@ -108,11 +111,7 @@ impl Starting<'_> {
     }
 
     async fn legacy(&self, session: &Rc<Session>) -> Result<Running, UpstreamFailure> {
-        let params = format!(
-            "{{\"protocolVersion\":\"{}\",\"capabilities\":{{}},\"clientInfo\":{}}}",
-            LEGACY[0],
-            letter::client_info()
-        );
+        let params = initialize_params(self.key.declared());
         let reply = self.ask(session, "initialize", &params).await?;
         if reply.outcome == Outcome::Error {
             // A server that was too slow for the probe may turn out to be modern here.

@@ -40,6 +40,9 @@ def read():
     note(line.strip())
     return json.loads(line)
 
+def updated(uri):
+    say({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": uri}})
+
 def call(message):
     params = message["params"]
     name, meta = params.get("name"), params.get("_meta", {})
@@ -71,6 +74,9 @@ def call(message):
         say({"jsonrpc": "2.0", "id": "p", "method": "ping"})
         say({"jsonrpc": "2.0", "id": "r", "method": "roots/list"})
         result(message, {"answers": [read(), read()]})
+    elif name == "elicit":
+        say({"jsonrpc": "2.0", "id": "e", "method": "elicitation/create", "params": {"message": "?"}})
+        result(message, {"pid": os.getpid(), "answer": read()})
     elif name == "env":
         result(message, dict(os.environ))
     elif name == "sleep":
@@ -92,6 +98,8 @@ while True:
             error(message, -32021, {"requiredCapabilities": {}})
         elif mode == "future":
             error(message, -32022, {"supported": ["2031-01-01"]})
+        elif mode == "talks":
+            error(message, -32601)
         elif mode in ("modern", "strict"):
             result(message, {"resultType": "complete", "supportedVersions": ["2026-07-28"],
                 "capabilities": {"tools": {}}, "ttlMs": 0, "cacheScope": "public"})
@@ -99,13 +107,24 @@ while True:
         error(message, -32022, {"supported": ["2026-07-28"]})
     elif method == "initialize":
         result(message, {"protocolVersion": message["params"]["protocolVersion"],
-            "capabilities": {"tools": {}}, "serverInfo": {"name": mode, "version": "1"}})
+            "capabilities": {"tools": {}, "resources": {"subscribe": mode == "talks"}}, "serverInfo": {"name": mode, "version": "1"}})
+    elif method == "resources/subscribe":
+        result(message, {})
+        updated(message["params"]["uri"])
+    elif method == "subscriptions/listen":
+        for uri in message["params"]["notifications"].get("resourceSubscriptions", []):
+            updated(uri)
+    elif method == "resources/unsubscribe":
+        result(message, {})
     elif method == "tools/call":
         call(message)
 "#;
 
+mod listen;
+
 fn limits() -> StdioLimits {
     StdioLimits {
+        sessions: KeyedLimits::default(),
         pending_count_max: 8,
         line_size_max: 64 * 1024,
         queue_size_max: 64 * 1024,
@@ -145,7 +164,7 @@ impl World {
         let upstream = self.upstream.record.as_ref().clone();
         let environment = self.upstream.environment.clone();
         let upstream = Upstream { environment, ..super::tests::upstream(upstream) };
-        StdioLeg::new(Arc::new(upstream), Rc::new(self.mailbox.clone()))
+        StdioLeg::new(Arc::new(upstream), Rc::new(self.mailbox.clone()), Duration::from_secs(5))
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Gateway)) {
@@ -214,6 +233,7 @@ fn call(params: &str) -> Outgoing<'_> {
         modern: false,
         within: Duration::from_secs(20),
         capabilities: crate::mcp::Capabilities::NONE,
+        client: None,
     }
 }
 
@@ -581,7 +601,11 @@ fn other_shards_reach_the_child_by_mail() {
         let ask = |mailbox: mailbox::Sender<StdioMail>, record: Gateway, count: Arc<AtomicU32>| {
             std::thread::spawn(move || {
                 let asked = async move {
-                    let leg = StdioLeg::new(Arc::new(upstream(record)), Rc::new(mailbox));
+                    let leg = StdioLeg::new(
+                        Arc::new(upstream(record)),
+                        Rc::new(mailbox),
+                        Duration::from_secs(5),
+                    );
                     for _ in 0..20 {
                         result(&leg, r#"{"name":"echo"}"#).await;
                         count.fetch_add(1, Ordering::Relaxed);
@@ -668,6 +692,80 @@ fn a_health_check_tells_how_often_a_child_died_in_a_row() {
             assert_eq!(told.0, deaths);
             assert!(told.1.contains("luck"), "{}", told.1);
         }
+        world.host.stop().await;
+    });
+}
+
+/// Calls the tool that asks, answers what it asks by `answer`, and returns its result.
+async fn asked(leg: &StdioLeg, client: Option<&str>, answer: &str) -> serde_json::Value {
+    let mut outgoing = call(r#"{"name":"elicit"}"#);
+    outgoing.capabilities = Capabilities::FORMS;
+    outgoing.client = client.map(Arc::from);
+    let Ok(Answer::Stream(mut stream)) = leg.request(&outgoing).await else {
+        panic!("nothing was asked");
+    };
+    loop {
+        match stream.next().await.expect("an event") {
+            Event::Question(question) => {
+                assert_eq!(question.method, "elicitation/create");
+                assert_eq!(question.params, r#"{"message": "?"}"#);
+                question.answer(&crate::session::Word::Result(answer.to_owned()));
+            }
+            Event::Notification(_) => panic!("nothing is told"),
+            Event::Reply(reply) => return serde_json::from_slice(reply.raw()).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn a_child_asks_the_client_whose_call_runs() {
+    on_each_driver(|| async {
+        let world = World::new("legacy", limits());
+        let leg = world.leg();
+        let told = asked(&leg, None, "{\"action\":\n\"accept\"}").await;
+        assert_eq!(told["answer"]["result"]["action"], "accept", "{told}");
+        assert_eq!(told["answer"]["id"], "e");
+        // A client that cannot be asked is not, and the child is told so.
+        let refused = result(&leg, r#"{"name":"elicit"}"#).await;
+        assert!(refused.contains("-32601"), "{refused}");
+        assert_eq!(world.count("\"method\":\"initialize\""), 1, "all share one child");
+        world.host.stop().await;
+    });
+}
+
+#[test]
+fn users_have_children_of_their_own_where_the_record_says_so() {
+    on_each_driver(|| async {
+        let sessions = KeyedLimits { count_max: 2, ..KeyedLimits::default() };
+        let mut world = World::new("legacy", StdioLimits { sessions, ..limits() });
+        world.change(|record| record.era = Some(Era::Legacy));
+        let leg = world.leg();
+        let pid = async |client| asked(&leg, client, "{}").await["pid"].clone();
+        let (shared, ada, eve) = (pid(None).await, pid(Some("ada")).await, pid(Some("eve")).await);
+        assert!(shared != ada && ada != eve && eve != shared);
+        assert_eq!(pid(Some("ada")).await, ada);
+        // There are two already, so the longest idle one goes.
+        assert_ne!(pid(Some("kim")).await, eve);
+        world.noted("eof").await;
+        assert_eq!(pid(Some("ada")).await, ada);
+        assert_eq!(pid(None).await, shared);
+        assert_eq!(world.count("eof"), 1);
+        world.host.stop().await;
+    });
+}
+
+#[test]
+fn a_user_s_child_ends_when_nobody_uses_it_and_the_shared_one_stays() {
+    on_each_driver(|| async {
+        let sessions = KeyedLimits { idle_within: Duration::from_millis(1), count_max: 2 };
+        let mut world = World::new("legacy", StdioLimits { sessions, ..limits() });
+        world.change(|record| record.era = Some(Era::Legacy));
+        let leg = world.leg();
+        let shared = asked(&leg, None, "{}").await["pid"].clone();
+        asked(&leg, Some("ada"), "{}").await;
+        world.noted("eof").await;
+        assert_eq!(asked(&leg, None, "{}").await["pid"], shared);
+        assert_eq!(world.count("eof"), 1);
         world.host.stop().await;
     });
 }

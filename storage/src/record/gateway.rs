@@ -26,6 +26,8 @@ pub struct Gateway {
     pub protocol: ProtocolPin,
     /// The protocol era that it was found to speak; `None` until it was asked.
     pub era: Option<Era>,
+    /// Whether clients share the sessions with it.
+    pub session_mode: SessionMode,
     /// The protocol revision agreed on, as `2025-11-25`.
     pub protocol_version: Option<String>,
     /// What it can do: JSON text, as it said it.
@@ -78,6 +80,7 @@ impl Default for Gateway {
             env_sealed: None,
             protocol: ProtocolPin::default(),
             era: None,
+            session_mode: SessionMode::default(),
             protocol_version: None,
             capabilities: None,
             instructions: None,
@@ -127,6 +130,18 @@ text_enum! {
         Legacy = "legacy",
         /// Stateless, from 2026-07-28.
         Modern = "modern",
+    }
+}
+
+text_enum! {
+    /// Whether clients share the sessions with an upstream, and its child processes.
+    #[derive(Default)]
+    pub enum SessionMode {
+        /// Those that can be asked the same things do.
+        #[default]
+        Shared = "shared",
+        /// Each user has their own.
+        PerClient = "per_client",
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use storage::record::{
     Agent, Audit, AuthType, Era, Gateway, IntegrationType, Ownership, Prompt, ProtocolPin,
-    Resource, Root, Server, Tool, Transport, Visibility,
+    Resource, Root, Server, SessionMode, Tool, Transport, Visibility,
 };
 use storage::{Current, Mutation, Snapshot};
 
@@ -53,6 +53,7 @@ fn full_gateway() -> Gateway {
         command: vec!["npx".to_owned(), text("command"), String::new()],
         env_sealed: some("env_sealed"),
         protocol: ProtocolPin::Modern,
+        session_mode: SessionMode::PerClient,
         era: Some(Era::Legacy),
         protocol_version: some("protocol_version"),
         capabilities: some("capabilities"),
