@@ -228,6 +228,31 @@ fn a_stream_tells_of_lists_that_change_and_of_nothing_before_the_handshake() {
     assert_eq!(stream.message()["method"], "notifications/tools/list_changed");
 }
 
+#[test]
+fn a_stream_tells_of_resources_that_its_client_subscribed_to() {
+    let gateway = Gateway::start();
+    let note = json!({"name": "note", "uri": "note://one", "content": "x"});
+    let made = gateway.post("/resources", &json!({"resource": note, "visibility": "public"}));
+    let target = format!("/resources/{}", made.expect(200).json()["id"].as_str().expect("an id"));
+    let mut stream = Stream::open(&gateway, gateway.token(), "/sse");
+    stream.shake_hands();
+    let none = stream.ask("resources/subscribe", json!({"uri": "note://nowhere"}));
+    assert_eq!(none["error"]["code"], -32002);
+    let one = json!({"uri": "note://one"});
+    assert_eq!(stream.ask("resources/subscribe", one.clone())["result"], json!({}));
+    let change = |content: &str| {
+        gateway.ask("PUT", &target, Some(&json!({"content": content}))).expect(200);
+    };
+    change("y");
+    let methods = [stream.message(), stream.message()].map(|told| told["method"].clone());
+    assert!(methods.contains(&json!("notifications/resources/updated")), "{methods:?}");
+    assert!(methods.contains(&json!("notifications/resources/list_changed")), "{methods:?}");
+    assert_eq!(stream.ask("resources/unsubscribe", one)["result"], json!({}));
+    change("z");
+    assert_eq!(stream.message()["method"], "notifications/resources/list_changed");
+    assert_eq!(stream.ask("ping", json!({}))["result"], json!({}));
+}
+
 /// A WebSocket of a client that says what it likes.
 struct Socket(Wire);
 

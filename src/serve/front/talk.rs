@@ -33,7 +33,7 @@ impl Front {
         if let Err(failure) = self.limit(request, Tier::Medium, caller).await {
             return write_rest_failure(responder, &failure);
         }
-        let base = self.facts.door.base.of(Some(&self.client(request)));
+        let base = self.facts.door.base.reached_by(&self.client(request));
         let partner = self.partner(request, server_id, caller, Transport::Sse);
         match sse::open(&self.shard, partner, caller, &base) {
             Ok(stream) => {
