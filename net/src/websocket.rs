@@ -147,8 +147,9 @@ impl<'c> Socket<'c> {
         write_within: Duration,
     ) -> Socket<'c> {
         let mut codec = Codec::new(message_size_max);
-        if !early.is_empty() {
-            codec.feed(early);
+        match early.is_empty() {
+            true => buffer::give(early),
+            false => codec.feed(early),
         }
         Socket { connection, codec, write_within }
     }

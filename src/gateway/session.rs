@@ -96,8 +96,7 @@ impl<R: Relay> Call<'_, R> {
     pub(super) fn with_session(&self, offer: Offer) -> Offer {
         let has_session = match self.request.transport {
             Transport::StreamableHttp => self.parts.sessions.is_some(),
-            Transport::Rpc => false,
-            Transport::Sse | Transport::WebSocket => true,
+            other => other.is_conversation(),
         };
         match has_session {
             true => offer.with_changes(self.has_own_resources()).with_logging(),
@@ -105,7 +104,7 @@ impl<R: Relay> Call<'_, R> {
         }
     }
 
-    /// What is offered to a client of the stateless revision, which can listen over HTTP.
+    /// What is offered to a client of the stateless revision, which can listen wherever messages can come that answer nothing.
     pub(super) fn with_streams(&self, offer: Offer) -> Offer {
         match self.request.transport != Transport::Rpc {
             true => offer.with_changes(self.has_own_resources()).with_logging(),

@@ -41,9 +41,11 @@ fn decode(parts: &[&[u8]]) -> Read {
     (incoming, None, answered)
 }
 
-/// A frame: its first byte and its unmasked payload, and what is behind it. Some are refused before
-/// all of them has come.
-fn frame(bytes: &[u8]) -> Option<Result<(u8, Vec<u8>, &[u8]), ()>> {
+/// A frame: its first byte and its unmasked payload, and what is behind it.
+type Frame<'a> = (u8, Vec<u8>, &'a [u8]);
+
+/// Reads a frame, if it is there. Some are refused before all of them has come.
+fn frame(bytes: &[u8]) -> Option<Result<Frame<'_>, ()>> {
     let (&[first, second], mut rest) = bytes.split_first_chunk::<2>()?;
     let extended = match second & 0x7f {
         126 => 2,
