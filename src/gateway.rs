@@ -181,7 +181,7 @@ async fn handle<R: Relay>(
     }
     let server_id = match request.transport {
         Transport::Rpc => text_param(message, Param::ServerId)?,
-        Transport::StreamableHttp => None,
+        _ => None,
     };
     let server_id = server_id.as_deref().unwrap_or(request.server_id);
     let sees = |owned: &Ownership| request.caller.sees(owned);
@@ -634,6 +634,15 @@ impl<R: Relay> Call<'_, R> {
 /// What `server_id` offers to a caller who may use it; nothing if it is not there for them.
 pub fn view<'a>(catalog: &'a Catalog, caller: &Caller, server_id: &str) -> Option<&'a View> {
     views(catalog, caller, server_id).ok().map(|(view, _)| view)
+}
+
+/// Looks whether `caller` may use what `server_id` offers.
+///
+/// # Errors
+///
+/// Status 404 if it is not there for them, 403 if they may not use it.
+pub fn enter(catalog: &Catalog, caller: &Caller, server_id: &str) -> Result<(), Failure> {
+    views(catalog, caller, server_id).map(drop)
 }
 
 /// What it takes to have a list, and to see an entry on it.

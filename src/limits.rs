@@ -38,6 +38,13 @@ pub const LOG_COUNT_MAX: usize = 256;
 /// Messages of a stream that wait for its client to read.
 pub const STREAM_WAITING_COUNT_MAX: usize = 64;
 
+/// Requests of one conversation that run at the same time.
+pub const CONVERSATION_CALL_COUNT_MAX: usize = 64;
+
+/// Answers and notifications of one client that are looked at at the same time. Each is one step, or
+/// a word to another shard.
+pub const CONVERSATION_NOTE_COUNT_MAX: usize = 256;
+
 /// Messages of one JSON-RPC batch: more at once than any client runs, and a bound to what one body
 /// sets going.
 pub const RPC_BATCH_COUNT_MAX: usize = 100;

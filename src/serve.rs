@@ -39,6 +39,7 @@ use crate::{
 mod backend;
 mod batch;
 mod changes;
+mod conversation;
 mod door;
 mod feed;
 mod first_admin;
@@ -48,7 +49,9 @@ mod neighbourhood;
 mod protected;
 mod replay;
 mod seeds;
+mod sse;
 mod streams;
+mod websocket;
 
 use backend::Facts;
 use door::Door;
@@ -364,8 +367,8 @@ async fn shard_main(index: usize, common: Common, own: Own) {
     task::spawn(state::watch::run(shard.clone(), parts.mailboxes));
     if let Some(sessions) = &shard.sessions {
         task::spawn(sessions.clone().hear());
-        task::spawn(sessions.clone().hear_answers());
     }
+    task::spawn(shard.conversing.clone().hear_letters());
     task::spawn(read_mailbox(shard.clone(), own.mailbox));
     let take = |stream: TcpStream, peer: SocketAddr| {
         accept(&shard, &facts, stream, peer, acceptor.clone(), limits.clone());

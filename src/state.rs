@@ -83,6 +83,8 @@ pub struct Shard {
     pub shared: Shared,
     /// The sessions of clients; none if every request stands alone.
     pub sessions: Option<Rc<Sessions>>,
+    /// The same, for clients whose connection is their session.
+    pub conversing: Rc<Sessions>,
     /// The calls that wait for their clients to come back.
     pub parking: Rc<Parking>,
     /// The streams that are told of what changes.
@@ -195,8 +197,8 @@ impl Shard {
         let listeners = Listeners::default();
         let parking = Rc::new(Parking::new(sealer.clone(), &shared.bus));
         let (ttl, message_ttl, listening) = (chosen.ttl, chosen.message_ttl, listeners.clone());
-        let sessions = || Sessions::new(sealer, &shared, ttl, message_ttl, listening);
-        let sessions = chosen.is_on.then(sessions).map(Rc::new);
+        let conversing = Rc::new(Sessions::new(sealer, &shared, ttl, message_ttl, listening));
+        let sessions = chosen.is_on.then(|| conversing.clone());
         let meters = meters(&settings, recorder.clone());
         let crowded = auditor.clone();
         let trail = Trail::new(&settings.audit, move || crowded.crowded());
@@ -221,6 +223,7 @@ impl Shard {
             auditor,
             shared,
             sessions,
+            conversing,
             listeners,
             wants,
             watchers: Rc::default(),

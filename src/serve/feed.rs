@@ -9,6 +9,7 @@ use std::{
 };
 
 use ahash::AHashMap;
+use serde_json::json;
 use shards::time;
 
 use crate::{
@@ -61,6 +62,16 @@ impl News {
             News::Prompts => ("notifications/prompts/list_changed", None),
             News::Updated(uri) => ("notifications/resources/updated", Some(uri)),
         }
+    }
+
+    /// The whole notification, for a client with a session.
+    pub fn notification(&self) -> Vec<u8> {
+        let (method, uri) = self.message();
+        let mut message = json!({"jsonrpc": "2.0", "method": method});
+        if let Some(uri) = uri {
+            message["params"] = json!({"uri": uri});
+        }
+        message.to_string().into_bytes()
     }
 }
 

@@ -46,5 +46,6 @@ mod tasks;
 mod teams;
 mod throttle;
 mod tools;
+mod transports;
 mod watch;
 mod web;

@@ -157,7 +157,8 @@ impl Wire {
         }
     }
 
-    fn take(&mut self, size: usize) -> Vec<u8> {
+    /// Reads this many bytes.
+    pub fn take(&mut self, size: usize) -> Vec<u8> {
         while self.unread.len() < size {
             assert!(self.more(), "cut body, {size} bytes promised: {}", self.seen());
         }
