@@ -42,6 +42,7 @@ mod parked;
 mod rounds;
 mod session;
 mod stream;
+mod tasks;
 
 pub use guard::admit_call;
 use guard::{Thing, hold};
@@ -180,7 +181,7 @@ async fn handle<R: Relay>(
     }
     let server_id = match request.transport {
         Transport::Rpc => text_param(message, Param::ServerId)?,
-        Transport::StreamableHttp => None,
+        _ => None,
     };
     let server_id = server_id.as_deref().unwrap_or(request.server_id);
     let sees = |owned: &Ownership| request.caller.sees(owned);
@@ -196,6 +197,7 @@ async fn handle<R: Relay>(
         "resources/read" => call.resource().await,
         "prompts/get" => call.prompt().await,
         "completion/complete" => call.completion().await,
+        "tasks/get" | "tasks/update" | "tasks/cancel" if era == Era::Modern => call.task().await,
         "subscriptions/listen" if era == Era::Modern => call.listen(),
         "server/discover" if era == Era::Modern => {
             Ok(call.describe(|offer| mcp::discover(&call.with_streams(offer))))
@@ -573,7 +575,13 @@ impl<R: Relay> Call<'_, R> {
                     parker = self.parker(upstream, outgoing.name.unwrap_or_default());
                 }
                 let answer = self.parts.relay.request(upstream, outgoing).await;
-                answer.and_then(|answer| self.in_rounds(upstream, outgoing, answer))
+                let answer = answer.and_then(|answer| self.in_rounds(upstream, outgoing, answer));
+                match &execution {
+                    Some(execution) if modern_upstream && execution.entity == Entity::Tool => {
+                        answer.map(|answer| self.with_task_sealed(upstream, answer))
+                    }
+                    _ => answer,
+                }
             }
         };
         match answer {
@@ -626,6 +634,15 @@ impl<R: Relay> Call<'_, R> {
 /// What `server_id` offers to a caller who may use it; nothing if it is not there for them.
 pub fn view<'a>(catalog: &'a Catalog, caller: &Caller, server_id: &str) -> Option<&'a View> {
     views(catalog, caller, server_id).ok().map(|(view, _)| view)
+}
+
+/// Looks whether `caller` may use what `server_id` offers.
+///
+/// # Errors
+///
+/// Status 404 if it is not there for them, 403 if they may not use it.
+pub fn enter(catalog: &Catalog, caller: &Caller, server_id: &str) -> Result<(), Failure> {
+    views(catalog, caller, server_id).map(drop)
 }
 
 /// What it takes to have a list, and to see an entry on it.

@@ -18,6 +18,14 @@ pub const SESSION_URI_COUNT_MAX: usize = 1000;
 /// Changed resources that wait to be told of on a stream.
 pub const UPDATES_WAITING_COUNT_MAX: usize = 1024;
 
+/// Resources of one upstream of which it is asked to tell when they change: all of them are named in one
+/// request of the stateless revision.
+pub const WATCHED_URI_COUNT_MAX: usize = 4096;
+
+/// Upstreams that a shard listens to, each by a connection of its own; of those beyond, only what is
+/// read from them on other occasions is known.
+pub const WATCH_COUNT_MAX: usize = 1024;
+
 /// Questions of upstreams that wait for clients, on a shard.
 pub const ASK_COUNT_MAX: usize = 10_000;
 
@@ -29,6 +37,13 @@ pub const LOG_COUNT_MAX: usize = 256;
 
 /// Messages of a stream that wait for its client to read.
 pub const STREAM_WAITING_COUNT_MAX: usize = 64;
+
+/// Requests of one conversation that run at the same time.
+pub const CONVERSATION_CALL_COUNT_MAX: usize = 64;
+
+/// Answers and notifications of one client that are looked at at the same time. Each is one step, or
+/// a word to another shard.
+pub const CONVERSATION_NOTE_COUNT_MAX: usize = 256;
 
 /// Messages of one JSON-RPC batch: more at once than any client runs, and a bound to what one body
 /// sets going.

@@ -196,6 +196,14 @@ fn write_error_message(out: &mut Vec<u8>, id: &[u8], failure: &Failure) {
     jsonrpc::error(out, id, failure.code(), &failure.to_string(), data.as_deref());
 }
 
+/// A failure as the JSON-RPC error of the request `id`.
+pub fn error_message(id: Option<&str>, failure: &Failure) -> Vec<u8> {
+    let mut message = Vec::with_capacity(256);
+    let data = error_data(failure);
+    jsonrpc::error(&mut message, id, failure.code(), &failure.to_string(), data.as_deref());
+    message
+}
+
 /// The raw `data` of a failure, if it has any.
 fn error_data(failure: &Failure) -> Option<Cow<'_, str>> {
     match failure {
@@ -210,9 +218,7 @@ fn error_data(failure: &Failure) -> Option<Cow<'_, str>> {
 /// Writes a failure as the JSON-RPC error of the request `id`.
 pub fn write_failure(responder: &mut Responder, id: Option<&str>, failure: &Failure, rpc: bool) {
     let status = if rpc { failure.rpc_status() } else { failure.status() };
-    let mut body = Vec::with_capacity(256);
-    let data = error_data(failure);
-    jsonrpc::error(&mut body, id, failure.code(), &failure.to_string(), data.as_deref());
+    let body = error_message(id, failure);
     responder.begin(status);
     responder.lines(JSON);
     write_failure_headers(responder, failure);

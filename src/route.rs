@@ -15,10 +15,39 @@ pub enum Route<'a> {
         /// The virtual server's id; empty for everything.
         server_id: &'a str,
     },
+    /// The stream of HTTP+SSE at `/sse` or `/servers/{id}/sse`.
+    Sse {
+        /// As before.
+        server_id: &'a str,
+    },
+    /// The messages of HTTP+SSE at `/message` or `/servers/{id}/message`.
+    Message {
+        /// As before.
+        server_id: &'a str,
+    },
+    /// A WebSocket at `/ws` or `/servers/{id}/ws`.
+    WebSocket {
+        /// As before.
+        server_id: &'a str,
+    },
     /// JSON-RPC at `POST /rpc` and `POST /`.
     Rpc,
     /// The REST API, the path without version prefix and trailing slash.
     Rest(&'a str),
+}
+
+impl<'a> Route<'a> {
+    /// The endpoint of MCP that it leads to, if it leads to one: the id of a virtual server, or
+    /// nothing for everything.
+    pub fn endpoint(&self) -> Option<&'a str> {
+        match self {
+            Route::Mcp { server_id }
+            | Route::Sse { server_id }
+            | Route::Message { server_id }
+            | Route::WebSocket { server_id } => Some(server_id),
+            Route::Rpc | Route::Rest(_) => None,
+        }
+    }
 }
 
 /// Finds what answers `path` (percent-encoded, as it was sent) asked with `is_post`. `root` is the
@@ -26,21 +55,34 @@ pub enum Route<'a> {
 pub fn find<'a>(path: &'a str, root: &str, is_post: bool) -> Option<Route<'a>> {
     let path = path.strip_prefix(root).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
     let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
+    if let Some(endpoint) = endpoint(path, "") {
+        return Some(endpoint);
+    }
     match path {
-        "/mcp" => return Some(Route::Mcp { server_id: "" }),
         "/rpc" => return Some(Route::Rpc),
         "/" | "" if is_post => return Some(Route::Rpc),
         "" => return Some(Route::Rest("/")),
         _ => {}
     }
     if let Some(rest) = path.strip_prefix("/servers/")
-        && let Some(server_id) = rest.strip_suffix("/mcp")
-        && !server_id.contains('/')
+        && let Some((server_id, _)) = rest.split_once('/')
+        && let Some(endpoint) = endpoint(&rest[server_id.len()..], server_id)
     {
-        return Some(Route::Mcp { server_id });
+        return Some(endpoint);
     }
     let rest = path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path);
     Some(Route::Rest(rest))
+}
+
+/// The endpoint of MCP of a virtual server that `path` names.
+fn endpoint<'a>(path: &str, server_id: &'a str) -> Option<Route<'a>> {
+    match path {
+        "/mcp" => Some(Route::Mcp { server_id }),
+        "/sse" => Some(Route::Sse { server_id }),
+        "/message" => Some(Route::Message { server_id }),
+        "/ws" => Some(Route::WebSocket { server_id }),
+        _ => None,
+    }
 }
 
 /// A tool and the upstream that runs it.
@@ -168,6 +210,13 @@ mod tests {
         let one = Some(Route::Mcp { server_id: "abc" });
         assert_eq!(find("/servers/abc/mcp", "", false), one);
         assert_eq!(find("/servers/abc/mcp/", "", true), one);
+        let sse = Some(Route::Sse { server_id: "abc" });
+        assert_eq!(find("/servers/abc/sse", "", false), sse);
+        let socket = Some(Route::WebSocket { server_id: "" });
+        assert_eq!(find("/ws", "", false), socket);
+        let message = Some(Route::Message { server_id: "" });
+        assert_eq!(find("/message/", "", true), message);
+        assert_eq!(find("/servers/abc/d/mcp", "", true), Some(Route::Rest("/servers/abc/d/mcp")));
         assert_eq!(find("/rpc/", "", true), Some(Route::Rpc));
         assert_eq!(find("/", "", true), Some(Route::Rpc));
         assert_eq!(find("/", "", false), Some(Route::Rest("/")));

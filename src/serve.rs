@@ -23,6 +23,7 @@ use crate::{
     admin::Rules,
     auth,
     catalog::{Catalog, author::Author, reconcile},
+    session::Wants,
     settings::Settings,
     state::{
         self, AuditorHandle, Courier, KeeperSeed, Mailboxes, Message, RecorderHandle, Registry,
@@ -38,6 +39,7 @@ use crate::{
 mod backend;
 mod batch;
 mod changes;
+mod conversation;
 mod door;
 mod feed;
 mod first_admin;
@@ -47,7 +49,9 @@ mod neighbourhood;
 mod protected;
 mod replay;
 mod seeds;
+mod sse;
 mod streams;
+mod websocket;
 
 use backend::Facts;
 use door::Door;
@@ -102,6 +106,7 @@ struct Parts {
     catalog: Arc<Catalog>,
     mailboxes: Mailboxes,
     counts: Counts,
+    wants: Wants,
     driver: Driver,
 }
 
@@ -167,6 +172,7 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
         catalog: Arc::new(catalog),
         mailboxes: mailboxes.clone(),
         counts: Counts::new(&settings),
+        wants: state::watch::wants(&mailboxes),
         driver: choice.driver,
     };
     let common = common(&settings, parts)?;
@@ -342,6 +348,7 @@ async fn shard_main(index: usize, common: Common, own: Own) {
         shared,
         parts.sealer,
         parts.counts,
+        parts.wants,
     ));
     let mut closing = Vec::new();
     let has_tasks = own.tasks.is_some();
@@ -357,10 +364,11 @@ async fn shard_main(index: usize, common: Common, own: Own) {
         task::spawn(state::pruner::run(shard.clone()));
     }
     task::spawn(shard.parking.clone().hear());
+    task::spawn(state::watch::run(shard.clone(), parts.mailboxes));
     if let Some(sessions) = &shard.sessions {
         task::spawn(sessions.clone().hear());
-        task::spawn(sessions.clone().hear_answers());
     }
+    task::spawn(shard.conversing.clone().hear_letters());
     task::spawn(read_mailbox(shard.clone(), own.mailbox));
     let take = |stream: TcpStream, peer: SocketAddr| {
         accept(&shard, &facts, stream, peer, acceptor.clone(), limits.clone());
@@ -409,6 +417,8 @@ async fn read_mailbox(shard: Rc<Shard>, mut mailbox: mailbox::Receiver<Message>)
             Message::Meters(recorder) => shard.hand_over_meters(recorder),
             Message::Audit(auditor) => shard.hand_over_trail(auditor),
             Message::Stdio(mail) => shard.upstreams.take_mail(mail),
+            Message::News(news) => shard.hear(&news),
+            Message::Wanted(upstream_id) => shard.watchers.look(&upstream_id),
             Message::Database(trouble) => shard.note_database(trouble),
             Message::Drain => {
                 shard.draining.open();

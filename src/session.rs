@@ -7,14 +7,19 @@
 //! and is sent there.
 
 mod asks;
+mod inlets;
+mod letter;
 mod listener;
 mod log;
 pub mod parking;
+pub mod task;
 mod ticket;
+mod wanted;
 
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeSet,
+    net::IpAddr,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -32,9 +37,12 @@ use storage::{
 };
 
 pub use asks::{Asked, Asks, Word};
+pub use inlets::{Address, Inlet, Inlets, Owner};
+use letter::Letter;
 pub use listener::{Listener, Listeners, Listening};
 pub use log::{Entry, EventId, Log};
 pub use ticket::Ticket;
+pub use wanted::{Wanted, Wants};
 
 use crate::{failure::Failure, limits, mcp::code};
 
@@ -70,9 +78,22 @@ pub struct Session {
     seen_at: Cell<Instant>,
     /// What is known of it may be old.
     is_stale: Cell<bool>,
+    /// It lives by its connection, and nobody else knows of it.
+    is_private: bool,
 }
 
 impl Session {
+    fn new(ticket: Ticket, wishes: Wishes) -> Session {
+        Session {
+            ticket,
+            ended: Gate::default(),
+            wishes: RefCell::new(Rc::new(wishes)),
+            seen_at: Cell::new(Instant::now()),
+            is_stale: Cell::new(false),
+            is_private: false,
+        }
+    }
+
     /// What its client wished for.
     pub fn wishes(&self) -> Rc<Wishes> {
         self.wishes.borrow().clone()
@@ -95,6 +116,8 @@ pub struct Sessions {
     pub listeners: Listeners,
     /// The questions that wait for clients.
     pub asks: Rc<Asks>,
+    /// Where messages for streams of this shard arrive.
+    pub inlets: Inlets,
 }
 
 impl Sessions {
@@ -117,7 +140,36 @@ impl Sessions {
             calls: RefCell::default(),
             listeners,
             asks: Rc::new(Asks::new(&shared.bus)),
+            inlets: Inlets::default(),
         }
+    }
+
+    /// Begins a session that lives by its connection and has no id: nobody can come back to it.
+    pub fn begin_private(&self, ticket: Ticket) -> Rc<Session> {
+        Rc::new(Session { is_private: true, ..Session::new(ticket, Wishes::default()) })
+    }
+
+    /// The address of a new stream of `owner` on this shard, and the same sealed for its client.
+    pub fn address(&self, owner: Owner) -> (Address, String) {
+        let address = Address::new(&self.bus, owner);
+        let sealed = address.seal(&self.sealer);
+        (address, sealed)
+    }
+
+    /// Sends a message of `sender` to the stream that they call `id`, wherever it is.
+    ///
+    /// # Errors
+    ///
+    /// Status 404 if there is none, or it is somebody else's; as [`Inlets::send`] else.
+    pub async fn post(
+        &self,
+        id: &str,
+        sender: &Owner,
+        message: &[u8],
+        ip: IpAddr,
+    ) -> Result<(), Failure> {
+        let address = Address::open(id, &self.sealer, sender)?;
+        self.inlets.send(&self.bus, &address, message, ip).await
     }
 
     /// Opens a session; returns its id.
@@ -193,20 +245,24 @@ impl Sessions {
         change: impl FnOnce(&mut Wishes),
     ) -> Result<(), Failure> {
         let key = &session.ticket.key;
-        let mut wishes = self.read(key).await.unwrap_or_else(|_| (*session.wishes()).clone());
+        let mut wishes = match session.is_private {
+            true => (*session.wishes()).clone(),
+            false => self.read(key).await.unwrap_or_else(|_| (*session.wishes()).clone()),
+        };
         change(&mut wishes);
         if wishes.uris.len() > limits::SESSION_URI_COUNT_MAX {
             let text = "A session can be subscribed to no more resources; unsubscribe from some";
             return Err(Failure::Busy(text.to_owned()));
         }
         let text = serde_json::to_vec(&wishes).expect("wishes are plain texts");
-        let kept = self.state.set(&key_of(key), &text, self.ttl).await;
-        if let Err(error) = kept {
-            tracing::debug!(%error, "a wish of a session is not known to the other nodes");
-        }
         session.wishes.replace(Rc::new(wishes));
+        if !session.is_private {
+            if let Err(error) = self.state.set(&key_of(key), &text, self.ttl).await {
+                tracing::debug!(%error, "a wish of a session is not known to the other nodes");
+            }
+            self.tell(format!("wish {key}")).await;
+        }
         self.listeners.ring_of(key);
-        self.tell(format!("wish {key}")).await;
         Ok(())
     }
 
@@ -275,8 +331,8 @@ impl Sessions {
         }
     }
 
-    /// Hears answers that came to other shards, as long as the shard runs.
-    pub async fn hear_answers(self: Rc<Self>) {
+    /// Hears what came to other shards and is for this one, as long as the shard runs.
+    pub async fn hear_letters(self: Rc<Self>) {
         loop {
             let mut inbox = match self.bus.inbox().await {
                 Ok(inbox) => inbox,
@@ -288,9 +344,23 @@ impl Sessions {
             };
             loop {
                 if let BusItem::Message(letter) = inbox.next().await {
-                    self.asks.take_letter(&letter);
+                    self.take_letter(&letter);
                 }
             }
+        }
+    }
+
+    fn take_letter(&self, letter: &[u8]) {
+        match Letter::read(letter) {
+            Some(Letter::Answer { number, secret, key, word }) => {
+                self.asks.settle(number, secret, key, word);
+            }
+            Some(Letter::Message { key, ip, message }) => {
+                if let Err(failure) = self.inlets.hand(key, message.to_vec(), ip) {
+                    tracing::debug!(%failure, "a message for a stream was lost");
+                }
+            }
+            None => tracing::debug!("a letter was not understood"),
         }
     }
 
@@ -333,13 +403,7 @@ impl Sessions {
     }
 
     fn keep(&self, id: &str, ticket: Ticket, wishes: Wishes) -> Rc<Session> {
-        let session = Rc::new(Session {
-            ticket,
-            ended: Gate::default(),
-            wishes: RefCell::new(Rc::new(wishes)),
-            seen_at: Cell::new(Instant::now()),
-            is_stale: Cell::new(false),
-        });
+        let session = Rc::new(Session::new(ticket, wishes));
         let mut known = self.known.borrow_mut();
         if known.len() >= limits::SESSION_KNOWN_COUNT_MAX {
             // They can be opened again by their ids.

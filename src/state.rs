@@ -27,7 +27,7 @@ use crate::{
     own,
     policy::Book,
     schema,
-    session::{Listeners, Sessions, parking::Parking},
+    session::{Listeners, Sessions, Wants, parking::Parking},
     settings::Settings,
     throttle::{Counts, Throttle},
     upstream::{
@@ -45,6 +45,7 @@ mod options;
 pub mod pruner;
 pub mod recorder;
 mod registry;
+pub mod watch;
 
 pub use auditor::AuditorHandle;
 pub use keeper::{KeeperHandle, KeeperSeed};
@@ -52,6 +53,7 @@ pub use keys::Directory;
 pub use options::Options;
 pub use recorder::RecorderHandle;
 pub use registry::Registry;
+pub use watch::{News, Watchers};
 
 /// A shard.
 pub struct Shard {
@@ -81,10 +83,16 @@ pub struct Shard {
     pub shared: Shared,
     /// The sessions of clients; none if every request stands alone.
     pub sessions: Option<Rc<Sessions>>,
+    /// The same, for clients whose connection is their session.
+    pub conversing: Rc<Sessions>,
     /// The calls that wait for their clients to come back.
     pub parking: Rc<Parking>,
     /// The streams that are told of what changes.
     pub listeners: Listeners,
+    /// What the streams of all shards want to hear of.
+    pub wants: Wants,
+    /// Those who listen to upstreams.
+    pub watchers: Rc<Watchers>,
     /// The rates.
     pub throttle: Throttle,
     /// What this shard counts of entities that are used.
@@ -120,6 +128,10 @@ pub enum Message {
     Meters(oneshot::Sender<Taken>),
     /// Hand over what was noted for the audit trail.
     Audit(oneshot::Sender<Noted>),
+    /// What an upstream said by itself.
+    News(Arc<News>),
+    /// Other resources are wanted of the upstream with this id, which this shard watches.
+    Wanted(Box<str>),
     /// The process ends: finish what is in flight.
     Drain,
 }
@@ -179,13 +191,14 @@ impl Shard {
         shared: Shared,
         sealer: Arc<Sealer>,
         counts: Counts,
+        wants: Wants,
     ) -> Shard {
         let chosen = &settings.sessions;
         let listeners = Listeners::default();
         let parking = Rc::new(Parking::new(sealer.clone(), &shared.bus));
         let (ttl, message_ttl, listening) = (chosen.ttl, chosen.message_ttl, listeners.clone());
-        let sessions = || Sessions::new(sealer, &shared, ttl, message_ttl, listening);
-        let sessions = chosen.is_on.then(sessions).map(Rc::new);
+        let conversing = Rc::new(Sessions::new(sealer, &shared, ttl, message_ttl, listening));
+        let sessions = chosen.is_on.then(|| conversing.clone());
         let meters = meters(&settings, recorder.clone());
         let crowded = auditor.clone();
         let trail = Trail::new(&settings.audit, move || crowded.crowded());
@@ -210,7 +223,10 @@ impl Shard {
             auditor,
             shared,
             sessions,
+            conversing,
             listeners,
+            wants,
+            watchers: Rc::default(),
             parking,
             draining: Rc::default(),
             request_count: Cell::new(0),
@@ -297,6 +313,7 @@ impl Shard {
         let former = self.catalog.replace(catalog.clone());
         self.upstreams.retain(&former, &catalog);
         self.listeners.ring();
+        self.watchers.bell.ring();
     }
 }
 

@@ -16,6 +16,7 @@ mod question;
 pub mod rest;
 pub mod sse;
 pub mod stdio;
+pub mod watch;
 
 use net::span::Span;
 

@@ -135,6 +135,27 @@ fn envelopes_hold_what_their_oracle_demands() {
     );
 }
 
+#[test]
+fn frames_hold_what_their_oracle_demands() {
+    run(
+        "websocket_frames",
+        oracles::websocket_frames,
+        &[
+            "\0",
+            "\0\0\0\0",
+            "\u{1}\u{7f}",
+            "\u{9}",
+            "\u{a}",
+            "x",
+            "{\"id\":1}",
+            "\u{e9}",
+            "\u{3}",
+            "~",
+            "\u{7f}",
+        ],
+    );
+}
+
 /// Gives the oracle every seed, and then mutations of them.
 fn run(target: &str, oracle: fn(&[u8]), words: &[&str]) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use storage::record::Ownership;
 
 use super::access::{self, Object, Rights};
@@ -129,6 +131,16 @@ impl Caller {
         bounds.map_or(Ok(()), |bounds| bounds.check(from(), now))
     }
 
+    /// What the caller's token is good for, as a text that is equal for all tokens of this kind and
+    /// tells nothing else: who has one may go on with what another of them began.
+    pub fn standing(&self) -> String {
+        let Caller { email, user_id, is_admin, teams, scopes, foreign, .. } = self;
+        let kind = (self.is_session, self.is_api_token, self.must_change_password);
+        let text = format!("{:?}", (email, user_id, is_admin, teams, scopes, foreign, kind));
+        let digest = digest::digest(&digest::SHA256, text.as_bytes());
+        BASE64_URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16])
+    }
+
     /// The one team that the token acts for, if it is one.
     pub fn sole_team(&self) -> Option<&str> {
         match &self.teams {
@@ -158,6 +170,19 @@ mod tests {
             restrictions: None,
         };
         Caller { scopes: Some(scopes), ..Caller::nobody() }
+    }
+
+    #[test]
+    fn tokens_of_one_kind_stand_for_each_other_and_no_others_do() {
+        let one = Caller { token_id: Some("a".to_owned()), ..scoped(None, &["tools.read"]) };
+        let renewed = Caller { token_id: Some("b".to_owned()), expires_at: Some(7), ..one.clone() };
+        assert_eq!(one.standing(), renewed.standing());
+        let wider = Caller { scopes: None, ..one.clone() };
+        let admin = Caller { is_admin: true, ..one.clone() };
+        let other = Caller { email: "eve@example.com".to_owned(), ..one.clone() };
+        for other in [wider, admin, other] {
+            assert_ne!(one.standing(), other.standing());
+        }
     }
 
     #[test]

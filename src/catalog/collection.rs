@@ -90,6 +90,11 @@ impl<T: Kept> Collection<T> {
         self.by_id.get(id)
     }
 
+    /// Whether the other is this one, unchanged; it may look the same and be another.
+    pub fn is(&self, other: &Collection<T>) -> bool {
+        self.by_id.ptr_eq(&other.by_id)
+    }
+
     /// Returns what has this id, to be changed; its id and age must stay.
     pub fn get_mut(&mut self, id: &str) -> Option<&mut Arc<T>> {
         self.by_id.get_mut(id)

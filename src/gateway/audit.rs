@@ -209,7 +209,7 @@ impl Drop for Listened {
 fn server_of(request: &Request<'_>, message: &Message<'_>) -> String {
     let named = match request.transport {
         Transport::Rpc => text_param(message, Param::ServerId).ok().flatten(),
-        Transport::StreamableHttp => None,
+        _ => None,
     };
     named.map_or_else(|| request.server_id.to_owned(), |id| id.into_owned())
 }

@@ -124,6 +124,8 @@ impl<'a, R: Relay> CallFacts<'a, R> {
             Attribute::RequestTransport => Value::text(match self.call.request.transport {
                 Transport::StreamableHttp => "streamable_http",
                 Transport::Rpc => "rpc",
+                Transport::Sse => "sse",
+                Transport::WebSocket => "websocket",
             }),
             Attribute::RequestServer => Value::text(self.call.server_id),
             _ => Value::Time(self.at),

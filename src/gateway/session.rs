@@ -94,16 +94,19 @@ impl<R: Relay> Call<'_, R> {
 
     /// What is offered to a client that is about to have a session, if it is.
     pub(super) fn with_session(&self, offer: Offer) -> Offer {
-        let has_session = self.parts.sessions.is_some();
-        match has_session && self.request.transport == Transport::StreamableHttp {
+        let has_session = match self.request.transport {
+            Transport::StreamableHttp => self.parts.sessions.is_some(),
+            other => other.is_conversation(),
+        };
+        match has_session {
             true => offer.with_changes(self.has_own_resources()).with_logging(),
             false => offer,
         }
     }
 
-    /// What is offered to a client of the stateless revision, which can listen over HTTP.
+    /// What is offered to a client of the stateless revision, which can listen wherever messages can come that answer nothing.
     pub(super) fn with_streams(&self, offer: Offer) -> Offer {
-        match self.request.transport == Transport::StreamableHttp {
+        match self.request.transport != Transport::Rpc {
             true => offer.with_changes(self.has_own_resources()).with_logging(),
             false => offer,
         }

@@ -19,6 +19,17 @@ pub enum Transport {
     StreamableHttp,
     /// Plain JSON-RPC over POST (`/rpc`): only the body counts.
     Rpc,
+    /// HTTP+SSE: messages for the client come by a stream, which is its session.
+    Sse,
+    /// A WebSocket, which is the session of its client.
+    WebSocket,
+}
+
+impl Transport {
+    /// Whether the connection of a client is its session, and brings what it did not ask for.
+    pub fn is_conversation(self) -> bool {
+        matches!(self, Transport::Sse | Transport::WebSocket)
+    }
 }
 
 /// The era of a request.
@@ -52,7 +63,7 @@ impl HeaderSource for NoHeaders {
 }
 
 /// Methods of the stateless revision that the gateway answers or relays.
-const MODERN_METHODS: [&str; 10] = [
+const MODERN_METHODS: [&str; 13] = [
     "subscriptions/listen",
     "tools/call",
     "tools/list",
@@ -63,6 +74,9 @@ const MODERN_METHODS: [&str; 10] = [
     "prompts/get",
     "prompts/list",
     "completion/complete",
+    "tasks/get",
+    "tasks/update",
+    "tasks/cancel",
 ];
 
 /// Finds the era of `message` and checks what that era demands of every request.
@@ -89,7 +103,7 @@ pub fn find(
     let [version, capabilities, level] = found.map(|place| Some(place?.of_text(raw_meta?)));
     let header = match transport {
         Transport::StreamableHttp => headers.get("mcp-protocol-version"),
-        Transport::Rpc => None,
+        Transport::Rpc | Transport::Sse | Transport::WebSocket => None,
     };
     if version.is_none() && !header.is_some_and(is_stateless) {
         return match header {
@@ -131,11 +145,12 @@ pub fn find(
 /// Returns true if the client gives the model a result that says what is wrong with the arguments
 /// of a call, as it shall from revision 2025-11-25 on (SEP-1303); before, they are a protocol error.
 ///
-/// What a legacy client speaks is known by the version header that it sends since 2025-06-18. Plain
-/// JSON-RPC has none: its clients are scripts, which look at errors rather than at results.
+/// What a legacy client speaks is known by the version header that it sends since 2025-06-18, or was
+/// agreed on by its connection. Plain JSON-RPC has none: its clients are scripts, which look at errors
+/// rather than at results.
 pub fn reads_argument_errors(era: Era, headers: &dyn HeaderSource, transport: Transport) -> bool {
     era == Era::Modern
-        || transport == Transport::StreamableHttp
+        || transport != Transport::Rpc
             && headers.get("mcp-protocol-version") == Some(LEGACY[0].as_bytes())
 }
 

@@ -95,7 +95,7 @@ attributes! {
     Arguments = "arguments",
     /// The method of MCP, as `tools/call`.
     RequestMethod = "request.method",
-    /// How the request came: `streamable_http` or `rpc`.
+    /// How the request came: `streamable_http`, `rpc`, `sse` or `websocket`.
     RequestTransport = "request.transport",
     /// The virtual server that it came to; empty for all that there is.
     RequestServer = "request.server_id",

@@ -13,7 +13,7 @@ use crate::{admin::Watched, auth::Caller, catalog::Catalog, failure::Failure, st
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Says again who a client is, or nothing once its token is good no more.
-pub type Identify = Box<dyn Fn() -> Option<Rc<Caller>>>;
+pub type Identify = Rc<dyn Fn() -> Option<Rc<Caller>>>;
 
 /// An open stream; dropping it makes room for another.
 pub struct Changes {

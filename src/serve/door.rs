@@ -178,13 +178,13 @@ impl Door {
     ) -> Identify {
         let shard = shard.clone();
         match self.shown(&shard, visit) {
-            Ok(Shown::Word(claimed)) => Box::new(move || shard.vouch(&claimed).ok()),
+            Ok(Shown::Word(claimed)) => Rc::new(move || shard.vouch(&claimed).ok()),
             Ok(Shown::Token { authorization, cookie }) => {
                 let keep = |value: Option<&[u8]>| value.map(<[u8]>::to_vec);
                 let (authorization, cookie) = (keep(authorization), keep(cookie));
                 let ip = self.proxies.client_of(visit.request).ip;
                 let (door, former) = (self.clone(), RefCell::new(None));
-                Box::new(move || {
+                Rc::new(move || {
                     let proof = (authorization.as_deref(), cookie.as_deref());
                     let Some(endpoint) = &endpoint else {
                         return shard.identify_again(&Resource::PLAIN, proof, ip, &former);
@@ -198,7 +198,7 @@ impl Door {
                     protection.is_none_or(bears).then_some(caller)
                 })
             }
-            Err(_) => Box::new(|| None),
+            Err(_) => Rc::new(|| None),
         }
     }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use ahash::AHashMap;
+use serde_json::json;
 use shards::time;
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     mcp::{Kind, Lens},
     route,
     serve::changes::Identify,
-    session::Listening,
+    session::{Listening, Wanted},
     state::{self, Shard},
 };
 
@@ -62,6 +63,16 @@ impl News {
             News::Updated(uri) => ("notifications/resources/updated", Some(uri)),
         }
     }
+
+    /// The whole notification, for a client with a session.
+    pub fn notification(&self) -> Vec<u8> {
+        let (method, uri) = self.message();
+        let mut message = json!({"jsonrpc": "2.0", "method": method});
+        if let Some(uri) = uri {
+            message["params"] = json!({"uri": uri});
+        }
+        message.to_string().into_bytes()
+    }
 }
 
 /// Follows what one client may hear of.
@@ -75,6 +86,11 @@ pub struct Feed {
     pub lists: Lists,
     /// The versions of our own resources that were told of last, by URI.
     versions: BTreeMap<String, i64>,
+    /// The resources that upstreams are asked to tell of, by URI; nothing for those that no upstream
+    /// has for the client.
+    wanted: BTreeMap<String, Option<Wanted>>,
+    /// The catalog in which their upstreams were found.
+    wanted_in: i64,
 }
 
 /// What waiting for something to tell ended with.
@@ -99,8 +115,9 @@ impl Feed {
     ) -> Option<Feed> {
         let (shard, server_id) = (shard.clone(), server_id.to_owned());
         let lists = Lists::default();
-        let versions = BTreeMap::new();
-        let mut feed = Feed { shard, identify, server_id, listening, lists, versions };
+        let (versions, wanted, wanted_in) = Default::default();
+        let mut feed =
+            Feed { shard, identify, server_id, listening, lists, versions, wanted, wanted_in };
         feed.lists = feed.look()?.1;
         Some(feed)
     }
@@ -120,6 +137,7 @@ impl Feed {
             return Heard::End;
         }
         let Some((caller, lists)) = self.look() else { return Heard::End };
+        self.want(&caller, uris);
         let mut news = self.news(&caller, lists, uris);
         self.note_own(&caller, uris, &mut news);
         if !news.is_empty() {
@@ -160,6 +178,33 @@ impl Feed {
             }
         }
         news
+    }
+
+    /// Has upstreams asked to tell of `uris`, and of nothing else.
+    fn want(&mut self, caller: &Caller, uris: &BTreeSet<String>) {
+        let catalog = self.shard.catalog();
+        if self.wanted_in == catalog.sequence && self.wanted.keys().eq(uris) {
+            return;
+        }
+        let Some(view) = gateway::view(&catalog, caller, &self.server_id) else { return };
+        let sees = |owned: &_| caller.sees(owned);
+        let seen = crate::catalog::Seen { view, sees: &sees };
+        let mut former = std::mem::take(&mut self.wanted);
+        for uri in uris {
+            let upstream = match route::own_resource(seen, uri) {
+                Some(_) => None,
+                None => route::resource(&catalog, seen, uri).map(|(_, upstream)| upstream),
+            };
+            let wanted = upstream.map(|upstream| {
+                let id = upstream.record.id.as_str();
+                let former = former.remove(uri).flatten();
+                former
+                    .filter(|wanted| wanted.upstream_id() == id)
+                    .unwrap_or_else(|| self.shard.wants.want(id, uri))
+            });
+            self.wanted.insert(uri.clone(), wanted);
+        }
+        self.wanted_in = catalog.sequence;
     }
 
     /// Adds those of our own resources among `uris` that changed.

@@ -33,6 +33,8 @@ use crate::{
     web::Client,
 };
 
+mod talk;
+
 /// Names the session of a client of the revisions with a handshake.
 const SESSION_HEADER: &str = "mcp-session-id";
 
@@ -47,6 +49,9 @@ const RPC_METHODS: &str = "POST, OPTIONS";
 
 /// What the MCP endpoints take where clients have sessions.
 const SESSION_METHODS: &str = "POST, GET, DELETE, OPTIONS";
+
+/// What opens a stream of HTTP+SSE, or a WebSocket.
+const STREAM_METHODS: &str = "GET, OPTIONS";
 
 /// A shard as a server of HTTP.
 pub struct Front {
@@ -72,7 +77,20 @@ enum Sender {
 }
 
 /// A place among the requests in flight.
-struct Room(Rc<Shard>);
+pub struct Room(Rc<Shard>);
+
+impl Room {
+    /// Takes a place; nothing if as many requests are in flight as may be.
+    pub fn take(shard: &Rc<Shard>) -> Option<Room> {
+        let has_room = shard.request_count.get() < shard.settings.http.request_count_max;
+        has_room.then(|| Room::take_anyway(shard))
+    }
+
+    fn take_anyway(shard: &Rc<Shard>) -> Room {
+        shard.request_count.set(shard.request_count.get() + 1);
+        Room(shard.clone())
+    }
+}
 
 impl Drop for Room {
     fn drop(&mut self) {
@@ -116,8 +134,8 @@ impl Service for Front {
         };
         let begun = caller.api_token_id.as_ref().map(|_| Instant::now());
         match self.route(request) {
-            Some(route @ (Route::Mcp { .. } | Route::Rpc))
-                if request.head.method() == Method::Options =>
+            Some(route)
+                if request.head.method() == Method::Options && !matches!(route, Route::Rest(_)) =>
             {
                 write_options(responder, self.methods(&route));
             }
@@ -129,6 +147,15 @@ impl Service for Front {
                     self.answer_rpc(request, server_id, transport, &caller, body, responder).await;
                 }
             },
+            Some(Route::Sse { server_id }) => {
+                self.open_sse(request, server_id, &caller, responder).await;
+            }
+            Some(Route::WebSocket { server_id }) => {
+                self.open_socket(request, server_id, &caller, responder).await;
+            }
+            Some(Route::Message { server_id }) => {
+                self.take_message(request, server_id, &caller, body, responder).await;
+            }
             Some(Route::Rpc) => {
                 let transport = Transport::Rpc;
                 self.answer_rpc(request, "", transport, &caller, body, responder).await;
@@ -194,14 +221,13 @@ impl Front {
             },
         };
         let is_admin = matches!(&sender, Sender::Known(caller) if caller.is_admin);
-        shard.request_count.set(shard.request_count.get() + 1);
         let body_size_max = match rest_path {
             // A whole registry may come in one document, which only administrators may send.
             Some("/import") if is_admin => shard.settings.http.body_size_max as u64,
             Some(_) => limits::REST_BODY_SIZE_MAX.min(shard.settings.http.body_size_max as u64),
             None => shard.settings.http.body_size_max as u64,
         };
-        Ok((Permit { sender, room: Room(shard.clone()) }, body_size_max))
+        Ok((Permit { sender, room: Room::take_anyway(shard) }, body_size_max))
     }
 
     fn visit<'b>(&'b self, request: &'b Request<'b>, route: &Route<'b>) -> Visit<'b, 'b> {
@@ -222,9 +248,9 @@ impl Front {
 
     /// Who asks, and whether what they showed is good for this route.
     fn identify(&self, request: &Request<'_>, route: &Route<'_>) -> Result<Rc<Caller>, Refusal> {
-        let identified = match route {
-            Route::Mcp { server_id } => self.identify_at(request, route, server_id),
-            _ => self.facts.door.identify(&self.shard, &self.visit(request, route)),
+        let identified = match route.endpoint() {
+            Some(server_id) => self.identify_at(request, route, server_id),
+            None => self.facts.door.identify(&self.shard, &self.visit(request, route)),
         };
         let caller = identified.map_err(|refusal| match refusal {
             Refusal::Failure(failure) => self.refused(request, None, failure).into(),
@@ -272,10 +298,7 @@ impl Front {
         caller: Rc<Caller>,
         route: &Route<'_>,
     ) -> Result<Rc<Caller>, Refusal> {
-        let server_id = match route {
-            Route::Mcp { server_id } if !server_id.is_empty() => Some(*server_id),
-            _ => None,
-        };
+        let server_id = route.endpoint().filter(|server_id| !server_id.is_empty());
         if !caller.opens(server_id) {
             let text = "The token is bound to another virtual server";
             let failure = Failure::Forbidden(text.to_owned());
@@ -291,6 +314,12 @@ impl Front {
         let endpoint = match self.route(request) {
             Some(Route::Mcp { server_id: "" }) => "/mcp",
             Some(Route::Mcp { .. }) => "/servers/{id}/mcp",
+            Some(Route::Sse { server_id: "" }) => "/sse",
+            Some(Route::Sse { .. }) => "/servers/{id}/sse",
+            Some(Route::WebSocket { server_id: "" }) => "/ws",
+            Some(Route::WebSocket { .. }) => "/servers/{id}/ws",
+            Some(Route::Message { server_id: "" }) => "/message",
+            Some(Route::Message { .. }) => "/servers/{id}/message",
             Some(Route::Rpc) => "/rpc",
             Some(Route::Rest(path)) => admin::area(path).unwrap_or(NOWHERE),
             None => NOWHERE,
@@ -319,7 +348,7 @@ impl Front {
 
     /// Whether a route leads to a virtual server that is open to callers without a token.
     fn needs_no_token(&self, route: &Route<'_>) -> bool {
-        let Route::Mcp { server_id } = route else { return false };
+        let Some(server_id) = route.endpoint() else { return false };
         let catalog = self.shard.catalog_now();
         catalog.server(server_id).is_some_and(|server| !server.record.auth_required)
     }
@@ -458,6 +487,7 @@ impl Front {
     fn methods(&self, route: &Route<'_>) -> &'static str {
         match (route, &self.shard.sessions) {
             (Route::Mcp { .. }, Some(_)) => SESSION_METHODS,
+            (Route::Sse { .. } | Route::WebSocket { .. }, _) => STREAM_METHODS,
             _ => RPC_METHODS,
         }
     }
@@ -532,7 +562,7 @@ impl Front {
             return door.identify_again(&self.shard, &visit, Some(endpoint));
         }
         let (shard, server_id) = (self.shard.clone(), server_id.to_owned());
-        Box::new(move || {
+        Rc::new(move || {
             let catalog = shard.catalog();
             let is_open = |server: &Arc<VirtualServer>| !server.record.auth_required;
             catalog.server(&server_id).is_some_and(is_open).then(|| Rc::new(Caller::nobody()))
@@ -698,8 +728,9 @@ fn is_unknown_method(failure: &Failure) -> bool {
 
 fn check_rpc(request: &Request<'_>, methods: &'static str) -> Result<(), Failure> {
     match request.head.method() {
-        Method::Post => {}
+        Method::Post if methods != STREAM_METHODS => {}
         Method::Options => return Ok(()),
+        Method::Get if methods == STREAM_METHODS => return Ok(()),
         Method::Get | Method::Delete if methods == SESSION_METHODS => return Ok(()),
         _ => return Err(Failure::MethodNotAllowed { allow: methods }),
     }

@@ -139,12 +139,7 @@ impl SessionStream {
     fn tell(&self, news: &[News], out: &mut Vec<u8>) {
         let id = write_lists(self.feed.lists);
         for one in news {
-            let (method, uri) = one.message();
-            let mut message = json!({"jsonrpc": "2.0", "method": method});
-            if let Some(uri) = uri {
-                message["params"] = json!({"uri": uri});
-            }
-            sse::encode(out, Some("message"), Some(&id), message.to_string().as_bytes());
+            sse::encode(out, Some("message"), Some(&id), &one.notification());
         }
     }
 }
@@ -169,59 +164,63 @@ pub fn listen(
     identify: Identify,
 ) -> Result<Box<dyn BodyStream>, Failure> {
     let place = Place::take(shard)?;
-    let listening = shard.listeners.listen(None);
-    let feed = Feed::new(shard, listening, identify, server_id).ok_or_else(gone)?;
-    let stream = ListenStream {
-        feed,
-        filter,
-        id: id.to_owned(),
-        keepalive: shard.settings.http.sse_keepalive,
-        begun: false,
-    };
+    let listen = Listen::open(shard, server_id, id, filter, identify)?;
+    let stream = ListenStream { listen, keepalive: shard.settings.http.sse_keepalive };
     Ok(Box::new(Placed { stream, _place: place }))
 }
 
-/// The stream of a client that listens (2026-07-28, Subscriptions).
-struct ListenStream {
+/// What a client listens to (2026-07-28, Subscriptions), whatever it comes by.
+pub struct Listen {
     feed: Feed,
     filter: Filter,
     id: String,
-    keepalive: Duration,
     begun: bool,
 }
 
-impl ListenStream {
-    async fn wait(&mut self, out: &mut Vec<u8>) -> bool {
+/// What waiting for something to tell such a client ended with.
+pub enum Told {
+    /// Whole messages.
+    Messages(Vec<Vec<u8>>),
+    /// Nothing, for so long that the client should see a sign of life.
+    Silence,
+    /// The answer to its request: there will be no more.
+    End(Vec<u8>),
+}
+
+impl Listen {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    ///
+    /// 404 if the endpoint is not there for the caller.
+    pub fn open(
+        shard: &Rc<Shard>,
+        server_id: &str,
+        id: &str,
+        filter: Filter,
+        identify: Identify,
+    ) -> Result<Listen, Failure> {
+        let listening = shard.listeners.listen(None);
+        let feed = Feed::new(shard, listening, identify, server_id).ok_or_else(gone)?;
+        Ok(Listen { feed, filter, id: id.to_owned(), begun: false })
+    }
+
+    /// Waits for something to tell, for `patience` at most. Dropping the future loses nothing.
+    pub async fn next(&mut self, patience: Duration) -> Told {
         if !std::mem::replace(&mut self.begun, true) {
             let honoured = format!("\"notifications\":{},", self.filter.to_json());
-            self.write(out, "notifications/subscriptions/acknowledged", &honoured);
-            return true;
+            let first = self.message("notifications/subscriptions/acknowledged", &honoured);
+            return Told::Messages(vec![first]);
         }
-        let patience = if self.keepalive.is_zero() { Duration::MAX } else { self.keepalive };
         loop {
             match self.feed.wait(patience, &self.filter.uris).await {
-                Heard::End => {
-                    let id = &self.id;
-                    let result = format!(
-                        "{{\"resultType\":\"complete\",\"_meta\":{{\"{SUBSCRIPTION}\":{id}}}}}"
-                    );
-                    let mut message = Vec::new();
-                    jsonrpc::result(&mut message, id, &result);
-                    sse::encode(out, Some("message"), None, &message);
-                    return false;
-                }
-                Heard::Silence => {
-                    sse::comment(out);
-                    return true;
-                }
+                Heard::End => return Told::End(self.result()),
+                Heard::Silence => return Told::Silence,
                 Heard::News(news) => {
-                    for one in news.iter().filter(|one| self.wants(one)) {
-                        let (method, uri) = one.message();
-                        let uri = uri.map(|uri| format!("\"uri\":{},", json!(uri)));
-                        self.write(out, method, &uri.unwrap_or_default());
-                    }
-                    if !out.is_empty() {
-                        return true;
+                    let wanted = news.iter().filter(|one| self.wants(one));
+                    let messages: Vec<_> = wanted.map(|one| self.tell(one)).collect();
+                    if !messages.is_empty() {
+                        return Told::Messages(messages);
                     }
                 }
             }
@@ -237,14 +236,51 @@ impl ListenStream {
         }
     }
 
-    /// Writes a notification; `members` are those of its params besides `_meta`, each with a comma.
-    fn write(&self, out: &mut Vec<u8>, method: &str, members: &str) {
+    fn tell(&self, news: &News) -> Vec<u8> {
+        let (method, uri) = news.message();
+        let uri = uri.map(|uri| format!("\"uri\":{},", json!(uri)));
+        self.message(method, &uri.unwrap_or_default())
+    }
+
+    /// A notification; `members` are those of its params besides `_meta`, each with a comma.
+    fn message(&self, method: &str, members: &str) -> Vec<u8> {
         let id = &self.id;
         let message = format!(
             "{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\
              \"params\":{{{members}\"_meta\":{{\"{SUBSCRIPTION}\":{id}}}}}}}"
         );
-        sse::encode(out, Some("message"), None, message.as_bytes());
+        message.into_bytes()
+    }
+
+    fn result(&self) -> Vec<u8> {
+        let id = &self.id;
+        let result =
+            format!("{{\"resultType\":\"complete\",\"_meta\":{{\"{SUBSCRIPTION}\":{id}}}}}");
+        let mut message = Vec::new();
+        jsonrpc::result(&mut message, id, &result);
+        message
+    }
+}
+
+/// The same as events.
+struct ListenStream {
+    listen: Listen,
+    keepalive: Duration,
+}
+
+impl ListenStream {
+    async fn wait(&mut self, out: &mut Vec<u8>) -> bool {
+        let patience = if self.keepalive.is_zero() { Duration::MAX } else { self.keepalive };
+        let mut write = |message: &[u8]| sse::encode(out, Some("message"), None, message);
+        match self.listen.next(patience).await {
+            Told::Messages(messages) => messages.iter().for_each(|message| write(message)),
+            Told::Silence => sse::comment(out),
+            Told::End(result) => {
+                write(&result);
+                return false;
+            }
+        }
+        true
     }
 }
 

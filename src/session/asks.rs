@@ -11,6 +11,7 @@ use net::jsonrpc;
 use shards::mailbox::oneshot;
 use storage::{record::new_id, shared::Bus};
 
+use super::Letter;
 use crate::{failure::Failure, limits};
 
 /// What ids of questions begin with.
@@ -115,32 +116,14 @@ impl Asks {
         if node == self.bus.node_id() && shard == self.bus.shard_index() {
             return self.settle(number, secret, key, word);
         }
-        let (kind, raw) = match &word {
-            Word::Result(raw) => ("result", raw),
-            Word::Error(raw) => ("error", raw),
-        };
-        let letter = format!("{kind} {number} {secret} {key}\n{raw}");
-        if let Err(error) = self.bus.send(node, shard, letter.as_bytes()).await {
+        let letter = Letter::Answer { number, secret, key, word }.write();
+        if let Err(error) = self.bus.send(node, shard, &letter).await {
             tracing::debug!(%error, "the answer of a client was lost");
         }
     }
 
-    /// Takes an answer that came to another shard.
-    pub(super) fn take_letter(&self, letter: &[u8]) {
-        let Ok(letter) = std::str::from_utf8(letter) else { return };
-        let Some((head, raw)) = letter.split_once('\n') else { return };
-        let words: Vec<&str> = head.split(' ').collect();
-        let [kind, number, secret, key] = words[..] else { return };
-        let word = match kind {
-            "result" => Word::Result(raw.to_owned()),
-            _ => Word::Error(raw.to_owned()),
-        };
-        if let Ok(number) = number.parse() {
-            self.settle(number, secret, key, word);
-        }
-    }
-
-    fn settle(&self, number: u64, secret: &str, key: &str, word: Word) {
+    /// Takes an answer to a question of this shard, wherever it came to.
+    pub(super) fn settle(&self, number: u64, secret: &str, key: &str, word: Word) {
         let mut waiting = self.waiting.borrow_mut();
         let is_it = |one: &Waiting| one.secret == secret && *one.key == *key;
         if waiting.get(&number).is_some_and(is_it)

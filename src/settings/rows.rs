@@ -89,12 +89,18 @@ table! {
         /// How long the client may take no byte of an answer.
         write_timeout: Duration, "CLIENT_WRITE_TIMEOUT", [], "30",
             Seconds { min_ms: 10, max: DAY };
-        /// How many streams of changes (`/roots/changes`, `/resources/subscribe`) may be open on each
-        /// shard; a further one is answered by 503.
+        /// How many streams (of events, of changes, and WebSockets) may be open on each shard; a
+        /// further one is answered by 503.
         stream_count_max: usize, "STREAMS_MAX", [], "1000", Count { min: 1, max: 1_000_000 };
         /// How long a stream of events may be silent before a comment shows that it lives; 0 for no
         /// such comment.
         sse_keepalive: Duration, "SSE_KEEPALIVE_INTERVAL", [], "30",
+            Seconds { min_ms: 0, max: DAY };
+        /// Whether the streams of HTTP+SSE show that they live, as `SSE_KEEPALIVE_INTERVAL` says.
+        sse_keepalive_on: bool, "SSE_KEEPALIVE_ENABLED", [], "true", Flag;
+        /// How long a WebSocket may be silent before it is pinged. One that is silent as long again is
+        /// ended. 0 for no pings.
+        websocket_ping: Duration, "WEBSOCKET_PING_INTERVAL", [], "30",
             Seconds { min_ms: 0, max: DAY };
         /// How deeply the JSON of a request may nest.
         json_depth_max: usize, "VALIDATION_MAX_JSON_DEPTH", [], "30", Count { min: 4, max: 128 };
@@ -465,6 +471,9 @@ table! {
         /// How long such a session or child process is kept that nobody uses.
         session_idle_timeout: Duration, "UPSTREAM_SESSION_IDLE_TIMEOUT", [], "600",
             Seconds { min_ms: 10, max: DAY };
+        /// Whether to listen to what upstreams say by themselves: lists that changed, which are read
+        /// again then, and resources. Each process keeps a connection to each upstream open for it.
+        watched: bool, "UPSTREAM_WATCH_ENABLED", [], "true", Flag;
         /// Whether an administrator may register commands that the gateway runs. `auto`: only
         /// while it listens on loopback.
         stdio: Switch, "ALLOW_STDIO_UPSTREAMS", [], "auto", AutoFlag;

@@ -97,6 +97,13 @@ impl Handshake {
         })
     }
 
+    /// Returns true if resources of it can be subscribed to.
+    pub fn subscribes(&self) -> bool {
+        let capabilities = self.capabilities.as_deref().unwrap_or("{}");
+        let value = serde_json::from_str::<serde_json::Value>(capabilities);
+        value.is_ok_and(|value| value["resources"]["subscribe"] == true)
+    }
+
     /// Returns true if it said that it has this capability.
     pub fn has(&self, capability: &'static str) -> bool {
         let raw = self.capabilities.as_deref().unwrap_or("{}");

@@ -28,6 +28,7 @@ use crate::{
 pub(crate) mod answer;
 mod call;
 pub(super) mod errand;
+mod listen;
 pub(super) mod session;
 pub(super) mod single;
 pub(super) mod stream;
@@ -223,7 +224,8 @@ impl Shared {
         let shipment = Shipment::post(&write, call.is_harmless_twice());
         let response = self.wire.ship(shipment, deadline).await?;
         if answer::is_event_stream(&response) {
-            let reader = Reader::new(self, session.cloned(), call, response, cancel.take())?;
+            let cancel = cancel.take();
+            let reader = Reader::new(self, session.cloned(), call, response, cancel, deadline)?;
             return reader.begin().await;
         }
         let has_session = session.is_some_and(|session| session.has_id);

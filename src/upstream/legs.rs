@@ -27,6 +27,7 @@ use crate::{
 };
 
 mod health;
+mod watching;
 
 pub use health::Health;
 

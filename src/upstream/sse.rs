@@ -31,6 +31,7 @@ use super::{
         wire::{Shipment, Wire},
     },
     keyed::{Keyed, SessionKey},
+    watch::Ear,
 };
 use crate::{
     catalog::Upstream,
@@ -39,6 +40,7 @@ use crate::{
 };
 
 mod backoff;
+mod listen;
 mod open;
 mod reader;
 #[cfg(test)]
@@ -75,6 +77,10 @@ struct Link {
     closing: Gate,
     /// Why the stream has ended.
     ended: RefCell<Option<UpstreamFailure>>,
+    /// Opened behind that.
+    gone: Gate,
+    /// Who listens to what belongs to no request.
+    ear: RefCell<Option<Rc<Ear>>>,
     /// When something was last heard, by the shard's coarse clock.
     heard_ms: Cell<u64>,
     waiters: RefCell<AHashMap<u64, Rc<Waiter>>>,
@@ -277,6 +283,7 @@ impl Link {
             waiter.push(Err(failure.clone()));
         }
         *self.ended.borrow_mut() = Some(failure);
+        self.gone.open();
     }
 }
 

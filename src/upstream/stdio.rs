@@ -10,6 +10,7 @@ mod command;
 mod host;
 mod letter;
 pub(crate) mod lines;
+mod listen;
 mod session;
 mod start;
 pub(crate) mod stderr;

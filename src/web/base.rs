@@ -36,6 +36,17 @@ impl Base {
         let asked = client.filter(|_| self.is_asked).and_then(Client::origin);
         format!("{}{}", asked.as_deref().unwrap_or(&self.origin), self.root_path)
     }
+
+    /// The beginning of the address by which `client` itself reached us, without a slash at its end.
+    ///
+    /// Clients take no other for a part of us. It is good for whom it is told and for nobody else, so
+    /// nothing may be decided by it.
+    pub fn reached_by(&self, client: &Client<'_>) -> String {
+        // What the operator says knows the scheme better than a proxy that nobody trusts.
+        let is_named = |host: &str| self.origin.split_once("://").is_some_and(|own| own.1 == host);
+        let asked = client.origin().filter(|_| !client.host.is_some_and(is_named));
+        format!("{}{}", asked.as_deref().unwrap_or(&self.origin), self.root_path)
+    }
 }
 
 #[cfg(test)]
@@ -47,6 +58,22 @@ mod tests {
             settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         let base = Base::new(&crate::settings::parse("", [], &given).unwrap().settings);
         base.of(Some(&Client { host: Some(host), ..Client::LOCAL }))
+    }
+
+    #[test]
+    fn a_client_reaches_us_by_the_name_that_it_asked_for() {
+        let reached = |settings: &[(&str, &str)], host| {
+            let given: Vec<_> =
+                settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+            let base = Base::new(&crate::settings::parse("", [], &given).unwrap().settings);
+            base.reached_by(&Client { host, ..Client::LOCAL })
+        };
+        let open = [("HOST", "0.0.0.0"), ("APP_ROOT_PATH", "/gw")];
+        assert_eq!(reached(&open, Some("mcp.example:80")), "http://mcp.example:80/gw");
+        let named = [("APP_DOMAIN", "https://mcp.example.com")];
+        assert_eq!(reached(&named, Some("mcp.example.com")), "https://mcp.example.com");
+        assert_eq!(reached(&named, Some("gateway.internal")), "http://gateway.internal");
+        assert_eq!(reached(&named, None), "https://mcp.example.com");
     }
 
     #[test]

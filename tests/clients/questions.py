@@ -1,7 +1,7 @@
 """The official Python client, asked questions by tools while it calls them, told as one line of JSON.
 
 Usage: questions.py PLAN, where PLAN is JSON: url, token (or null), mode ("legacy" or a modern
-revision), and calls, a list of {name, arguments}.
+revision), calls, a list of {name, arguments}, and, if it is not streamable HTTP, transport ("sse").
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import sys
 
 import httpx2
 from mcp import Client
+from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CreateMessageResult, ElicitResult, ListRootsResult, Root, TextContent
 
@@ -38,8 +39,12 @@ async def on_roots(context) -> ListRootsResult:
 async def visit(plan: dict) -> dict:
     headers = {"Authorization": f"Bearer {plan['token']}"} if plan.get("token") else {}
     async with httpx2.AsyncClient(headers=headers, timeout=30, trust_env=False) as http:
+        if plan.get("transport") == "sse":
+            transport = sse_client(plan["url"], headers=headers)
+        else:
+            transport = streamable_http_client(plan["url"], http_client=http)
         client = Client(
-            streamable_http_client(plan["url"], http_client=http),
+            transport,
             mode=plan["mode"],
             sampling_callback=on_sampling,
             elicitation_callback=on_elicitation,

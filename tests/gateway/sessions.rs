@@ -10,14 +10,14 @@ use crate::harness::mcp::{LEGACY, MODERN, envelope};
 use crate::harness::wire::{Answer, Wire, request};
 
 /// A client that shook hands, and whose requests come by connections of their own.
-struct Client<'a> {
+pub struct Client<'a> {
     gateway: &'a Gateway,
     token: String,
     session: String,
 }
 
 impl<'a> Client<'a> {
-    fn open(gateway: &'a Gateway, token: &str) -> Client<'a> {
+    pub fn open(gateway: &'a Gateway, token: &str) -> Client<'a> {
         let mut client = Client { gateway, token: token.to_owned(), session: String::new() };
         let info = json!({"name": "test", "version": "1"});
         let params = json!({"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": info});
@@ -28,11 +28,11 @@ impl<'a> Client<'a> {
     }
 
     /// The same session, as somebody else or by another process would come with it.
-    fn by(&self, gateway: &'a Gateway, token: &str) -> Client<'a> {
+    pub fn by(&self, gateway: &'a Gateway, token: &str) -> Client<'a> {
         Client { gateway, token: token.to_owned(), session: self.session.clone() }
     }
 
-    fn ask(&self, method: &str, headers: &[(&str, &str)], body: &str) -> Wire {
+    pub fn ask(&self, method: &str, headers: &[(&str, &str)], body: &str) -> Wire {
         let bearer = format!("Bearer {}", self.token);
         let mut all = vec![
             ("Authorization", bearer.as_str()),
@@ -49,7 +49,7 @@ impl<'a> Client<'a> {
         wire
     }
 
-    fn post(&self, message: &Value) -> Answer {
+    pub fn post(&self, message: &Value) -> Answer {
         self.ask("POST", &[], &message.to_string()).answer()
     }
 
@@ -58,7 +58,7 @@ impl<'a> Client<'a> {
     }
 
     /// Opens the stream of the session; it begins with an event that only has an id.
-    fn stream(&self, headers: &[(&str, &str)]) -> Wire {
+    pub fn stream(&self, headers: &[(&str, &str)]) -> Wire {
         let mut wire = self.ask("GET", headers, "");
         let head = wire.head().expect("an answer");
         assert_eq!(head.status, 200);

@@ -10,11 +10,13 @@
 mod bodies;
 mod envelopes;
 mod events;
+mod frames;
 mod heads;
 
 pub use bodies::chunked_body;
 pub use envelopes::jsonrpc_envelope;
 pub use events::sse_decoder;
+pub use frames::websocket_frames;
 pub use heads::http_head;
 
 /// Some places to cut `bytes`: all of them in short input, else some that depend on its content.

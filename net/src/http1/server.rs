@@ -8,23 +8,25 @@ use std::{
     cell::Cell,
     future::{Future, poll_fn},
     net::SocketAddr,
-    pin::{Pin, pin},
+    pin::pin,
     rc::Rc,
     task::Poll,
     time::Duration,
 };
 
 use shards::{Watch, buffer, task, watch};
+use streaming::{frame, next_or_gone, run_out};
 
 use crate::{
     connection::Connection,
     error::BodyError,
-    http1::{Framing, HeadLimits, RequestHead, Version, body::BodyDecoder, encode},
+    http1::{Framing, HeadLimits, RequestHead, Version, body::BodyDecoder},
 };
 
 mod responder;
+mod streaming;
 
-pub use responder::{BodyStream, Responder};
+pub use responder::{BodyStream, Responder, Takeover};
 
 /// How long a connection keeps its buffer after its last answer: long enough that a busy client
 /// never pays for giving it back, short enough that a thousand idle ones hold none.
@@ -307,7 +309,29 @@ impl<S: Service> Active<'_, S> {
             return (Some(Next::Close), input);
         }
         consume(&mut input, end);
+        if let Some(takeover) = responder.take_takeover() {
+            self.hand_over(takeover, responder, input).await;
+            return (Some(Next::Close), Vec::new());
+        }
+        if responder.has_stream() && input.is_empty() {
+            // A stream may be open for hours, and nothing is read meanwhile.
+            buffer::give(std::mem::take(&mut input));
+            return (self.write(responder).await, buffer::take());
+        }
         (self.write(responder).await, input)
+    }
+
+    /// Sends the head, and has `takeover` use the connection.
+    async fn hand_over(
+        &mut self,
+        takeover: Box<dyn Takeover>,
+        mut responder: Responder,
+        early: Vec<u8>,
+    ) {
+        if self.write_bytes(responder.take_bytes()).await {
+            self.connection.watch().disarm();
+            takeover.run(self.connection, early).await;
+        }
     }
 
     /// Runs the service's answer behind a panic guard; false if the peer left and wanted to cancel.
@@ -471,7 +495,8 @@ impl<S: Service> Active<'_, S> {
     async fn write_stream(&mut self, mut stream: Box<dyn BodyStream>, version: Version) -> bool {
         let chunked = version == Version::Http11;
         loop {
-            let mut data = buffer::take();
+            // While a stream waits it holds no buffer.
+            let mut data = Vec::new();
             self.connection.watch().disarm();
             let more = next_or_gone(self.connection, stream.as_mut(), &mut data).await;
             let Some(more) = more else {
@@ -509,49 +534,6 @@ async fn answer_or_gone<T>(
         Poll::Pending
     })
     .await
-}
-
-/// Waits for the stream's next data; `None` if the peer left before it came.
-async fn next_or_gone(
-    connection: &Connection,
-    stream: &mut dyn BodyStream,
-    data: &mut Vec<u8>,
-) -> Option<bool> {
-    let mut next = stream.next(data);
-    let mut gone = pin!(connection.watch().peer_gone());
-    poll_fn(|context| {
-        if let Poll::Ready(more) = Pin::new(&mut next).poll(context) {
-            return Poll::Ready(Some(more));
-        }
-        gone.as_mut().poll(context).map(|()| None)
-    })
-    .await
-}
-
-/// Leaving is cancelling for some protocols and not for others: there, the stream is run to its
-/// end for its effects.
-fn run_out(mut stream: Box<dyn BodyStream>, cancel: bool) {
-    if !cancel {
-        task::spawn(async move {
-            let mut data = Vec::new();
-            while stream.next(&mut data).await {
-                data.clear();
-            }
-        });
-    }
-}
-
-fn frame(data: Vec<u8>, more: bool, chunked: bool) -> Vec<u8> {
-    if !chunked {
-        return data;
-    }
-    let mut out = buffer::take();
-    encode::chunk(&mut out, &data);
-    if !more {
-        encode::last_chunk(&mut out);
-    }
-    buffer::give(data);
-    out
 }
 
 /// Where a body that has arrived lies.

@@ -16,7 +16,7 @@ use net::{
     connection::Connection,
     http1::{
         HeadLimits,
-        server::{self, BodyStream, Limits, Request, Responder, Service},
+        server::{self, BodyStream, Limits, Request, Responder, Service, Takeover},
     },
 };
 use shards::{
@@ -244,6 +244,11 @@ impl Service for Kit {
                 responder.begin(200);
                 responder.finish_stream(Box::new(Pieces(vec!["three", "two", "one"])));
             }
+            "/upgrade" => {
+                responder.begin(101);
+                responder.lines("upgrade: echo\r\nconnection: Upgrade\r\n");
+                responder.finish_takeover(Box::new(Echo));
+            }
             path => {
                 let text = format!("{path} {}", String::from_utf8_lossy(body));
                 say(responder, 200, &text);
@@ -285,6 +290,28 @@ impl BodyStream for Pieces {
             time::sleep(Duration::from_millis(1)).await;
             out.extend(self.0.pop().unwrap_or_default().bytes());
             !self.0.is_empty()
+        })
+    }
+}
+
+/// Says again what it hears, until the peer says no more.
+struct Echo;
+
+impl Takeover for Echo {
+    fn run<'a>(
+        self: Box<Self>,
+        connection: &'a mut Connection,
+        early: Vec<u8>,
+    ) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+        Box::pin(async move {
+            let mut heard = early;
+            loop {
+                connection.write_all(heard).await.0.expect("the peer listens");
+                heard = connection.receive().await.expect("the connection is good");
+                if heard.is_empty() {
+                    break;
+                }
+            }
         })
     }
 }

@@ -131,3 +131,16 @@ fn keeps_or_closes_a_connection_as_the_client_says() {
         }
     });
 }
+
+#[test]
+fn hands_the_connection_over_behind_an_answer_101_with_what_came_early() {
+    on_each_driver(&limits(), |server| {
+        let mut client = server.connect();
+        client.send(format!("{}early ", get("/upgrade")));
+        let head = client.head();
+        assert_eq!(head.status, 101);
+        assert!(!head.head.contains("content-length") && !head.closes());
+        client.send("late").end();
+        assert_eq!(client.rest(), "early late");
+    });
+}

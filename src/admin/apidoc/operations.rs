@@ -72,7 +72,7 @@ pub struct Operation {
 
 /// The groups of operations, in the order they are shown in.
 pub const TAGS: [(&str, &str); 21] = [
-    ("MCP", "The Model Context Protocol over Streamable HTTP, and plain JSON-RPC"),
+    ("MCP", "The Model Context Protocol over Streamable HTTP and HTTP+SSE, and plain JSON-RPC"),
     ("Gateways", "Upstream MCP servers, registered here"),
     ("Tools", "What can be called"),
     ("Servers", "Virtual servers: endpoints that are composed of parts"),

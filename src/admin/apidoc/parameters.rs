@@ -25,6 +25,10 @@ const fn flag(name: &'static str, sentence: &'static str) -> Parameter {
     Parameter { name, sentence, kind: Kind::Flag }
 }
 
+/// Which stream of HTTP+SSE.
+pub const SESSION: &[Parameter] =
+    &[text("session_id", "The stream, as its first event names it; required.")];
+
 /// Also what is switched off.
 pub const INACTIVE: &[Parameter] =
     &[flag("include_inactive", "Also what is switched off; false if it is not said.")];

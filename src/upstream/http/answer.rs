@@ -200,6 +200,22 @@ async fn refusal(
     }
 }
 
+/// Why an answer is not the stream that was asked for.
+#[cold]
+pub(super) async fn no_stream(wire: &Wire, response: Response, has_session: bool) -> Failure {
+    let status = response.status();
+    let body = response.whole(REFUSAL_SIZE_MAX.min(wire.limits.answer_size_max)).await;
+    let body = body.unwrap_or(Body { bytes: Vec::new(), span: Span::default() });
+    let detail = show(body.data());
+    let kind = match status {
+        _ if has_session && is_session_lost(status, None, body.data()) => UpstreamKind::SessionLost,
+        200..300 => UpstreamKind::Nonsense,
+        _ => UpstreamKind::Status(status),
+    };
+    buffer::give(body.bytes);
+    wire.failure(kind, detail, false)
+}
+
 /// Whether the upstream turned a request away because it does not know its session: 404 by the
 /// specification, but some servers answer 400. A modern server also says by 404 that it does not
 /// know the method.

@@ -32,6 +32,8 @@ const ID_SIZE_MAX: usize = 1024;
 pub(super) struct Session {
     /// The lines of every request within it: types, its id, the revision.
     pub(super) lines: Vec<u8>,
+    /// Those of its streams: its id and the revision.
+    pub(super) stream_lines: Vec<u8>,
     /// Whether the upstream gave it an id.
     pub(super) has_id: bool,
     /// The raw result of `initialize`; none from a server that does not know it.
@@ -54,7 +56,7 @@ pub(super) async fn open(
     };
     let response = shared.wire.ship(Shipment::post(&write, true), deadline).await?;
     let id = session_id(shared, &response)?;
-    let reply = read_reply(shared, response, &call).await?;
+    let reply = read_reply(shared, response, &call, deadline).await?;
     let session = Rc::new(make_session(shared, id, &reply)?);
     if session.initialize_result.is_some() {
         let message = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}";
@@ -67,11 +69,12 @@ async fn read_reply(
     shared: &Rc<Shared>,
     response: Response,
     call: &Call<'_>,
+    deadline: Deadline,
 ) -> Result<Reply, Failure> {
     if !answer::is_event_stream(&response) {
         return answer::read(&shared.wire, response, call.id(), false).await;
     }
-    let reader = Reader::new(shared, None, call, response, None)?;
+    let reader = Reader::new(shared, None, call, response, None, deadline)?;
     match reader.begin().await? {
         Answer::Whole(reply) => Ok(reply),
         Answer::Stream(mut stream) => loop {
@@ -93,19 +96,20 @@ fn session_id(shared: &Shared, response: &Response) -> Result<Option<Vec<u8>>, F
 }
 
 fn make_session(shared: &Shared, id: Option<Vec<u8>>, reply: &Reply) -> Result<Session, Failure> {
-    let mut lines = LEGACY_LINES.as_bytes().to_vec();
+    let mut stream_lines = Vec::new();
     let has_id = id.is_some();
     if let Some(id) = id {
-        encode::header(&mut lines, "mcp-session-id", &id);
+        encode::header(&mut stream_lines, "mcp-session-id", &id);
     }
     let revision = revision(reply).map_err(|detail| {
         shared.wire.failure(UpstreamKind::Nonsense, format!("initialize: {detail}"), false)
     })?;
     if let Some(revision) = revision {
-        encode::header(&mut lines, "mcp-protocol-version", revision.as_bytes());
+        encode::header(&mut stream_lines, "mcp-protocol-version", revision.as_bytes());
     }
+    let lines = [LEGACY_LINES.as_bytes(), &stream_lines].concat();
     let initialize_result = revision.map(|_| reply.raw().to_vec());
-    Ok(Session { lines, has_id, initialize_result })
+    Ok(Session { lines, stream_lines, has_id, initialize_result })
 }
 
 /// Returns the revision that the upstream chose in its answer to `initialize`; none if it does not

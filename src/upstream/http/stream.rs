@@ -1,23 +1,39 @@
 //! An answer as a stream of events: notifications, requests of the upstream, and at the end the
 //! reply.
 
-use std::{collections::VecDeque, pin::Pin, rc::Rc};
+use std::{collections::VecDeque, pin::Pin, rc::Rc, time::Duration};
 
 use net::{
-    client::{Response, Streaming},
+    client::{Deadline, Response, Streaming},
+    http1::{Method, encode},
     jsonrpc,
     sse::{Decoder, SseLimits},
 };
+use shards::time;
 
 use super::{
     Call, Cancel, Session, Shared,
-    answer::{Message, settle},
+    answer::{Message, is_event_stream, no_stream, settle},
+    is_kind,
+    wire::Shipment,
 };
 use crate::{
     failure::{Failure, UpstreamKind},
     mcp::Capabilities,
     upstream::{Answer, Event, EventSource, Question, Reply, Stream},
 };
+
+/// How often a stream that broke off is asked for its rest without a new event in between.
+const RESUME_COUNT_MAX: u32 = 4;
+
+/// The pause before that, if the upstream names none; doubled each time.
+const RESUME_PAUSE: Duration = Duration::from_millis(250);
+
+/// The longest pause that an upstream can ask for.
+const RESUME_PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// The largest id of an event that is kept: it goes into a header.
+const EVENT_ID_SIZE_MAX: usize = 1024;
 
 /// Reads the events of one answer.
 pub(super) struct Reader {
@@ -29,6 +45,11 @@ pub(super) struct Reader {
     /// None once the reply was read.
     streaming: Option<Streaming>,
     decoder: Decoder,
+    /// Where to go on if it breaks off.
+    mark: Mark,
+    /// How often it was taken up since the last event that has an id.
+    resume_count: u32,
+    deadline: Deadline,
     /// Messages that arrived and were not looked at yet.
     arrived: VecDeque<Vec<u8>>,
     /// What was read to find out that this is a stream.
@@ -46,19 +67,21 @@ impl Reader {
         call: &Call<'_>,
         response: Response,
         cancel: Option<Cancel>,
+        deadline: Deadline,
     ) -> Result<Reader, Failure> {
         let wire = &shared.wire;
         // Only a single message is bounded; how many there are is a matter of time.
         let streaming = response.stream(usize::MAX).map_err(|error| wire.broken(&error))?;
-        let size_max = wire.limits.answer_size_max;
-        let limits = SseLimits { line_size_max: size_max, event_size_max: size_max };
         Ok(Reader {
             shared: shared.clone(),
             session,
             id: call.id(),
             token: call.token(),
             streaming: Some(streaming),
-            decoder: Decoder::new(limits),
+            decoder: shared.decoder(),
+            mark: Mark::default(),
+            resume_count: 0,
+            deadline,
             arrived: VecDeque::new(),
             first: None,
             cancel,
@@ -93,25 +116,71 @@ impl Reader {
                     return Ok(event);
                 }
             }
-            if !self.receive().await? && self.arrived.is_empty() {
-                let detail = "the stream ended before the answer";
+            let broken = match self.receive().await {
+                Ok(true) => continue,
+                Ok(false) if !self.arrived.is_empty() => continue,
+                Ok(false) => {
+                    let detail = "the stream ended before the answer";
+                    self.shared.wire.failure(UpstreamKind::Broken, detail, true)
+                }
+                Err(failure) if is_kind(&failure, UpstreamKind::Broken) => failure,
+                Err(failure) => return Err(failure),
+            };
+            if !self.resume().await {
                 self.disarm();
-                return Err(self.shared.wire.failure(UpstreamKind::Broken, detail, true));
+                return Err(broken);
             }
         }
     }
 
+    /// Takes the stream up again behind its last event, if the upstream gave that an id and has the
+    /// rest (2025-11-25, Transports, Resumability).
+    async fn resume(&mut self) -> bool {
+        let (Some(session), Some(_)) = (self.session.clone(), self.streaming.take()) else {
+            return false;
+        };
+        if self.mark.id.is_empty() {
+            return false;
+        }
+        while self.resume_count < RESUME_COUNT_MAX {
+            let pause = self.mark.pause(self.resume_count);
+            self.resume_count += 1;
+            if pause >= self.deadline.left() {
+                return false;
+            }
+            time::sleep(pause).await;
+            match self.shared.follow(&session, &self.mark.id, self.deadline).await {
+                Ok(streaming) => {
+                    self.decoder = self.shared.decoder();
+                    self.streaming = Some(streaming);
+                    return true;
+                }
+                Err(failure)
+                    if is_kind(&failure, UpstreamKind::Unreachable)
+                        || is_kind(&failure, UpstreamKind::Broken) =>
+                {
+                    tracing::debug!(%failure, "a stream that broke off is not taken up yet");
+                }
+                Err(failure) => {
+                    tracing::debug!(%failure, "a stream that broke off is not taken up");
+                    return false;
+                }
+            }
+        }
+        false
+    }
+
     /// Reads once and keeps the messages that are whole; returns false at the end.
     async fn receive(&mut self) -> Result<bool, Failure> {
-        let Reader { shared, streaming, decoder, arrived, .. } = self;
+        let Reader { shared, streaming, decoder, mark, resume_count, arrived, .. } = self;
         let Some(streaming) = streaming else {
             return Err(shared.wire.failure(UpstreamKind::Broken, "the stream has ended", true));
         };
         let mut refused = None;
-        let more = streaming.next(|bytes| {
-            if let Err(error) = decode(decoder, bytes, arrived) {
-                refused = Some(error);
-            }
+        let more = streaming.next(|bytes| match decode_marking(decoder, bytes, arrived, mark) {
+            Ok(true) => *resume_count = 0,
+            Ok(false) => {}
+            Err(error) => refused = Some(error),
         });
         let more = more.await.map_err(|error| shared.wire.broken(&error))?;
         match refused {
@@ -154,7 +223,9 @@ impl Reader {
         }
         // Who is asked decides how long it takes; what comes after it is the tool's time again.
         if let Some(streaming) = &mut self.streaming {
-            streaming.extend(self.shared.wire.limits.answer_within);
+            let within = self.shared.wire.limits.answer_within;
+            streaming.extend(within);
+            self.deadline = Deadline::after(within.max(self.deadline.within()));
         }
         let shared = self.shared.clone();
         let reply = move |message| shared.run_errand(&session, message);
@@ -179,14 +250,92 @@ impl EventSource for Reader {
     }
 }
 
+impl Shared {
+    fn decoder(&self) -> Decoder {
+        let size_max = self.wire.limits.answer_size_max;
+        Decoder::new(SseLimits { line_size_max: size_max, event_size_max: size_max })
+    }
+
+    /// Opens the stream of a session: of what belongs to no request, or, behind the event `last`, the
+    /// rest of the stream that this was part of. It takes no connection of those for requests.
+    ///
+    /// # Errors
+    ///
+    /// An upstream failure; its status if it has no such stream.
+    pub(super) async fn follow(
+        &self,
+        session: &Session,
+        last: &[u8],
+        deadline: Deadline,
+    ) -> Result<Streaming, Failure> {
+        let write = |out: &mut Vec<u8>, path: &str| {
+            encode::begin_request(out, "GET", path);
+            out.extend_from_slice(self.wire.lines());
+            encode::lines(out, "accept: text/event-stream\r\ncache-control: no-store\r\n");
+            out.extend_from_slice(&session.stream_lines);
+            if !last.is_empty() {
+                encode::header(out, "last-event-id", last);
+            }
+            encode::end(out);
+        };
+        let shipment = Shipment::post(&write, true).with_method(Method::Get).apart();
+        let response = self.wire.ship(shipment, deadline).await?;
+        if is_event_stream(&response) {
+            return response.stream(usize::MAX).map_err(|error| self.wire.broken(&error));
+        }
+        Err(no_stream(&self.wire, response, session.has_id).await)
+    }
+}
+
+/// Where a stream can be taken up again, and when.
+#[derive(Default)]
+pub(super) struct Mark {
+    /// The id of the last event; empty if there is none.
+    pub(super) id: Vec<u8>,
+    retry: Option<Duration>,
+}
+
+impl Mark {
+    /// How long to wait before the attempt behind `count` that failed.
+    pub(super) fn pause(&self, count: u32) -> Duration {
+        let pause = self.retry.unwrap_or(RESUME_PAUSE).saturating_mul(1 << count.min(16));
+        pause.min(RESUME_PAUSE_MAX)
+    }
+
+    /// Takes note of an event; returns true if it can be gone on from.
+    fn note(&mut self, event: &net::sse::Event<'_>) -> bool {
+        if let Some(retry_ms) = event.retry_ms {
+            self.retry = Some(Duration::from_millis(retry_ms));
+        }
+        let Some(id) = event.id else { return false };
+        self.id.clear();
+        if id.len() <= EVENT_ID_SIZE_MAX && id.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+            self.id.extend_from_slice(id);
+        }
+        !self.id.is_empty()
+    }
+}
+
 /// Feeds the decoder and keeps the data of every event that has some: servers begin their streams
 /// with an empty one.
 pub(in crate::upstream) fn decode(
     decoder: &mut Decoder,
-    mut bytes: &[u8],
+    bytes: &[u8],
     arrived: &mut VecDeque<Vec<u8>>,
 ) -> Result<(), net::error::SseError> {
+    decode_marking(decoder, bytes, arrived, &mut Mark::default()).map(|_| ())
+}
+
+/// The same, and keeps where the stream can be taken up; returns true if that moved.
+pub(super) fn decode_marking(
+    decoder: &mut Decoder,
+    mut bytes: &[u8],
+    arrived: &mut VecDeque<Vec<u8>>,
+    mark: &mut Mark,
+) -> Result<bool, net::error::SseError> {
+    let mut moved = false;
     while let Some(event) = decoder.next(&mut bytes)? {
+        moved |= mark.note(&event);
         let is_message = event.name.is_empty() || event.name == b"message";
         if is_message && !event.data.is_empty() {
             let mut message = shards::buffer::take();
@@ -194,7 +343,7 @@ pub(in crate::upstream) fn decode(
             arrived.push_back(message);
         }
     }
-    Ok(())
+    Ok(moved)
 }
 
 /// Puts the client's progress token back where the upstream used `ours`. Progress for another
@@ -236,7 +385,95 @@ pub(in crate::upstream) fn progress_token(
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use serde_json::json;
+    use storage::record::Era;
+
     use super::*;
+    use crate::upstream::http::{
+        HttpLeg,
+        tests::{
+            EVENTS, Fake, Seen, answer, call, chunk, event, failed, on_each_driver, result,
+            shake_hands, value, whole,
+        },
+    };
+
+    fn leg(fake: &Fake) -> HttpLeg {
+        HttpLeg::new(&fake.upstream("/mcp"), Era::Legacy, fake.setup()).expect("a leg")
+    }
+
+    fn is_resuming(seen: &Seen, last: &str) -> bool {
+        seen.head.starts_with("get ") && seen.has(&format!("last-event-id: {last}"))
+    }
+
+    /// Begins a stream that names its place and when to come back, and ends it.
+    fn break_off(to: &mut std::net::TcpStream, place: &str) {
+        let _ = to.write_all(EVENTS.as_bytes());
+        chunk(to, &format!("id: {place}\nretry: 5\ndata:\n\n"));
+        chunk(to, "");
+    }
+
+    #[test]
+    fn takes_up_a_stream_that_breaks_off_again_and_again() {
+        on_each_driver(|| async {
+            let fake = Fake::new(|seen, to| {
+                if shake_hands(seen, to, "s") {
+                } else if seen.method() == "tools/call" {
+                    break_off(to, "a");
+                } else if is_resuming(seen, "a") && seen.has("mcp-session-id: s") {
+                    break_off(to, "b");
+                } else if is_resuming(seen, "b") {
+                    let _ = to.write_all(EVENTS.as_bytes());
+                    event(to, &json!({"jsonrpc": "2.0", "id": 2, "result": {"n": 1}}));
+                } else {
+                    answer(to, 404, "", "");
+                }
+            });
+            let reply = whole(leg(&fake).request(&call("tools/call", "{}")).await);
+            assert_eq!(value(&reply), json!({"n": 1}));
+            assert_eq!(fake.methods().iter().filter(|method| *method == "tools/call").count(), 1);
+        });
+    }
+
+    #[test]
+    fn gives_up_a_stream_whose_rest_the_upstream_does_not_have() {
+        on_each_driver(|| async {
+            let fake = Fake::new(|seen, to| {
+                if shake_hands(seen, to, "s") {
+                } else if seen.method() == "tools/call" {
+                    break_off(to, "a");
+                } else if seen.head.starts_with("get ") {
+                    answer(to, 405, "", "");
+                } else {
+                    answer(to, 200, "", &result(&seen.body["id"], json!({})));
+                }
+            });
+            let failure = failed(leg(&fake).request(&call("tools/call", "{}")).await);
+            assert!(failure.kind == UpstreamKind::Broken && failure.may_have_run, "{failure:?}");
+            let count = fake.seen().iter().filter(|seen| is_resuming(seen, "a")).count();
+            assert_eq!(count, 1, "it is not asked twice");
+        });
+    }
+
+    #[test]
+    fn asks_no_more_often_than_it_may_for_a_rest_that_never_comes() {
+        on_each_driver(|| async {
+            let fake = Fake::new(|seen, to| {
+                if shake_hands(seen, to, "s") {
+                } else if seen.method() == "tools/call" {
+                    break_off(to, "a");
+                } else if seen.head.starts_with("get ") {
+                    let _ = to.write_all(EVENTS.as_bytes());
+                    chunk(to, "");
+                }
+            });
+            let failure = failed(leg(&fake).request(&call("tools/call", "{}")).await);
+            assert_eq!(failure.kind, UpstreamKind::Broken);
+            let count = fake.seen().iter().filter(|seen| is_resuming(seen, "a")).count();
+            assert_eq!(count, RESUME_COUNT_MAX as usize);
+        });
+    }
 
     #[test]
     fn gives_the_client_back_its_own_progress_token() {

@@ -165,18 +165,18 @@ pub(in crate::upstream) fn answer(to: &mut StdStream, status: u16, lines: &str, 
     let _ = to.write_all(text.as_bytes());
 }
 
-const JSON: &str = "content-type: application/json\r\n";
+pub(in crate::upstream) const JSON: &str = "content-type: application/json\r\n";
 
 pub(in crate::upstream) fn result(id: &Value, result: Value) -> String {
     json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string()
 }
 
-fn error(id: Value, code: i32) -> String {
+pub(in crate::upstream) fn error(id: Value, code: i32) -> String {
     json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": "no"}}).to_string()
 }
 
 /// Answers the handshake of the legacy era with session `id`; false for what is no part of it.
-fn shake_hands(seen: &Seen, to: &mut StdStream, id: &str) -> bool {
+pub(in crate::upstream) fn shake_hands(seen: &Seen, to: &mut StdStream, id: &str) -> bool {
     match seen.method() {
         "initialize" => {
             let text = result(&seen.body["id"], json!({"protocolVersion": "2025-06-18"}));
@@ -380,14 +380,14 @@ fn shows_the_text_of_an_http_error() {
     });
 }
 
-const EVENTS: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n\
+pub(in crate::upstream) const EVENTS: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n\
     transfer-encoding: chunked\r\n\r\n";
 
-fn chunk(to: &mut StdStream, text: &str) {
+pub(in crate::upstream) fn chunk(to: &mut StdStream, text: &str) {
     let _ = to.write_all(format!("{:x}\r\n{text}\r\n", text.len()).as_bytes());
 }
 
-fn event(to: &mut StdStream, message: &Value) {
+pub(in crate::upstream) fn event(to: &mut StdStream, message: &Value) {
     chunk(to, &format!("event: message\nid: 1\ndata: {message}\n\n"));
 }
 

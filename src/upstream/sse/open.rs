@@ -48,6 +48,8 @@ pub(super) async fn open(
         endpoint,
         closing: Gate::default(),
         ended: RefCell::default(),
+        gone: Gate::default(),
+        ear: RefCell::default(),
         heard_ms: Cell::new(watch::clock_ms()),
         waiters: RefCell::default(),
         errands,

@@ -15,6 +15,7 @@ use crate::{
             stream::{decode, progress_token, restore_token},
         },
         question::whom,
+        watch::Pace,
     },
 };
 
@@ -41,9 +42,13 @@ async fn read(
     decoder: &mut Decoder,
     rest: Vec<u8>,
 ) -> Failure {
-    let mut arrived = VecDeque::new();
+    let (mut arrived, mut pace) = (VecDeque::new(), Pace::new());
     let mut refused = decode(decoder, &rest, &mut arrived).err();
     loop {
+        // Only what serves no requests can be held back.
+        if link.ear.borrow().is_some() {
+            pace.note(arrived.len()).await;
+        }
         for message in arrived.drain(..) {
             dispatch(link, message);
         }
@@ -108,9 +113,15 @@ fn ask(link: &Rc<Link>, id: &str, method: String, params: Option<String>) -> Res
     Ok(())
 }
 
-/// Gives progress to who asked for it. Nothing else belongs to a request of one client.
+/// Gives progress to who asked for it. Nothing else belongs to a request of one client, and goes to who
+/// listens to the upstream.
 fn notify(link: &Link, message: Vec<u8>) {
-    let Some((_, Some(id))) = progress_token(&message) else { return buffer::give(message) };
+    let Some((_, Some(id))) = progress_token(&message) else {
+        if let Some(ear) = &*link.ear.borrow() {
+            ear.take(&message);
+        }
+        return buffer::give(message);
+    };
     let waiter = link.waiters.borrow().get(&id).cloned();
     let Some(waiter) = waiter.filter(|waiter| waiter.token.is_some()) else { return };
     if waiter.arrived.borrow().len() < NOTIFICATION_COUNT_MAX

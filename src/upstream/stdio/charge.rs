@@ -17,6 +17,7 @@ use shards::{
 
 use super::{
     CheckRequest, Found, HandshakeRequest, StdioLimits, StdioRequest,
+    listen::Ears,
     start::{Running, start},
 };
 use crate::{
@@ -57,10 +58,16 @@ pub(super) struct Charge {
     last_death: RefCell<Option<UpstreamFailure>>,
     /// Open once nothing runs and nothing will.
     retired: Gate,
+    ears: Rc<Ears>,
 }
 
 impl Charge {
-    pub(super) fn new(upstream: Arc<Upstream>, limits: StdioLimits, key: SessionKey) -> Rc<Charge> {
+    pub(super) fn new(
+        upstream: Arc<Upstream>,
+        limits: StdioLimits,
+        key: SessionKey,
+        ears: Rc<Ears>,
+    ) -> Rc<Charge> {
         Rc::new(Charge {
             limits,
             key,
@@ -72,6 +79,7 @@ impl Charge {
             not_before: Cell::new(None),
             last_death: RefCell::default(),
             retired: Gate::default(),
+            ears,
         })
     }
 
@@ -84,6 +92,14 @@ impl Charge {
             || (ours.record.command == upstream.record.command
                 && ours.environment == upstream.environment
                 && ours.record.protocol == upstream.record.protocol)
+    }
+
+    /// The child, if it runs.
+    pub(super) fn running(&self) -> Option<Running> {
+        match &*self.state.borrow() {
+            State::Running(running) if !running.session.is_over() => Some(running.clone()),
+            _ => None,
+        }
     }
 
     /// Takes a request or question: to the child if it runs, else to the queue while it starts.
@@ -228,6 +244,9 @@ impl Charge {
         let waiters = std::mem::take(&mut *self.waiters.borrow_mut());
         waiters.into_iter().for_each(|waiter| running.serve(waiter));
         *self.state.borrow_mut() = State::Running(running);
+        if self.key.is_plain() {
+            self.ears.attach(&self.upstream.borrow().record.id, &session);
+        }
         let charge = self.clone();
         task::spawn(async move {
             session.gone().await;

@@ -13,6 +13,8 @@ use shards::{mailbox, task, time};
 use super::{
     CheckRequest, Found, StdioLimits, StdioMail,
     charge::{Charge, Waiter},
+    listen::Ears,
+    start::Running,
 };
 use crate::{
     catalog::Upstream,
@@ -29,6 +31,7 @@ pub struct StdioHost {
     /// The children of each upstream, by its id.
     families: RefCell<HashMap<String, Family>>,
     stopped: Cell<bool>,
+    pub(super) ears: Rc<Ears>,
     /// Itself, for the tasks that look after its children.
     this: Weak<StdioHost>,
 }
@@ -42,6 +45,7 @@ impl StdioHost {
             limits,
             families: RefCell::default(),
             stopped: Cell::new(false),
+            ears: Rc::default(),
             this: this.clone(),
         })
     }
@@ -78,13 +82,18 @@ impl StdioHost {
         retire(families.into_values().flat_map(HashMap::into_values)).await;
     }
 
-    fn charge(&self, upstream: &Upstream, key: &SessionKey) -> Option<Rc<Charge>> {
-        self.families.borrow().get(&upstream.record.id)?.get(key).cloned()
+    fn charge(&self, upstream_id: &str, key: &SessionKey) -> Option<Rc<Charge>> {
+        self.families.borrow().get(upstream_id)?.get(key).cloned()
+    }
+
+    /// The child of an upstream that its clients share, if it runs.
+    pub(super) fn running(&self, upstream_id: &str) -> Option<Running> {
+        self.charge(upstream_id, &SessionKey::default())?.running()
     }
 
     /// Hands a health check to the upstream's first child, if there is one.
     fn check(&self, request: CheckRequest) {
-        let charge = self.charge(&request.upstream, &SessionKey::default());
+        let charge = self.charge(&request.upstream.record.id, &SessionKey::default());
         match charge.filter(|charge| charge.serves(&request.upstream)) {
             Some(charge) => charge.check(request),
             None => {
@@ -96,7 +105,7 @@ impl StdioHost {
     /// Hands a request to the child that it is for; one whose command has changed is replaced first.
     fn hand(&self, waiter: Waiter) {
         let (upstream, key) = (waiter.upstream().clone(), waiter.key());
-        let charge = match self.charge(&upstream, &key) {
+        let charge = match self.charge(&upstream.record.id, &key) {
             Some(charge) if charge.serves(&upstream) => charge,
             former => match self.adopt(&upstream, key, former) {
                 Ok(charge) => charge,
@@ -115,7 +124,7 @@ impl StdioHost {
     ) -> Result<Rc<Charge>, UpstreamFailure> {
         self.make_room(upstream, &key, former.is_none())?;
         task::spawn(retire(former));
-        let charge = Charge::new(upstream.clone(), self.limits, key.clone());
+        let charge = Charge::new(upstream.clone(), self.limits, key.clone(), self.ears.clone());
         if !key.is_plain() {
             let (host, id) = (self.this.clone(), upstream.record.id.clone());
             task::spawn(look_after(host, id, key.clone(), Rc::downgrade(&charge)));

@@ -39,6 +39,7 @@ use crate::{
         keyed::SessionKey,
         question::{OwnAnswer, whom},
         splice,
+        watch::{Ear, MESSAGE_SIZE_MAX},
     },
 };
 
@@ -135,6 +136,7 @@ pub(super) struct Session {
     over: Gate,
     gone: Gate,
     epitaph: RefCell<String>,
+    ear: RefCell<Option<Rc<Ear>>>,
     started: Instant,
 }
 
@@ -164,6 +166,7 @@ impl Session {
             over: Gate::default(),
             gone: Gate::default(),
             epitaph: RefCell::default(),
+            ear: RefCell::default(),
             started: Instant::now(),
         });
         tracing::info!(upstream = %session.upstream, pid = spawned.child.id(), "child started");
@@ -184,6 +187,11 @@ impl Session {
     /// Waits until the process is gone and everybody was told.
     pub(super) async fn gone(&self) {
         self.gone.passed().await;
+    }
+
+    /// Gives what it says by itself to `ear`.
+    pub(super) fn be_heard_by(&self, ear: &Rc<Ear>) {
+        *self.ear.borrow_mut() = Some(ear.clone());
     }
 
     /// Returns true if it was asked to stop.
@@ -500,9 +508,12 @@ impl Session {
         let _ = notices.send(Notice::Notification(text));
     }
 
-    /// A notification that belongs to no request: logs and changed lists. Whoever wants to hear of
-    /// them listens here.
+    /// A notification that belongs to no request: logs and changed lists.
     fn unclaimed(&self, message: &Answer<'_>) {
+        let ear = self.ear.borrow().clone();
+        if let Some(ear) = ear.filter(|_| message.text().len() <= MESSAGE_SIZE_MAX) {
+            ear.take(message.text().as_bytes());
+        }
         let text = printable(&message.text().as_bytes()[..message.text().len().min(1024)]);
         tracing::debug!(upstream = %self.upstream, method = message.method(), "notification: {text}");
     }

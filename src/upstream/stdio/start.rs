@@ -21,6 +21,7 @@ use crate::{
 };
 
 /// A child that answered its handshake.
+#[derive(Clone)]
 pub(super) struct Running {
     pub(super) session: Rc<Session>,
     pub(super) handshake: Handshake,

@@ -40,6 +40,9 @@ def read():
     note(line.strip())
     return json.loads(line)
 
+def updated(uri):
+    say({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": uri}})
+
 def call(message):
     params = message["params"]
     name, meta = params.get("name"), params.get("_meta", {})
@@ -95,6 +98,8 @@ while True:
             error(message, -32021, {"requiredCapabilities": {}})
         elif mode == "future":
             error(message, -32022, {"supported": ["2031-01-01"]})
+        elif mode == "talks":
+            error(message, -32601)
         elif mode in ("modern", "strict"):
             result(message, {"resultType": "complete", "supportedVersions": ["2026-07-28"],
                 "capabilities": {"tools": {}}, "ttlMs": 0, "cacheScope": "public"})
@@ -102,10 +107,20 @@ while True:
         error(message, -32022, {"supported": ["2026-07-28"]})
     elif method == "initialize":
         result(message, {"protocolVersion": message["params"]["protocolVersion"],
-            "capabilities": {"tools": {}}, "serverInfo": {"name": mode, "version": "1"}})
+            "capabilities": {"tools": {}, "resources": {"subscribe": mode == "talks"}}, "serverInfo": {"name": mode, "version": "1"}})
+    elif method == "resources/subscribe":
+        result(message, {})
+        updated(message["params"]["uri"])
+    elif method == "subscriptions/listen":
+        for uri in message["params"]["notifications"].get("resourceSubscriptions", []):
+            updated(uri)
+    elif method == "resources/unsubscribe":
+        result(message, {})
     elif method == "tools/call":
         call(message)
 "#;
+
+mod listen;
 
 fn limits() -> StdioLimits {
     StdioLimits {

@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 
 use super::port::Port;
 
+mod talk;
+
 /// What a tool of this name does. The list is what `tools/list` tells.
 pub const TOOLS: [&str; 16] = [
     "echo",       // answers its arguments
@@ -95,6 +97,11 @@ struct State {
     extra_tools: Vec<Value>,
     mirrored: String,
     mood: Mood,
+    /// It says by itself what changes.
+    talks: bool,
+    listeners: Vec<talk::Listener>,
+    /// Sessions, and the resources that they are subscribed to.
+    subscribed: HashSet<(String, String)>,
     ended: bool,
 }
 
@@ -219,7 +226,9 @@ impl Faulty {
 
     /// Forgets every session, as an upstream does that was started anew.
     pub fn forget_sessions(&self) {
-        self.shared.state().sessions.clear();
+        let mut state = self.shared.state();
+        state.sessions.clear();
+        state.subscribed.clear();
     }
 }
 
@@ -327,6 +336,9 @@ struct Exchange<'a> {
 
 impl Exchange<'_> {
     fn answer(&mut self, seen: &Seen) -> Option<()> {
+        if let Some(answered) = self.talk(seen) {
+            return answered;
+        }
         if seen.http_method != "POST" {
             return self.plain(405, "");
         }
@@ -367,21 +379,36 @@ impl Exchange<'_> {
         let mut state = self.shared.state();
         let session = format!("faulty-{}", state.seen.len());
         state.sessions.insert(session.clone());
+        let mut capabilities = json!({ "tools": { "listChanged": true } });
+        if state.talks {
+            capabilities["resources"] = json!({ "subscribe": true, "listChanged": true });
+        }
         drop(state);
         let result = json!({
             "protocolVersion": "2025-11-25",
-            "capabilities": { "tools": { "listChanged": true } },
+            "capabilities": capabilities,
             "serverInfo": { "name": "faulty", "version": "1.0.0" },
         });
         let envelope = json!({ "jsonrpc": "2.0", "id": seen.body["id"], "result": result });
         self.json(200, &envelope, &[("Mcp-Session-Id", &session)])
     }
 
+    /// What it says of itself in the era without sessions.
+    fn capabilities(&self) -> Value {
+        match self.shared.state().talks {
+            true => json!({
+                "tools": { "listChanged": true },
+                "resources": { "subscribe": true, "listChanged": true },
+            }),
+            false => json!({ "tools": { "listChanged": false } }),
+        }
+    }
+
     fn list(&mut self, seen: &Seen, method: &str) -> Option<()> {
         let result = match method {
             "server/discover" => json!({
                 "supportedVersions": ["2026-07-28"],
-                "capabilities": { "tools": { "listChanged": false } },
+                "capabilities": self.capabilities(),
                 "resultType": "complete", "ttlMs": 0, "cacheScope": "public",
             }),
             "ping" => json!({}),

@@ -53,6 +53,14 @@ impl Served {
         Self::start(command, port, "/mcp")
     }
 
+    /// An upstream whose tools become tasks.
+    pub fn tasks() -> Self {
+        let port = Port::take();
+        let mut command = tools().python("upstreams/tasks.py");
+        command.arg(port.number.to_string());
+        Self::start(command, port, "/mcp")
+    }
+
     /// Starts a program that listens on `port`.
     pub fn start(command: Command, port: Port, path: &'static str) -> Self {
         let printed = Arc::default();

@@ -157,11 +157,21 @@ impl Wire {
         }
     }
 
-    fn take(&mut self, size: usize) -> Vec<u8> {
+    /// Reads this many bytes.
+    pub fn take(&mut self, size: usize) -> Vec<u8> {
         while self.unread.len() < size {
             assert!(self.more(), "cut body, {size} bytes promised: {}", self.seen());
         }
         self.unread.drain(..size).collect()
+    }
+
+    /// Whether something comes within this time, or came already.
+    pub fn arrives(&self, within: Duration) -> bool {
+        let wait = |within| self.stream.set_read_timeout(Some(within)).expect("it is no zero");
+        wait(within);
+        let arrived = !self.unread.is_empty() || self.stream.peek(&mut [0]).is_ok();
+        wait(READ_MAX);
+        arrived
     }
 
     /// Reads until the server closes.

@@ -4,7 +4,10 @@ use std::{cell::Cell, future::Future, pin::Pin, rc::Rc};
 
 use shards::buffer;
 
-use crate::http1::{Method, RequestHead, Version, encode};
+use crate::{
+    connection::Connection,
+    http1::{Method, RequestHead, Version, encode},
+};
 
 /// A body that is made while it is sent.
 pub trait BodyStream {
@@ -13,10 +16,22 @@ pub trait BodyStream {
     fn next<'a>(&'a mut self, out: &'a mut Vec<u8>) -> Pin<Box<dyn Future<Output = bool> + 'a>>;
 }
 
+/// What takes a connection over behind an answer 101: HTTP is spoken on it no more.
+pub trait Takeover {
+    /// Uses the connection until it can be closed. `early` is what came behind the request. Nothing
+    /// else reads or writes meanwhile, and no deadline is set.
+    fn run<'a>(
+        self: Box<Self>,
+        connection: &'a mut Connection,
+        early: Vec<u8>,
+    ) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+}
+
 /// An answer in the making.
 pub struct Responder {
     out: Vec<u8>,
     stream: Option<Box<dyn BodyStream>>,
+    takeover: Option<Box<dyn Takeover>>,
     keep_alive: bool,
     head_only: bool,
     written: bool,
@@ -40,6 +55,7 @@ impl Responder {
         Responder {
             out: buffer::take(),
             stream: None,
+            takeover: None,
             keep_alive,
             head_only: head.method() == Method::Head,
             written: false,
@@ -56,6 +72,7 @@ impl Responder {
         Responder {
             out: buffer::take(),
             stream: None,
+            takeover: None,
             keep_alive: false,
             head_only: false,
             written: false,
@@ -131,6 +148,15 @@ impl Responder {
         }
     }
 
+    /// Ends the head of an answer 101 and has `takeover` use the connection from then on.
+    pub fn finish_takeover(&mut self, takeover: Box<dyn Takeover>) {
+        self.out.extend_from_slice(self.always.as_bytes());
+        self.out.extend_from_slice(&self.also);
+        encode::end(&mut self.out);
+        self.takeover = Some(takeover);
+        self.written = true;
+    }
+
     fn end_head(&mut self) {
         self.out.extend_from_slice(self.always.as_bytes());
         self.out.extend_from_slice(&self.also);
@@ -162,6 +188,7 @@ impl Responder {
     pub(super) fn restart(&mut self) {
         self.out.clear();
         self.stream = None;
+        self.takeover = None;
         self.written = false;
         self.keep_alive = false;
     }
@@ -185,6 +212,14 @@ impl Responder {
 
     pub(super) fn take_bytes(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
+    }
+
+    pub(super) fn has_stream(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    pub(super) fn take_takeover(&mut self) -> Option<Box<dyn Takeover>> {
+        self.takeover.take()
     }
 
     pub(super) fn take_stream(&mut self) -> Option<Box<dyn BodyStream>> {

@@ -2,7 +2,7 @@
 
 use super::super::parameters::{
     ACTIVATE, AGE, AUDIT, AUDIT_PAGES, AUDIT_TRAILS, DEPENDENCIES, ENTITIES, ENTITY, EXPORT,
-    FILTER, IMPORT, INACTIVE, KINDS, METRICS, PAGE, RESHAPE, URI,
+    FILTER, IMPORT, INACTIVE, KINDS, METRICS, PAGE, RESHAPE, SESSION, URI,
 };
 use super::super::{answers, requests};
 use super::{Answer, Operation, Type, delete, get, of, post, put};
@@ -33,6 +33,22 @@ pub const OPERATIONS: &[Operation] = &[
         .body(of::<requests::Rpc>),
     post("/servers/{server_id}/mcp", "MCP", "Speaks MCP with one virtual server", Answer::Rpc)
         .body(of::<requests::Rpc>),
+    get("/sse", "MCP", "Opens a stream of HTTP+SSE with everything that there is", Answer::Events),
+    get("/servers/{server_id}/sse", "MCP", "Opens one with a virtual server", Answer::Events),
+    post("/message", "MCP", "Takes a message for such a stream", Answer::Nothing)
+        .query(&[SESSION])
+        .body(of::<requests::Rpc>)
+        .status(202)
+        .otherwise(&[(404, of::<answers::FailedOrRpcFailure>)]),
+    post(
+        "/servers/{server_id}/message",
+        "MCP",
+        "Takes a message for such a stream",
+        Answer::Nothing,
+    )
+    .query(&[SESSION])
+    .body(of::<requests::Rpc>)
+    .status(202),
     post("/rpc", "MCP", "Answers a JSON-RPC request", Answer::Rpc).body(of::<requests::Rpc>),
     get(
         "/.well-known/oauth-protected-resource/mcp",
