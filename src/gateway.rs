@@ -596,7 +596,11 @@ impl<R: Relay> Call<'_, R> {
                 let execution = execution.map(|execution| (meters.clone(), execution.keep()));
                 let source = stream::Source::new(source, execution);
                 let accepts = self.request.accepts;
-                let asked = stream::Asked { client: self.client(), parker };
+                let logs = match self.era == Era::Modern && !modern_upstream {
+                    true => self.logs(),
+                    false => stream::Logs::All,
+                };
+                let asked = stream::Asked { client: self.client(), parker, logs };
                 stream::relay(source, id, name, translation, accepts, asked).await
             }
             Err(failure) => {
