@@ -138,7 +138,7 @@ fn end(gateway: &Gateway, number: usize, stream: Open) {
         let answer = send(gateway, "DELETE", &of_session(&session), "").answer();
         answer.expect(204);
     };
-    if number % 4 == 0 {
+    if number.is_multiple_of(4) {
         drop(wire);
         return delete();
     }
