@@ -3,7 +3,13 @@
 //! There is no socket in it. Authentication came before, since it happens before the body is read;
 //! what is written how comes after.
 
-use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, rc::Rc, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    rc::Rc,
+    sync::Arc,
+};
 
 use net::jsonrpc::{self, Message, MessageKind, Param};
 use storage::record::{Entity, Ownership, SessionMode};
@@ -278,9 +284,22 @@ impl<R: Relay> Call<'_, R> {
             count_max: self.parts.options.page_count_max,
             sees: &|owned| caller.may(permission, owned),
             lens: lens(caller, permission, &self.seen.view.circles),
+            missed: self.missed(),
             shows: is_filtered.then_some(&shows as Shows<'_>),
         };
         self.parts.pages.get(&request, self.seen.view).map(Reply::Page)
+    }
+
+    /// The names of the upstreams that do not answer, and would have something on the lists.
+    fn missed(&self) -> Option<Box<str>> {
+        if self.away.view.is_empty() {
+            return None;
+        }
+        let ids: BTreeSet<&str> = self.away.upstream_ids().collect();
+        let upstreams = ids.into_iter().filter_map(|id| self.parts.catalog.upstream(id));
+        let names: BTreeSet<&str> = upstreams.map(|up| up.record.name.as_str()).collect();
+        let names = (!names.is_empty()).then(|| serde_json::json!(names).to_string());
+        names.map(String::into_boxed_str)
     }
 
     /// Refuses what the caller may not do to what is owned like this.

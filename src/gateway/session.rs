@@ -104,7 +104,8 @@ impl<R: Relay> Call<'_, R> {
         }
     }
 
-    /// What is offered to a client of the stateless revision, which can listen wherever messages can come that answer nothing.
+    /// What is offered to a client of the stateless revision, which can listen wherever messages come
+    /// that answer nothing.
     pub(super) fn with_streams(&self, offer: Offer) -> Offer {
         match self.request.transport != Transport::Rpc {
             true => offer.with_changes(self.has_own_resources()).with_logging(),
