@@ -539,6 +539,7 @@ impl<R: Relay> Call<'_, R> {
         let token = raw_meta.and_then(|raw| jsonrpc::pick(raw, ["progressToken"]).ok()?[0]);
         let progress_token =
             token.zip(meta).map(|(token, meta)| token.shifted(meta.start as usize));
+        let client = self.client();
         Outgoing {
             method: self.message.method(),
             params: self.params().as_bytes(),
@@ -549,7 +550,8 @@ impl<R: Relay> Call<'_, R> {
             param_headers: Vec::new(),
             modern: self.era == Era::Modern,
             within: self.parts.options.request_within,
-            capabilities: self.client().map_or(Capabilities::NONE, |client| client.capabilities),
+            capabilities: client.as_ref().map_or(Capabilities::NONE, |client| client.capabilities),
+            log_level: client.as_ref().map(stream::Client::log_level),
             client: None,
         }
     }

@@ -242,6 +242,14 @@ impl Client {
         true
     }
 
+    /// The least level of log messages that the client wants. One that never named any gets those
+    /// that are no debugging aid; the revisions with a handshake leave that to us.
+    pub fn log_level(&self) -> &'static str {
+        let wishes = self.session.wishes();
+        let wished = wishes.level.as_deref().and_then(place);
+        wished.map_or("info", |place| LEVELS[place])
+    }
+
     /// Whether the client wants a notification: of log messages those of its level and above.
     fn wants(&self, message: &[u8]) -> bool {
         let wishes = self.session.wishes();
