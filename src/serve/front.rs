@@ -1,6 +1,6 @@
 //! What a shard does with HTTP requests: admission on the head, then the gateway or the REST API.
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{rc::Rc, time::Instant};
 
 use net::http1::{
     Method,
@@ -11,28 +11,24 @@ use storage::audit::AuditEntry;
 use crate::{
     admin::{self, RestRequest},
     auth::{AuthError, Caller, Resource, external::keyring::Slot},
-    catalog::VirtualServer,
     failure::Failure,
-    gateway::{self, Agreed, Parts},
     limits,
-    mcp::{Era, HeaderSource, MODERN, Transport, code},
+    mcp::{HeaderSource, Transport, code},
     observe::{audit, usage::Use},
-    reply::{self, Accepts, Reply},
+    reply,
     route::{self, Route},
     serve::{
-        backend::{Backend, Facts, parts},
-        batch,
-        changes::{Changes, Identify},
-        door::{Endpoint, Refusal, Visit},
-        legacy, protected, replay, streams,
+        backend::{Backend, Facts},
+        changes::Changes,
+        door::{Refusal, Visit},
+        protected,
     },
-    session::{Session, Ticket},
-    state::{self, Shard},
+    state::Shard,
     throttle::{Stand, Tier},
-    upstream::Upstreams,
     web::Client,
 };
 
+mod rpc;
 mod talk;
 
 /// Names the session of a client of the revisions with a handshake.
@@ -351,245 +347,6 @@ impl Front {
         let Some(server_id) = route.endpoint() else { return false };
         let catalog = self.shard.catalog_now();
         catalog.server(server_id).is_some_and(|server| !server.record.auth_required)
-    }
-
-    async fn answer_rpc(
-        &self,
-        request: &Request<'_>,
-        server_id: &str,
-        transport: Transport,
-        caller: &Caller,
-        body: &[u8],
-        responder: &mut Responder,
-    ) {
-        let shard = &self.shard;
-        let catalog = shard.catalog();
-        let parts = parts(shard, &catalog);
-        let headers = Headers(request);
-        let accepts = Accepts::parse(request.header("accept"));
-        if let Err(failure) = self.limit(request, Tier::Medium, caller).await {
-            log_failure(&failure);
-            return reply::write_failure(responder, None, &failure, true);
-        }
-        let session = match self.session(request, transport, server_id, caller).await {
-            Ok(session) => session,
-            Err(failure) => {
-                log_failure(&failure);
-                return reply::write_failure(responder, None, &failure, true);
-            }
-        };
-        let accepts = accepts.preferring_json(shard.settings.sessions.json_response);
-        let rpc = gateway::Request {
-            session: session.as_ref(),
-            caller,
-            client_ip: Some(self.client(request).ip),
-            server_id,
-            transport,
-            headers: &headers,
-            accepts,
-            body,
-        };
-        if transport == Transport::StreamableHttp && batch::is_batch(body) {
-            return self.answer_batch(request, &parts, &rpc, responder).await;
-        }
-        let on_era = |era| {
-            if era == Era::Modern {
-                responder.cancel_on_disconnect();
-            }
-        };
-        let answered = gateway::answer(&parts, &rpc, &on_era).await;
-        let mut outcome = answered.outcome;
-        if let (Some(agreed), Some(sessions), Transport::StreamableHttp) =
-            (answered.handshake, &shard.sessions, transport)
-        {
-            let email = &caller.email;
-            let Agreed { revision, capabilities } = agreed;
-            let ticket = Ticket::new(revision, capabilities, email, server_id, state::now());
-            match sessions.open(ticket).await {
-                Ok(id) => responder.always_header(SESSION_HEADER, id.as_bytes()),
-                Err(failure) => outcome = Err(failure),
-            }
-        }
-        if transport == Transport::Rpc && outcome.as_ref().is_err_and(is_unknown_method) {
-            let backend =
-                Backend { shard, client_ip: Some(self.client(request).ip), facts: &self.facts };
-            outcome = legacy::answer(&backend, caller, body).await.unwrap_or(outcome);
-        }
-        match outcome {
-            Ok(Reply::Listen(filter)) if accepts.events => {
-                let identify = self.identify_again(request, server_id, caller);
-                let id = answered.id.unwrap_or("null");
-                match streams::listen(shard, server_id, id, *filter, identify) {
-                    Ok(stream) => write_stream(responder, stream),
-                    Err(failure) => reply::write_failure(responder, answered.id, &failure, true),
-                }
-            }
-            Ok(Reply::Stream(messages)) => match &session {
-                Some(session) if !answered.modern => {
-                    replay::play(
-                        shard,
-                        session,
-                        answered.id.unwrap_or("null"),
-                        messages,
-                        responder,
-                    );
-                }
-                _ => reply::write(responder, answered.id, Reply::Stream(messages), accepts),
-            },
-            Ok(reply) => reply::write(responder, answered.id, reply, accepts),
-            Err(failure) => {
-                log_failure(&failure);
-                reply::write_failure(responder, answered.id, &failure, true);
-            }
-        }
-    }
-
-    /// Answers the messages of a batch, each of which counts like a request.
-    async fn answer_batch(
-        &self,
-        request: &Request<'_>,
-        parts: &Parts<'_, Upstreams>,
-        rpc: &gateway::Request<'_>,
-        responder: &mut Responder,
-    ) {
-        let version = request.header("mcp-protocol-version");
-        let session = rpc.session.map(|session| &**session);
-        let answering = async {
-            let messages = batch::split(rpc.body, session, version)?;
-            for _ in 1..messages.len() {
-                self.limit(request, Tier::Medium, rpc.caller).await?;
-            }
-            Ok(batch::answer(parts, rpc, &messages).await)
-        };
-        let answers = match answering.await {
-            Ok(answers) => answers,
-            Err(failure) => {
-                log_failure(&failure);
-                return reply::write_failure(responder, None, &failure, true);
-            }
-        };
-        match (answers, rpc.session) {
-            (None, _) => reply::write(responder, None, Reply::Accepted, rpc.accepts),
-            (Some(answers), _) if answers.are_ready() && rpc.accepts.json => {
-                write_json(responder, 200, &answers.to_array());
-            }
-            // No client can name the whole batch to cancel it, only its requests.
-            (Some(answers), Some(session)) => {
-                replay::play(&self.shard, session, "", Box::new(answers), responder);
-            }
-            (Some(answers), None) => {
-                reply::write(responder, None, Reply::Stream(Box::new(answers)), rpc.accepts);
-            }
-        }
-    }
-
-    /// The methods that a route of JSON-RPC takes.
-    fn methods(&self, route: &Route<'_>) -> &'static str {
-        match (route, &self.shard.sessions) {
-            (Route::Mcp { .. }, Some(_)) => SESSION_METHODS,
-            (Route::Sse { .. } | Route::WebSocket { .. }, _) => STREAM_METHODS,
-            _ => RPC_METHODS,
-        }
-    }
-
-    /// The session that a request belongs to, if it says so. The stateless revision has none.
-    async fn session(
-        &self,
-        request: &Request<'_>,
-        transport: Transport,
-        server_id: &str,
-        caller: &Caller,
-    ) -> Result<Option<Rc<Session>>, Failure> {
-        let (Some(sessions), Transport::StreamableHttp) = (&self.shard.sessions, transport) else {
-            return Ok(None);
-        };
-        let Some(id) = request.header(SESSION_HEADER) else { return Ok(None) };
-        if request.header("mcp-protocol-version") == Some(MODERN.as_bytes()) {
-            return Ok(None);
-        }
-        sessions.find(id, &caller.email, server_id).await.map(Some)
-    }
-
-    /// Answers GET: the stream of what nothing was asked for, or the rest of one that broke off.
-    async fn answer_get(
-        &self,
-        request: &Request<'_>,
-        server_id: &str,
-        caller: &Caller,
-        responder: &mut Responder,
-    ) {
-        let outcome = self.open_stream(request, server_id, caller, responder).await;
-        if let Err(failure) = outcome {
-            log_failure(&failure);
-            reply::write_failure(responder, None, &failure, true);
-        }
-    }
-
-    async fn open_stream(
-        &self,
-        request: &Request<'_>,
-        server_id: &str,
-        caller: &Caller,
-        responder: &mut Responder,
-    ) -> Result<(), Failure> {
-        let transport = Transport::StreamableHttp;
-        let session = self.session(request, transport, server_id, caller).await?;
-        let Some(session) = session else {
-            // Without a session there is nothing to tell, as the stateless revision has it.
-            return Err(Failure::MethodNotAllowed { allow: RPC_METHODS });
-        };
-        if !Accepts::parse(request.header("accept")).events {
-            let text = "Not Acceptable: a stream of events is all there is; accept \
-                        text/event-stream";
-            return Err(Failure::protocol(406, code::INVALID_REQUEST, text));
-        }
-        let last = request.header("last-event-id");
-        let last = last.and_then(|last| std::str::from_utf8(last).ok());
-        let identify = self.identify_again(request, server_id, caller);
-        let stream = streams::open(&self.shard, &session, last, identify).await?;
-        write_stream(responder, stream);
-        Ok(())
-    }
-
-    /// Says again who opened a stream on an MCP endpoint, for as long as it is open.
-    fn identify_again(&self, request: &Request<'_>, server_id: &str, caller: &Caller) -> Identify {
-        let route = Route::Mcp { server_id };
-        if *caller != Caller::nobody() {
-            let door = &self.facts.door;
-            let uri = door.base.of(Some(&self.client(request))) + &admin::endpoint(server_id);
-            let endpoint = Endpoint { server_id: server_id.to_owned(), uri };
-            let visit = self.visit(request, &route);
-            return door.identify_again(&self.shard, &visit, Some(endpoint));
-        }
-        let (shard, server_id) = (self.shard.clone(), server_id.to_owned());
-        Rc::new(move || {
-            let catalog = shard.catalog();
-            let is_open = |server: &Arc<VirtualServer>| !server.record.auth_required;
-            catalog.server(&server_id).is_some_and(is_open).then(|| Rc::new(Caller::nobody()))
-        })
-    }
-
-    /// Answers DELETE: the client has no more use for its session.
-    async fn answer_delete(
-        &self,
-        request: &Request<'_>,
-        server_id: &str,
-        caller: &Caller,
-        responder: &mut Responder,
-    ) {
-        let found = self.session(request, Transport::StreamableHttp, server_id, caller).await;
-        match (found, &self.shard.sessions) {
-            (Ok(Some(session)), Some(sessions)) => {
-                sessions.end(&session).await;
-                responder.begin(204);
-                responder.finish_empty();
-            }
-            (Ok(_), _) => {
-                let failure = Failure::MethodNotAllowed { allow: RPC_METHODS };
-                reply::write_failure(responder, None, &failure, true);
-            }
-            (Err(failure), _) => reply::write_failure(responder, None, &failure, true),
-        }
     }
 
     async fn answer_rest(

@@ -82,7 +82,9 @@ fn a_task_is_its_caller_s_alone() {
     let token = gateway.token_with(&["-d", &claims.to_string()]);
     let stranger = Client::modern_with(&gateway, "/mcp", Some(&token));
     let elsewhere = Client::modern(&gateway, &servers[0]);
-    let forged = json!({"taskId": format!("{}A", &id[..id.len() - 1])});
+    let mut forged = id.clone();
+    forged.replace_range(8..9, if &id[8..9] == "A" { "B" } else { "A" });
+    let forged = json!({"taskId": forged});
     for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
         for (client, task) in [(&stranger, &task), (&elsewhere, &task), (&owner, &forged)] {
             let error = ask(client, method, task.clone(), true)["error"].clone();
