@@ -12,6 +12,7 @@ pub mod http;
 pub mod issuer;
 mod keyed;
 mod legs;
+mod meta;
 mod question;
 pub mod rest;
 pub mod sse;

@@ -228,7 +228,7 @@ fn compare(
     assert_kept(&members(&params), &arrived, &["name"], &[])?;
     let meta = members(&arrived["_meta"]);
     let says_modern = meta.contains_key("io.modelcontextprotocol/protocolVersion");
-    prop_assert!(says_modern || !is_modern, "{:?}", meta);
+    prop_assert_eq!(says_modern, is_modern, "{:?}", meta);
     let envelope = members(&answer.text());
     prop_assert_eq!(&envelope["id"], "\"ünique\"");
     let came = envelope.get("result").cloned().unwrap_or_else(|| answer.text());

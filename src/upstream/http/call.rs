@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use net::{http1::encode, span::Span};
 
 use crate::mcp::{Capabilities, meta};
-use crate::upstream::{Edit, Outgoing};
+use crate::upstream::{Edit, Outgoing, meta::rewrite_meta};
 
 /// The lines of a modern request that are always the same.
 const MODERN_LINES: &str = "content-type: application/json\r\n\
@@ -38,11 +38,20 @@ impl<'a> Call<'a> {
     }
 
     /// A call of the legacy era. The session serves many clients whose progress tokens may be
-    /// equal, so the upstream sees our id in place of the client's token.
+    /// equal, so the upstream sees our id in place of the client's token; and nothing by which it
+    /// could take the request for a modern one.
     pub(in crate::upstream) fn legacy(id: u64, outgoing: &'a Outgoing<'a>) -> Call<'a> {
-        let own = outgoing
-            .progress_token
-            .map(|span| Edit { span, replacement: Cow::Owned(id.to_string().into_bytes()) });
+        let own = match outgoing.meta.filter(|_| outgoing.modern) {
+            Some(span) => {
+                let raw = std::str::from_utf8(span.of_bytes(outgoing.params)).unwrap_or("{}");
+                let mut text = Vec::with_capacity(raw.len());
+                rewrite_meta(&mut text, raw, outgoing.progress_token.map(|_| id), None);
+                Some(Edit { span, replacement: Cow::Owned(text) })
+            }
+            None => outgoing
+                .progress_token
+                .map(|span| Edit { span, replacement: Cow::Owned(id.to_string().into_bytes()) }),
+        };
         Call::new(id, outgoing, own)
     }
 
@@ -71,7 +80,8 @@ impl<'a> Call<'a> {
     /// The client's own progress token, raw, if the upstream sees another one in its place.
     pub(in crate::upstream) fn token(&self) -> Option<Vec<u8>> {
         let span = self.outgoing.progress_token?;
-        let is_replaced = self.own.as_ref().is_some_and(|own| own.span == span);
+        let covers = |own: &Edit<'_>| own.span.start <= span.start && span.end <= own.span.end;
+        let is_replaced = self.own.as_ref().is_some_and(covers);
         is_replaced.then(|| span.of_bytes(self.outgoing.params).to_vec())
     }
 

@@ -8,11 +8,12 @@ use storage::record::Era;
 
 use crate::{
     mcp::{Capabilities, MODERN, meta},
-    upstream::{Edit, Outgoing, splice},
+    upstream::{
+        Edit, Outgoing,
+        meta::{CLIENT_INFO, rewrite_meta},
+        splice,
+    },
 };
-
-/// What a modern request must say of itself in `_meta`, for a client that is legacy.
-const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 
 /// A request with its edits made, but still with the client's `_meta`.
 #[derive(Debug)]
@@ -110,35 +111,6 @@ pub(super) fn write_own(out: &mut Vec<u8>, id: Option<u64>, method: &str, params
     write_head(out, id, method);
     out.extend_from_slice(params.as_bytes());
     out.extend_from_slice(b"}\n");
-}
-
-/// Appends the `_meta` of one era made into that of the other: a legacy upstream must not take the
-/// request for a modern one, and a modern one refuses it without.
-fn rewrite_meta(out: &mut Vec<u8>, raw: &str, token: Option<u64>, modern: Option<&str>) {
-    let reserved =
-        [meta::PROTOCOL_VERSION, meta::CLIENT_CAPABILITIES, meta::LOG_LEVEL, CLIENT_INFO];
-    out.push(b'{');
-    for field in jsonrpc::fields(raw).map_while(Result::ok) {
-        if reserved.contains(&&*field.key) {
-            continue;
-        }
-        jsonrpc::write_string(out, &field.key);
-        out.push(b':');
-        match token {
-            Some(token) if field.key == "progressToken" => {
-                out.extend_from_slice(token.to_string().as_bytes());
-            }
-            _ => out.extend_from_slice(field.value.as_bytes()),
-        }
-        out.push(b',');
-    }
-    match modern {
-        Some(members) => out.extend_from_slice(members.as_bytes()),
-        None => {
-            let _ = out.pop_if(|last| *last == b',');
-        }
-    }
-    out.push(b'}');
 }
 
 /// The members that make a request modern.
