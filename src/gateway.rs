@@ -3,7 +3,13 @@
 //! There is no socket in it. Authentication came before, since it happens before the body is read;
 //! what is written how comes after.
 
-use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, rc::Rc, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    rc::Rc,
+    sync::Arc,
+};
 
 use net::jsonrpc::{self, Message, MessageKind, Param};
 use storage::record::{Entity, Ownership, SessionMode};
@@ -42,6 +48,7 @@ mod parked;
 mod rounds;
 mod session;
 mod stream;
+mod tasks;
 
 pub use guard::admit_call;
 use guard::{Thing, hold};
@@ -196,6 +203,7 @@ async fn handle<R: Relay>(
         "resources/read" => call.resource().await,
         "prompts/get" => call.prompt().await,
         "completion/complete" => call.completion().await,
+        "tasks/get" | "tasks/update" | "tasks/cancel" if era == Era::Modern => call.task().await,
         "subscriptions/listen" if era == Era::Modern => call.listen(),
         "server/discover" if era == Era::Modern => {
             Ok(call.describe(|offer| mcp::discover(&call.with_streams(offer))))
@@ -276,9 +284,22 @@ impl<R: Relay> Call<'_, R> {
             count_max: self.parts.options.page_count_max,
             sees: &|owned| caller.may(permission, owned),
             lens: lens(caller, permission, &self.seen.view.circles),
+            missed: self.missed(),
             shows: is_filtered.then_some(&shows as Shows<'_>),
         };
         self.parts.pages.get(&request, self.seen.view).map(Reply::Page)
+    }
+
+    /// The names of the upstreams that do not answer, and would have something on the lists.
+    fn missed(&self) -> Option<Box<str>> {
+        if self.away.view.is_empty() {
+            return None;
+        }
+        let ids: BTreeSet<&str> = self.away.upstream_ids().collect();
+        let upstreams = ids.into_iter().filter_map(|id| self.parts.catalog.upstream(id));
+        let names: BTreeSet<&str> = upstreams.map(|up| up.record.name.as_str()).collect();
+        let names = (!names.is_empty()).then(|| serde_json::json!(names).to_string());
+        names.map(String::into_boxed_str)
     }
 
     /// Refuses what the caller may not do to what is owned like this.
@@ -518,6 +539,7 @@ impl<R: Relay> Call<'_, R> {
         let token = raw_meta.and_then(|raw| jsonrpc::pick(raw, ["progressToken"]).ok()?[0]);
         let progress_token =
             token.zip(meta).map(|(token, meta)| token.shifted(meta.start as usize));
+        let client = self.client();
         Outgoing {
             method: self.message.method(),
             params: self.params().as_bytes(),
@@ -528,7 +550,8 @@ impl<R: Relay> Call<'_, R> {
             param_headers: Vec::new(),
             modern: self.era == Era::Modern,
             within: self.parts.options.request_within,
-            capabilities: self.client().map_or(Capabilities::NONE, |client| client.capabilities),
+            capabilities: client.as_ref().map_or(Capabilities::NONE, |client| client.capabilities),
+            log_level: client.as_ref().map(stream::Client::log_level),
             client: None,
         }
     }
@@ -573,7 +596,13 @@ impl<R: Relay> Call<'_, R> {
                     parker = self.parker(upstream, outgoing.name.unwrap_or_default());
                 }
                 let answer = self.parts.relay.request(upstream, outgoing).await;
-                answer.and_then(|answer| self.in_rounds(upstream, outgoing, answer))
+                let answer = answer.and_then(|answer| self.in_rounds(upstream, outgoing, answer));
+                match &execution {
+                    Some(execution) if modern_upstream && execution.entity == Entity::Tool => {
+                        answer.map(|answer| self.with_task_sealed(upstream, answer))
+                    }
+                    _ => answer,
+                }
             }
         };
         match answer {
@@ -588,7 +617,11 @@ impl<R: Relay> Call<'_, R> {
                 let execution = execution.map(|execution| (meters.clone(), execution.keep()));
                 let source = stream::Source::new(source, execution);
                 let accepts = self.request.accepts;
-                let asked = stream::Asked { client: self.client(), parker };
+                let logs = match self.era == Era::Modern && !modern_upstream {
+                    true => self.logs(),
+                    false => stream::Logs::All,
+                };
+                let asked = stream::Asked { client: self.client(), parker, logs };
                 stream::relay(source, id, name, translation, accepts, asked).await
             }
             Err(failure) => {

@@ -56,6 +56,8 @@ pub mod code {
     pub const SESSION_NOT_FOUND: i32 = -32001;
     /// A header and the body contradict each other.
     pub const HEADER_MISMATCH: i32 = -32020;
+    /// The client did not declare what the request needs (2026-07-28).
+    pub const MISSING_CAPABILITY: i32 = -32021;
     /// The revision is not spoken here.
     pub const UNSUPPORTED_VERSION: i32 = -32022;
 }

@@ -12,6 +12,7 @@ mod letter;
 mod listener;
 mod log;
 pub mod parking;
+pub mod task;
 mod ticket;
 mod wanted;
 

@@ -50,6 +50,9 @@ pub struct Outgoing<'a> {
     pub within: std::time::Duration,
     /// What the client can be asked meanwhile.
     pub capabilities: Capabilities,
+    /// The level from which on a client of a session hears of log messages; `None` if it gets none. A
+    /// client of the stateless revision says so itself.
+    pub log_level: Option<&'static str>,
     /// Whose session with the upstream it is; `None` where all who can be asked the same share one.
     pub client: Option<std::sync::Arc<str>>,
 }

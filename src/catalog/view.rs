@@ -84,6 +84,14 @@ pub struct Seen<'a> {
     pub sees: &'a dyn Fn(&Ownership) -> bool,
 }
 
+impl View {
+    /// Whether nothing is offered.
+    pub fn is_empty(&self) -> bool {
+        let View { tools, resources, templates, prompts, .. } = self;
+        tools.is_empty() && resources.is_empty() && templates.is_empty() && prompts.is_empty()
+    }
+}
+
 impl<'a> Seen<'a> {
     /// All of an offer.
     pub fn all(view: &'a View) -> Seen<'a> {

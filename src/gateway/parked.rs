@@ -10,7 +10,7 @@ use shards::{task, time};
 
 use super::{
     Call,
-    stream::{Source, Translation},
+    stream::{self, Logs, Source, Translation},
 };
 use crate::{
     catalog::Upstream,
@@ -43,6 +43,15 @@ impl<R: Relay> Call<'_, R> {
             None | Some("{}") => Capabilities::NONE,
             Some(declared) => Capabilities::parse(declared),
         }
+    }
+
+    /// Which log messages the request of a client of the stateless revision asks for: those of the
+    /// level that it names and above, none if it names none.
+    pub(super) fn logs(&self) -> Logs {
+        let raw = self.message.param(jsonrpc::Param::Meta).unwrap_or("{}");
+        let level = jsonrpc::pick(raw, [meta::LOG_LEVEL]).ok().and_then(|[place]| place);
+        let level = level.and_then(|level| jsonrpc::unescape(level.of_text(raw)).ok());
+        level.and_then(|level| stream::place(&level)).map_or(Logs::None, Logs::From)
     }
 
     /// Where this call can wait, if its client may come back.

@@ -35,6 +35,7 @@ pub struct Original {
     param_headers: Vec<(String, String)>,
     within: Duration,
     capabilities: Capabilities,
+    log_level: Option<&'static str>,
     client: Option<Arc<str>>,
 }
 
@@ -55,6 +56,7 @@ impl Original {
                 .collect(),
             within: outgoing.within,
             capabilities: outgoing.capabilities,
+            log_level: outgoing.log_level,
             client: outgoing.client.clone(),
         }
     }
@@ -80,6 +82,7 @@ impl Original {
             modern: false,
             within: self.within,
             capabilities: self.capabilities,
+            log_level: self.log_level,
             client: self.client.clone(),
         }
     }

@@ -168,6 +168,43 @@ pub struct Asked {
     pub client: Option<Client>,
     /// By the result, which it answers by sending its request again.
     pub parker: Option<Parker>,
+    /// Which log messages it gets.
+    pub logs: Logs,
+}
+
+/// Which log messages of an upstream go to a client without a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logs {
+    /// Those that come: the upstream knows what the request asks for.
+    All,
+    /// Those of the level at this place of [`LEVELS`] and above.
+    From(usize),
+    /// None: the request asks for none, which the upstream cannot know.
+    None,
+}
+
+impl Logs {
+    /// Whether a notification is to be relayed.
+    fn want(self, message: &[u8]) -> bool {
+        let level = || std::str::from_utf8(message).ok().and_then(level_of);
+        match self {
+            Logs::All => true,
+            Logs::From(least) => level().is_none_or(|level| place(&level) >= Some(least)),
+            Logs::None => level().is_none(),
+        }
+    }
+}
+
+impl Asked {
+    /// Whether the client gets a notification: of log messages those that it wants.
+    fn want(&self, message: &[u8]) -> bool {
+        self.client.as_ref().map_or_else(|| self.logs.want(message), |client| client.wants(message))
+    }
+}
+
+/// Where a level of log messages stands, from the least one up.
+pub fn place(level: &str) -> Option<usize> {
+    LEVELS.iter().position(|known| *known == level)
 }
 
 /// A client that can be asked something while its request runs.
@@ -205,12 +242,19 @@ impl Client {
         true
     }
 
+    /// The least level of log messages that the client wants. One that never named any gets those
+    /// that are no debugging aid; the revisions with a handshake leave that to us.
+    pub fn log_level(&self) -> &'static str {
+        let wishes = self.session.wishes();
+        let wished = wishes.level.as_deref().and_then(place);
+        wished.map_or("info", |place| LEVELS[place])
+    }
+
     /// Whether the client wants a notification: of log messages those of its level and above.
     fn wants(&self, message: &[u8]) -> bool {
         let wishes = self.session.wishes();
         let Some(least) = wishes.level.as_deref() else { return true };
         let Some(level) = std::str::from_utf8(message).ok().and_then(level_of) else { return true };
-        let place = |level: &str| LEVELS.iter().position(|known| *known == level);
         place(&level) >= place(least)
     }
 }
@@ -251,8 +295,7 @@ impl Messages for Relay {
                 let Some(source) = &mut self.source else { return false };
                 break match source.next().await {
                     Ok(Event::Notification(message)) => {
-                        if self.asked.client.as_ref().is_some_and(|client| !client.wants(&message))
-                        {
+                        if !self.asked.want(&message) {
                             continue;
                         }
                         out.extend_from_slice(&message);
@@ -283,5 +326,32 @@ impl Messages for Relay {
             reply::write_message(out, &self.id, outcome);
             false
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_without_a_session_gets_the_log_messages_that_its_request_asks_for() {
+        let log = |level: &str| {
+            format!(
+                r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"{level}"}}}}"#
+            )
+        };
+        let progress = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{}}"#;
+        let from = |level: &str| Logs::From(place(level).expect("a level"));
+        for (logs, message, expected) in [
+            (Logs::All, log("debug"), true),
+            (Logs::None, log("emergency"), false),
+            (Logs::None, progress.to_owned(), true),
+            (from("warning"), log("info"), false),
+            (from("warning"), log("warning"), true),
+            (from("warning"), log("error"), true),
+            (from("warning"), progress.to_owned(), true),
+        ] {
+            assert_eq!(logs.want(message.as_bytes()), expected, "{logs:?}: {message}");
+        }
     }
 }

@@ -63,7 +63,7 @@ impl HeaderSource for NoHeaders {
 }
 
 /// Methods of the stateless revision that the gateway answers or relays.
-const MODERN_METHODS: [&str; 10] = [
+const MODERN_METHODS: [&str; 13] = [
     "subscriptions/listen",
     "tools/call",
     "tools/list",
@@ -74,6 +74,9 @@ const MODERN_METHODS: [&str; 10] = [
     "prompts/get",
     "prompts/list",
     "completion/complete",
+    "tasks/get",
+    "tasks/update",
+    "tasks/cancel",
 ];
 
 /// Finds the era of `message` and checks what that era demands of every request.

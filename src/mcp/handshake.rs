@@ -2,6 +2,7 @@
 //! ones. Neither costs an upstream anything.
 
 use serde_json::{Map, Value, json};
+use storage::record::{Era, Gateway};
 
 use crate::{
     catalog::{Catalog, Seen},
@@ -11,6 +12,8 @@ use crate::{
 /// What an endpoint offers, in the words of the handshake.
 pub struct Offer {
     capabilities: Map<String, Value>,
+    /// The extensions of upstreams of the stateless revision, which are relayed as they are.
+    extensions: Map<String, Value>,
     instructions: Option<String>,
     server_info: Value,
 }
@@ -38,6 +41,8 @@ impl Offer {
             serde_json::from_str::<Value>(text)
                 .is_ok_and(|value| value.get("completions").is_some())
         });
+        let extensions = records.iter().filter(|record| record.era == Some(Era::Modern));
+        let extensions = extensions.filter_map(|record| extensions_of(record)).flatten().collect();
         let mut capabilities = Map::new();
         capabilities.insert("tools".to_owned(), json!({}));
         if seen.has_resources() {
@@ -59,6 +64,7 @@ impl Offer {
             .filter(|text| !text.is_empty() && text.len() <= INSTRUCTIONS_SIZE_MAX);
         Offer {
             capabilities,
+            extensions,
             instructions,
             server_info: json!({"name": app_name, "version": env!("CARGO_PKG_VERSION")}),
         }
@@ -98,6 +104,15 @@ impl Offer {
     }
 }
 
+/// The extensions that an upstream declares.
+fn extensions_of(record: &Gateway) -> Option<Map<String, Value>> {
+    let raw = record.capabilities.as_deref()?;
+    match serde_json::from_str::<Value>(raw).ok()?.get_mut("extensions")?.take() {
+        Value::Object(extensions) => Some(extensions),
+        _ => None,
+    }
+}
+
 /// The result of `initialize`: the client's revision if it is one with a handshake, else the
 /// newest of them.
 pub fn initialize(offer: &Offer, requested: Option<&str>) -> String {
@@ -112,10 +127,14 @@ pub fn initialize(offer: &Offer, requested: Option<&str>) -> String {
 /// The result of `server/discover`. Only stateless revisions are listed: a legacy one could not be
 /// used in the `_meta` of a request.
 pub fn discover(offer: &Offer) -> String {
+    let mut capabilities = offer.capabilities.clone();
+    if !offer.extensions.is_empty() {
+        capabilities.insert("extensions".to_owned(), offer.extensions.clone().into());
+    }
     offer.with_instructions(json!({
         "resultType": "complete",
         "supportedVersions": [MODERN],
-        "capabilities": offer.capabilities,
+        "capabilities": capabilities,
         "ttlMs": 0,
         "cacheScope": "private",
         "_meta": {"io.modelcontextprotocol/serverInfo": offer.server_info},

@@ -52,6 +52,8 @@ pub struct PageRequest<'a> {
     pub sees: &'a dyn Fn(&Ownership) -> bool,
     /// What tells the caller's page from those of others; `None` for who sees everything.
     pub lens: Option<Lens>,
+    /// The upstreams that are missed on the lists, since they do not answer: a raw array of names.
+    pub missed: Option<Box<str>>,
     /// What shows a tool besides; a page that is picked like that is nobody else's, and not kept.
     pub shows: Option<Shows<'a>>,
 }
@@ -83,8 +85,8 @@ struct Kept {
     size: usize,
 }
 
-/// List, era, who sees it, and cursor.
-type PageKey = (Kind, bool, Option<Lens>, Box<str>);
+/// List, era, who sees it, what is missed on it, and cursor.
+type PageKey = (Kind, bool, Option<Lens>, Option<Box<str>>, Box<str>);
 
 #[derive(Default)]
 struct EndpointPages {
@@ -189,11 +191,11 @@ impl Pages {
 
 /// The key of a page that is not the first of those that everything is seen on.
 fn further(request: &PageRequest<'_>, cursor: Option<&str>) -> Option<PageKey> {
-    if cursor.is_none() && request.lens.is_none() {
+    if cursor.is_none() && request.lens.is_none() && request.missed.is_none() {
         return None;
     }
-    let modern = request.era == Era::Modern;
-    Some((request.kind, modern, request.lens.clone(), cursor.unwrap_or_default().into()))
+    let (modern, cursor) = (request.era == Era::Modern, cursor.unwrap_or_default());
+    Some((request.kind, modern, request.lens.clone(), request.missed.clone(), cursor.into()))
 }
 
 fn render(
@@ -232,6 +234,9 @@ fn render(
         out.extend_from_slice(b",\"nextCursor\":");
         jsonrpc::write_string(&mut out, &URL_SAFE_NO_PAD.encode(last.as_bytes()));
     }
+    if let Some(missed) = &request.missed {
+        out.extend_from_slice(format!(",\"_meta\":{{\"{MISSED}\":{missed}}}").as_bytes());
+    }
     if request.era == Era::Modern {
         out.extend_from_slice(
             b",\"resultType\":\"complete\",\"ttlMs\":0,\"cacheScope\":\"private\"",
@@ -240,6 +245,9 @@ fn render(
     out.push(b'}');
     Ok(out)
 }
+
+/// Where a list says whose entries it does not have.
+const MISSED: &str = "ringway/unavailable";
 
 fn all<T>(_: &T, _: &str) -> bool {
     true

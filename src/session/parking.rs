@@ -119,6 +119,11 @@ impl Parking {
         Parking { sealer, bus: bus.clone(), parked, ears, last }
     }
 
+    /// What is given to clients and comes back is sealed by this.
+    pub fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
     /// Takes a place for a call of `email`.
     ///
     /// # Errors

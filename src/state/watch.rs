@@ -135,6 +135,8 @@ pub(crate) struct Warden<W> {
     /// The catalog that was followed last.
     followed: Option<Arc<Catalog>>,
     turns: Rc<Turns>,
+    /// It was said that not all can be watched.
+    is_crowded: bool,
 }
 
 /// An upstream that is watched; stops being so when this is dropped.
@@ -153,7 +155,7 @@ impl<W: World> Warden<W> {
     pub(crate) fn new(world: Rc<W>, watchers: Rc<Watchers>, stopping: Rc<Gate>) -> Warden<W> {
         let turns = Rc::new(Turns::new(REFRESH_COUNT_MAX));
         let (watched, followed) = Default::default();
-        Warden { world, watchers, stopping, watched, followed, turns }
+        Warden { world, watchers, stopping, watched, followed, turns, is_crowded: false }
     }
 
     pub(crate) async fn run(mut self, is_ours: impl Fn(&str) -> bool) {
@@ -198,8 +200,10 @@ impl<W: World> Warden<W> {
                 continue;
             }
             if self.watched.len() >= limits::WATCH_COUNT_MAX {
-                let name = &upstream.record.name;
-                tracing::warn!(upstream = name, "not watched: as many are as may be");
+                if !std::mem::replace(&mut self.is_crowded, true) {
+                    let count = self.watched.len();
+                    tracing::warn!(count, "as many upstreams are watched as may be: not all are");
+                }
                 return;
             }
             self.begin(upstream);

@@ -125,6 +125,7 @@ pub(super) fn plain<'a>(method: &'a str, params: &'a [u8], within: Duration) -> 
         modern: false,
         within,
         capabilities: crate::mcp::Capabilities::RELAYED,
+        log_level: None,
         client: None,
     }
 }

@@ -50,6 +50,9 @@ fn takes_an_upstream_that_went_away_out_of_the_lists_and_reads_it_anew_when_it_i
         upstream.be(Mood::Away);
         wait_until_listed(&gateway, "up-echo", false);
         assert!(gateway.tool_names().contains(&"other-echo".to_owned()));
+        // A list that is shorter for it says so.
+        let missed = || gateway.rpc("tools/list", json!({}))["result"]["_meta"].clone();
+        assert_eq!(missed(), json!({"ringway/unavailable": ["up"]}));
         let away = shown(&gateway, &added);
         assert_eq!((&away["enabled"], &away["reachable"]), (&json!(true), &json!(false)));
         assert!(away["lastError"].as_str().is_some_and(|told| told.contains("up")), "{away}");
@@ -63,6 +66,7 @@ fn takes_an_upstream_that_went_away_out_of_the_lists_and_reads_it_anew_when_it_i
         wait_until_listed(&gateway, "up-late", true);
         let back = shown(&gateway, &added);
         assert_eq!((&back["reachable"], &back["lastError"]), (&json!(true), &Value::Null));
+        assert_eq!(missed(), Value::Null);
         assert_eq!(gateway.call("up-late", json!({ "x": 1 }))["structuredContent"]["x"], 1);
         gateway.stop();
     }

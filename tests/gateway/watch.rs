@@ -9,7 +9,8 @@ use crate::harness::eventually;
 use crate::harness::faulty::{Era, Faulty, Mood};
 use crate::harness::gateway::{Gateway, Setup};
 use crate::harness::mcp::{MODERN, envelope};
-use crate::harness::upstreams::everything_stdio;
+use crate::harness::tools::tools;
+use crate::harness::upstreams::{Served, everything_stdio};
 use crate::harness::wire::{Wire, request};
 use crate::sessions::Client;
 
@@ -261,4 +262,60 @@ fn a_child_tells_of_its_resources() {
     assert!(called["content"][0]["text"].as_str().is_some_and(|text| text.contains("tarted")));
     heard.until("resources/updated");
     assert!(heard.text.contains(uri), "{}", heard.text);
+}
+
+#[test]
+fn a_server_of_the_python_sdk_that_is_killed_is_heard_again_when_it_is_back() {
+    let mut upstream = Served::conformance();
+    let gateway = Gateway::start();
+    let mut registration = upstream.registration("up");
+    registration["protocol"] = "modern".into();
+    gateway.add(&registration);
+    let client = Client::open(&gateway, gateway.token());
+    let hears = |list: &str, tool: &str| {
+        // It tells only those who listen by then.
+        let mut heard = Heard::of(&client);
+        let until_heard = |heard: &mut Heard| {
+            gateway.call(tool, json!({}));
+            heard.wire.arrives(Duration::from_secs(2)).then(|| heard.until(list))
+        };
+        eventually(list, PATIENCE, || until_heard(&mut heard));
+    };
+    hears("tools/list_changed", "up-test-trigger-tool-change");
+    let mut command = tools().python("upstreams/conformance.py");
+    command.arg(upstream.port().to_string());
+    upstream.restart(command);
+    hears("prompts/list_changed", "up-test-trigger-prompt-change");
+}
+
+#[test]
+fn a_call_whose_stream_the_upstream_closes_on_its_way_is_answered() {
+    let upstream = Served::conformance();
+    let gateway = Gateway::start();
+    let mut registration = upstream.registration("up");
+    registration["protocol"] = "legacy".into();
+    gateway.add(&registration);
+    let called = gateway.call("up-test-reconnection", json!({}));
+    assert_eq!(called["content"][0]["text"], "resumed", "{called}");
+}
+
+#[test]
+fn an_upstream_that_talks_without_end_holds_up_nobody() {
+    let upstream = Faulty::talking(LEGACY_ERA);
+    let gateway = Gateway::start();
+    gateway.add(&upstream.registration("up"));
+    upstream.wait_for_listeners(1);
+    for number in 0..3000 {
+        upstream.say_changed("tools");
+        upstream.say_updated("talk://a");
+        if number % 500 == 0 {
+            let called = gateway.call("up-echo", json!({ "n": number }));
+            assert_eq!(called["structuredContent"], json!({ "n": number }));
+        }
+    }
+    upstream.add_tool(tool("last"));
+    upstream.say_changed("tools");
+    wait_for_tool(&gateway, "up-last");
+    let count = upstream.count("tools/list");
+    assert!(count <= 8, "its lists were read {count} times");
 }

@@ -204,11 +204,11 @@ impl<W: World> Watcher<W> {
             let refresh = Refresh { world: &*self.world, id: &self.upstream.record.id };
             let outcome = Box::pin(refresh.run(&stale)).await;
             drop(turn);
-            if stale.kinds.is_empty() {
-                suspected_from = Instant::now() + SUSPICION_PAUSE;
-            }
             if matches!(outcome, Outcome::Changed | Outcome::Same) {
                 attempt_count = 0;
+                if stale.kinds.is_empty() {
+                    suspected_from = Instant::now() + SUSPICION_PAUSE;
+                }
                 continue;
             }
             attempt_count += 1;

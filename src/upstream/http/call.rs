@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use net::{http1::encode, span::Span};
 
-use crate::mcp::Capabilities;
+use crate::mcp::{Capabilities, meta};
 use crate::upstream::{Edit, Outgoing};
 
 /// The lines of a modern request that are always the same.
@@ -185,7 +185,7 @@ fn meta_edit<'a>(outgoing: &Outgoing<'_>) -> Edit<'a> {
     let object = outgoing.meta.unwrap_or(Span::new(0, outgoing.params.len()));
     let raw = object.of_bytes(outgoing.params);
     if outgoing.meta.is_some() && !raw.starts_with(b"{") {
-        let replacement = with_capabilities(meta_members!("{", "}"), outgoing.capabilities);
+        let replacement = completed(meta_members!("{", "}"), outgoing);
         return Edit { span: object, replacement };
     }
     let brace = raw.iter().position(|byte| *byte == b'{');
@@ -197,15 +197,18 @@ fn meta_edit<'a>(outgoing: &Outgoing<'_>) -> Edit<'a> {
         (false, true) => meta_members!("\"_meta\":{", "}"),
         (false, false) => meta_members!("\"_meta\":{", "},"),
     };
-    Edit { span: Span::new(at, at), replacement: with_capabilities(text, outgoing.capabilities) }
+    Edit { span: Span::new(at, at), replacement: completed(text, outgoing) }
 }
 
-/// The members with what the client can be asked.
-fn with_capabilities(text: &'static str, capabilities: Capabilities) -> Cow<'static, [u8]> {
-    if capabilities.is_empty() {
+/// The members with what the client can be asked, and the log messages that it wants.
+fn completed(text: &'static str, outgoing: &Outgoing<'_>) -> Cow<'static, [u8]> {
+    if outgoing.capabilities.is_empty() && outgoing.log_level.is_none() {
         return text.as_bytes().into();
     }
-    let declared = format!("Capabilities\":{},", capabilities.to_json());
+    let mut declared = format!("Capabilities\":{},", outgoing.capabilities.to_json());
+    if let Some(level) = outgoing.log_level {
+        declared.push_str(&format!("\"{}\":\"{level}\",", meta::LOG_LEVEL));
+    }
     text.replacen("Capabilities\":{},", &declared, 1).into_bytes().into()
 }
 
@@ -245,7 +248,21 @@ mod tests {
             modern,
             within: Duration::from_secs(1),
             capabilities: crate::mcp::Capabilities::NONE,
+            log_level: None,
             client: None,
+        }
+    }
+
+    #[test]
+    fn a_request_made_modern_names_the_level_of_log_messages_that_its_session_wants() {
+        for (params, meta) in
+            [(r#"{"name":"x"}"#, None), (r#"{"_meta":{"a":1}}"#, Some(r#"{"a":1}"#))]
+        {
+            let outgoing = Outgoing { log_level: Some("warning"), ..outgoing(params, meta, false) };
+            let value: serde_json::Value =
+                serde_json::from_str(&body(&Call::modern(1, &outgoing))).expect("JSON");
+            assert_eq!(value["params"]["_meta"][meta::LOG_LEVEL], "warning", "{value}");
+            assert_eq!(value["params"]["_meta"][meta::CLIENT_CAPABILITIES], serde_json::json!({}));
         }
     }
 

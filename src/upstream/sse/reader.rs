@@ -15,6 +15,7 @@ use crate::{
             stream::{decode, progress_token, restore_token},
         },
         question::whom,
+        watch::Pace,
     },
 };
 
@@ -41,9 +42,13 @@ async fn read(
     decoder: &mut Decoder,
     rest: Vec<u8>,
 ) -> Failure {
-    let mut arrived = VecDeque::new();
+    let (mut arrived, mut pace) = (VecDeque::new(), Pace::new());
     let mut refused = decode(decoder, &rest, &mut arrived).err();
     loop {
+        // Only what serves no requests can be held back.
+        if link.ear.borrow().is_some() {
+            pace.note(arrived.len()).await;
+        }
         for message in arrived.drain(..) {
             dispatch(link, message);
         }

@@ -14,6 +14,7 @@ use super::*;
 use crate::upstream::http::tests::{
     AGES, Fake, Seen, answer, call, failed, on_each_driver, result, value, whole,
 };
+use crate::upstream::watch::Told;
 
 const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
 
@@ -41,7 +42,9 @@ fn upstream(script: impl Fn(&Seen, &mut StdStream, &Streams) + Send + Sync + 'st
         match seen.method() {
             "initialize" => {
                 answer(to, 202, "", "Accepted");
-                let text = result(&seen.body["id"], json!({"protocolVersion": "2024-11-05"}));
+                let capabilities = json!({"resources": {"subscribe": true}});
+                let hello = json!({"protocolVersion": "2024-11-05", "capabilities": capabilities});
+                let text = result(&seen.body["id"], hello);
                 tell(&streams, &text);
             }
             "notifications/initialized" => answer(to, 202, "", "Accepted"),
@@ -84,7 +87,8 @@ fn serves_all_who_ask_by_one_stream() {
         assert!(seen.last().expect("some").head.starts_with("post /post?session=0 http/1.1"));
         assert!(seen.iter().all(|seen| seen.has("authorization: bearer s3cret")));
         let initialize_result = leg.initialize_result(AGES).await.expect("it is open");
-        assert_eq!(initialize_result, br#"{"protocolVersion":"2024-11-05"}"#);
+        let said: Value = serde_json::from_slice(&initialize_result).expect("JSON");
+        assert_eq!(said["protocolVersion"], "2024-11-05");
     });
 }
 
@@ -197,5 +201,30 @@ fn leaves_an_upstream_alone_for_a_while_that_has_just_failed() {
             assert!(!failure.may_have_run);
         }
         assert!(fake.seen().len() < 3);
+    });
+}
+
+#[test]
+fn listens_to_what_comes_by_the_stream_and_belongs_to_no_request() {
+    on_each_driver(|| async {
+        let fake = upstream(|seen, to, streams| {
+            answer(to, 202, "", "Accepted");
+            tell(streams, &result(&seen.body["id"], json!({})));
+            let method = "notifications/resources/updated";
+            let params = &seen.body["params"];
+            let message = json!({"jsonrpc": "2.0", "method": method, "params": params});
+            tell(streams, &message.to_string());
+            let streams = streams.lock().expect("no test panics with it");
+            let _ = streams.last().expect("one is open").shutdown(Shutdown::Both);
+        });
+        let heard = Rc::<RefCell<Vec<Told>>>::default();
+        let (sink, uri) = (heard.clone(), "a://b".to_owned());
+        let wanted = move || std::collections::BTreeSet::from(["a://b".to_owned()]);
+        let ear = Rc::new(Ear::new(move |told| sink.borrow_mut().push(told), wanted));
+        let ended = leg(&fake).watch(&ear).await;
+        assert!(is_kind(&ended.expect_err("its stream ended"), UpstreamKind::Broken));
+        assert_eq!(*heard.borrow(), [Told::Began, Told::Updated(uri)]);
+        let subscribed = fake.wait_for(|seen| seen.method() == "resources/subscribe").await;
+        assert_eq!(subscribed.body["params"]["uri"], "a://b");
     });
 }

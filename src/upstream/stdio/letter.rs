@@ -24,6 +24,7 @@ pub(super) struct Letter {
     modern: bool,
     /// What the client can be asked.
     capabilities: Capabilities,
+    log_level: Option<&'static str>,
 }
 
 impl Letter {
@@ -41,6 +42,7 @@ impl Letter {
             token: outgoing.progress_token.map(moved),
             modern: outgoing.modern,
             capabilities: outgoing.capabilities,
+            log_level: outgoing.log_level,
         }
     }
 
@@ -69,7 +71,8 @@ impl Letter {
         let raw = self.meta.map(|meta| meta.of_bytes(&self.params)).unwrap_or(b"{}");
         let raw = std::str::from_utf8(raw).expect("a checked message is UTF-8");
         let mut text = Vec::with_capacity(raw.len() + 256);
-        let modern = (era == Era::Modern).then(|| modern_members(self.capabilities));
+        let modern =
+            (era == Era::Modern).then(|| modern_members(self.capabilities, self.log_level));
         rewrite_meta(&mut text, raw, self.token.map(|_| id), modern.as_deref());
         match self.meta {
             Some(span) => Some(Edit { span, replacement: text.into() }),
@@ -139,13 +142,17 @@ fn rewrite_meta(out: &mut Vec<u8>, raw: &str, token: Option<u64>, modern: Option
 }
 
 /// The members that make a request modern.
-fn modern_members(declared: Capabilities) -> String {
+fn modern_members(declared: Capabilities, log_level: Option<&str>) -> String {
     let (version, capabilities) = (meta::PROTOCOL_VERSION, meta::CLIENT_CAPABILITIES);
-    format!(
+    let mut members = format!(
         "\"{version}\":\"{MODERN}\",\"{CLIENT_INFO}\":{},\"{capabilities}\":{}",
         client_info(),
         declared.to_json()
-    )
+    );
+    if let Some(level) = log_level {
+        members.push_str(&format!(",\"{}\":\"{level}\"", meta::LOG_LEVEL));
+    }
+    members
 }
 
 /// What we say that we are.
@@ -155,7 +162,7 @@ pub(super) fn client_info() -> String {
 
 /// The params of a modern request of our own.
 pub(super) fn modern_params() -> String {
-    format!("{{\"_meta\":{{{}}}}}", modern_members(Capabilities::NONE))
+    format!("{{\"_meta\":{{{}}}}}", modern_members(Capabilities::NONE, None))
 }
 
 #[cfg(test)]
@@ -184,6 +191,7 @@ mod tests {
             modern,
             within: Duration::from_secs(1),
             capabilities: crate::mcp::Capabilities::NONE,
+            log_level: None,
             client: None,
         }
     }
@@ -229,7 +237,7 @@ mod tests {
 
     #[test]
     fn adds_what_a_modern_upstream_wants_of_a_legacy_client() {
-        let members = modern_members(Capabilities::NONE);
+        let members = modern_members(Capabilities::NONE, None);
         let got = |raw| params(&outgoing(raw, false, Vec::new()), Era::Modern);
         assert_eq!(got("{}"), format!("{{\"_meta\":{{{members}}}}}"));
         assert_eq!(got("{ }"), format!("{{\"_meta\":{{{members}}} }}"));

@@ -233,6 +233,7 @@ fn call(params: &str) -> Outgoing<'_> {
         modern: false,
         within: Duration::from_secs(20),
         capabilities: crate::mcp::Capabilities::NONE,
+        log_level: None,
         client: None,
     }
 }

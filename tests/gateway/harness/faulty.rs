@@ -3,12 +3,13 @@
 //! It speaks streamable HTTP of revision 2025-11-25 (or 2026-07-28 when asked to) by hand, on
 //! threads and blocking sockets, so that it can do what no library lets a server do.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::port::Port;
@@ -66,8 +67,11 @@ pub struct Seen {
     pub http_method: String,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The body, `null` when there was none.
+    /// The body, `null` when there was none. Where it holds what `serde_json` knows no value for, it
+    /// has the parts only that a server acts on.
     pub body: Value,
+    /// The body as it came.
+    pub text: String,
     /// Which connection it came on, counted from 0.
     pub connection: usize,
 }
@@ -91,6 +95,7 @@ struct State {
     connection_count: usize,
     closed_count: usize,
     extra_tools: Vec<Value>,
+    mirrored: String,
     mood: Mood,
     /// It says by itself what changes.
     talks: bool,
@@ -185,6 +190,15 @@ impl Faulty {
     /// Adds a tool to the list; it behaves as `echo`.
     pub fn add_tool(&self, definition: Value) {
         self.shared.state().extra_tools.push(definition);
+    }
+
+    /// Adds the tool `mirror` to the list, and has it answer the bytes of `result` from now on.
+    pub fn mirror(&self, result: &str) {
+        let mut state = self.shared.state();
+        if state.extra_tools.iter().all(|tool| tool["name"] != "mirror") {
+            state.extra_tools.push(definition("mirror"));
+        }
+        result.clone_into(&mut state.mirrored);
     }
 
     /// Treats requests in this way from now on.
@@ -283,7 +297,8 @@ fn read_request(reader: &mut impl BufRead, connection: usize) -> Option<Seen> {
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         headers.push((name.to_lowercase(), value.trim().to_owned()));
     }
-    let mut seen = Seen { http_method, headers, body: Value::Null, connection };
+    let mut seen =
+        Seen { http_method, headers, body: Value::Null, text: String::new(), connection };
     let size = seen.header("content-length").and_then(|size| size.parse().ok()).unwrap_or(0);
     assert_eq!(
         seen.header("transfer-encoding"),
@@ -292,8 +307,25 @@ fn read_request(reader: &mut impl BufRead, connection: usize) -> Option<Seen> {
     );
     let mut body = vec![0; size];
     reader.read_exact(&mut body).ok()?;
-    seen.body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    seen.text = String::from_utf8(body).ok()?;
+    seen.body = serde_json::from_str(&seen.text).unwrap_or_else(|_| outline(&seen.text));
     Some(seen)
+}
+
+/// The parts of a request that a server acts on, whatever else it holds.
+fn outline(text: &str) -> Value {
+    let text_of = |raw: Option<&String>| raw.and_then(|raw| serde_json::from_str(raw).ok());
+    let request = members(text);
+    let params = request.get("params").map(|raw| members(raw)).unwrap_or_default();
+    let [id, method] = ["id", "method"].map(|key| text_of(request.get(key)).unwrap_or(Value::Null));
+    let name: Value = text_of(params.get("name")).unwrap_or_default();
+    json!({ "id": id, "method": method, "params": { "name": name } })
+}
+
+/// The members of an object, with the bytes of their values; none if it is no object.
+pub fn members(text: &str) -> BTreeMap<String, String> {
+    let raw: BTreeMap<String, Box<RawValue>> = serde_json::from_str(text).unwrap_or_default();
+    raw.into_iter().map(|(key, value)| (key, value.get().to_owned())).collect()
 }
 
 /// One connection's writing side. `None` from its methods means: close now.
@@ -449,6 +481,10 @@ impl Exchange<'_> {
                     &json!({ "jsonrpc": "2.0", "id": seen.body["id"], "error": error }),
                     &[],
                 )
+            }
+            "mirror" => {
+                let result = self.shared.state().mirrored.clone();
+                self.result(seen, &result)
             }
             _ => self.echo(seen),
         }

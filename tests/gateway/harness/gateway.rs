@@ -295,6 +295,11 @@ impl Gateway {
         tools.iter().map(|tool| tool["name"].as_str().expect("a name").to_owned()).collect()
     }
 
+    /// The id of the process.
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How much memory the process holds, in KiB.
     pub fn resident_size(&self) -> usize {
         let path = format!("/proc/{}/status", self.child.id());

@@ -36,16 +36,27 @@ impl Served {
 
     fn everything(transport: &str, path: &'static str) -> Self {
         let port = Port::take();
-        let script = tools().package_file("@modelcontextprotocol/server-everything/dist/index.js");
-        let mut command = tools().node(script);
-        command.arg(transport).env("PORT", port.number.to_string());
+        let command = everything(transport, port.number);
         Self::start(command, port, path)
+    }
+
+    /// Starts the everything server again on its port, over the same transport.
+    pub fn restart_everything(&mut self, transport: &str) {
+        self.restart(everything(transport, self.port.number));
     }
 
     /// The reference upstream of the conformance suite.
     pub fn conformance() -> Self {
         let port = Port::take();
         let mut command = tools().python("upstreams/conformance.py");
+        command.arg(port.number.to_string());
+        Self::start(command, port, "/mcp")
+    }
+
+    /// An upstream whose tools become tasks.
+    pub fn tasks() -> Self {
+        let port = Port::take();
+        let mut command = tools().python("upstreams/tasks.py");
         command.arg(port.number.to_string());
         Self::start(command, port, "/mcp")
     }
@@ -59,10 +70,15 @@ impl Served {
         served
     }
 
-    /// Ends the program and starts another on its port.
-    pub fn restart(&mut self, command: Command) {
+    /// Ends the program at once, whatever it does.
+    pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Ends the program and starts another on its port.
+    pub fn restart(&mut self, command: Command) {
+        self.kill();
         self.child = spawn(command, &self.printed);
         self.wait_until_it_listens();
     }
@@ -97,6 +113,14 @@ impl Served {
     }
 }
 
+/// The command of npm's everything server on a port.
+fn everything(transport: &str, port: u16) -> Command {
+    let script = tools().package_file("@modelcontextprotocol/server-everything/dist/index.js");
+    let mut command = tools().node(script);
+    command.arg(transport).env("PORT", port.to_string());
+    command
+}
+
 fn spawn(mut command: Command, printed: &Arc<Mutex<String>>) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the upstream's program starts");
@@ -118,8 +142,7 @@ fn drain(pipe: impl Read + Send + 'static, into: &Arc<Mutex<String>>) {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
         if std::thread::panicking() {
             let text = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
             eprintln!("---- printed by the upstream {} ----\n{text}", self.url());

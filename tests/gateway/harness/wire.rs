@@ -165,6 +165,15 @@ impl Wire {
         self.unread.drain(..size).collect()
     }
 
+    /// Whether something comes within this time, or came already.
+    pub fn arrives(&self, within: Duration) -> bool {
+        let wait = |within| self.stream.set_read_timeout(Some(within)).expect("it is no zero");
+        wait(within);
+        let arrived = !self.unread.is_empty() || self.stream.peek(&mut [0]).is_ok();
+        wait(READ_MAX);
+        arrived
+    }
+
     /// Reads until the server closes.
     pub fn rest(&mut self) -> Vec<u8> {
         while self.more() {}

@@ -1,0 +1,169 @@
+//! Tasks of upstreams of the stateless revision (extension `io.modelcontextprotocol/tasks`): the id
+//! that a client is given is sealed and its own, and leads back to the upstream that works on it.
+
+use std::{pin::Pin, sync::Arc};
+
+use net::{
+    Span,
+    jsonrpc::{self, Param},
+};
+
+use super::{Call, absent, discreet, needed, stream::Translation, text_param};
+use crate::{
+    catalog::Upstream,
+    failure::{Failure, ProtocolError},
+    mcp::{self, Era, code, meta},
+    permission::Permission,
+    reply::Reply,
+    route,
+    session::task::TaskTicket,
+    upstream::{Answer, Event, EventSource, Outcome, Relay, Reply as UpstreamReply, Stream},
+};
+
+/// The extension, as clients declare it.
+const EXTENSION: &str = "io.modelcontextprotocol/tasks";
+
+/// What a client is told that asks for a task without having said that it knows any.
+fn not_declared() -> Failure {
+    let required = serde_json::json!({"requiredCapabilities": {"extensions": {EXTENSION: {}}}});
+    Failure::Protocol(ProtocolError {
+        status: 400,
+        code: code::MISSING_CAPABILITY,
+        message: format!("The request must declare the extension {EXTENSION}"),
+        data: Some(required.to_string()),
+    })
+}
+
+impl<R: Relay> Call<'_, R> {
+    /// Asks for a task, answers what it asks, or cancels it.
+    ///
+    /// # Errors
+    ///
+    /// Code -32602 for an id that is not this caller's, or none at all; upstream failures.
+    pub(super) async fn task(&self) -> Result<Reply, Failure> {
+        let id = text_param(self.message, Param::TaskId)?.ok_or_else(|| needed("taskId"))?;
+        if self.checks_headers() {
+            mcp::check_names(self.request.headers, &id)?;
+        }
+        if !self.declares_tasks() {
+            return Err(not_declared());
+        }
+        let unknown = || Failure::protocol(200, code::INVALID_PARAMS, "Unknown task");
+        let parking = self.parts.parking.ok_or_else(unknown)?;
+        let ticket = TaskTicket::open(&id, parking.sealer()).ok_or_else(unknown)?;
+        if ticket.email != self.request.caller.email || ticket.server_id != self.server_id {
+            return Err(unknown());
+        }
+        // Whoever may not call the tool any more has no task of it either.
+        let catalog = self.parts.catalog;
+        let Some((tool, upstream)) = route::tool(catalog, self.seen, &ticket.tool) else {
+            let away = route::tool(catalog, self.away, &ticket.tool);
+            return Err(away.map_or_else(unknown, |(_, upstream)| absent(upstream)));
+        };
+        self.permit(Permission::ToolsExecute, &tool.record.ownership)?;
+        if upstream.record.id != ticket.upstream_id {
+            return Err(unknown());
+        }
+        let outgoing = self.outgoing(Param::TaskId, &id, &ticket.task_id);
+        let answer = self.parts.relay.request(upstream, &outgoing).await;
+        let mut answer = answer.map_err(|failure| discreet(upstream, failure))?;
+        let reply = loop {
+            match answer {
+                Answer::Whole(reply) => break reply,
+                // Tasks tell nothing before the answer (extension, Notifications).
+                Answer::Stream(ref mut stream) => {
+                    let event = stream.next().await;
+                    if let Event::Reply(reply) =
+                        event.map_err(|failure| discreet(upstream, failure))?
+                    {
+                        answer = Answer::Whole(reply);
+                    }
+                }
+            }
+        };
+        Translation::None.reply(renamed(reply, &id), &upstream.record.name)
+    }
+
+    /// Whether the client says with this request that it knows tasks.
+    fn declares_tasks(&self) -> bool {
+        let raw = self.message.param(Param::Meta).unwrap_or_default();
+        // Hardly a request says so; the others are known by this alone.
+        if memchr::memmem::find(raw.as_bytes(), b"tasks").is_none() {
+            return false;
+        }
+        let within = |raw: &str, key: &'static str| {
+            let place = jsonrpc::pick(raw, [key]).ok().and_then(|[place]| place)?;
+            Some(place.of_text(raw).to_owned())
+        };
+        let extensions =
+            within(raw, meta::CLIENT_CAPABILITIES).and_then(|raw| within(&raw, "extensions"));
+        extensions.and_then(|raw| within(&raw, EXTENSION)).is_some()
+    }
+
+    /// An answer to a call, with the id of the task that it may have become sealed.
+    pub(super) fn with_task_sealed(&self, upstream: &Arc<Upstream>, answer: Answer) -> Answer {
+        let is_modern = self.era == Era::Modern;
+        let parking = self.parts.parking.filter(|_| is_modern && self.declares_tasks());
+        let Some(parking) = parking.cloned() else { return answer };
+        let ticket = TaskTicket {
+            task_id: String::new(),
+            upstream_id: upstream.record.id.clone(),
+            tool: text_param(self.message, Param::Name).ok().flatten().unwrap_or_default().into(),
+            email: self.request.caller.email.clone(),
+            server_id: self.server_id.to_owned(),
+        };
+        let seal = move |reply: UpstreamReply| match created(&reply) {
+            Some(task_id) => {
+                let id = TaskTicket { task_id, ..ticket.clone() }.seal(parking.sealer());
+                renamed(reply, &id)
+            }
+            None => reply,
+        };
+        match answer {
+            Answer::Whole(reply) => Answer::Whole(seal(reply)),
+            Answer::Stream(stream) => {
+                Answer::Stream(Stream::new(Box::new(Sealing { stream, seal: Box::new(seal) })))
+            }
+        }
+    }
+}
+
+/// The upstream's id of the task that a call became, if it became one.
+fn created(reply: &UpstreamReply) -> Option<String> {
+    let raw = std::str::from_utf8(reply.raw()).ok().filter(|_| reply.outcome == Outcome::Result)?;
+    let [kind, id] = jsonrpc::pick(raw, ["resultType", "taskId"]).ok()?;
+    let is_task = kind?.of_text(raw) == "\"task\"";
+    let id = id.filter(|_| is_task)?.of_text(raw);
+    jsonrpc::unescape(id).ok().map(std::borrow::Cow::into_owned)
+}
+
+/// A result with another `taskId`, if it has one.
+fn renamed(reply: UpstreamReply, id: &str) -> UpstreamReply {
+    let raw = std::str::from_utf8(reply.raw()).unwrap_or_default();
+    let place = jsonrpc::pick(raw, ["taskId"]).ok().and_then(|[place]| place);
+    let Some(place) = place.filter(|_| reply.outcome == Outcome::Result) else { return reply };
+    let mut bytes = Vec::with_capacity(raw.len() + id.len());
+    bytes.extend_from_slice(&raw.as_bytes()[..place.start as usize]);
+    jsonrpc::write_string(&mut bytes, id);
+    bytes.extend_from_slice(&raw.as_bytes()[place.end as usize..]);
+    let span = Span::new(0, bytes.len());
+    shards::buffer::give(reply.bytes);
+    UpstreamReply { bytes, span, outcome: Outcome::Result }
+}
+
+/// An answer that streams, in which the id of a task is sealed.
+struct Sealing {
+    stream: Stream,
+    seal: Box<dyn Fn(UpstreamReply) -> UpstreamReply>,
+}
+
+impl EventSource for Sealing {
+    fn next(&mut self) -> Pin<Box<dyn Future<Output = Result<Event, Failure>> + '_>> {
+        Box::pin(async move {
+            Ok(match self.stream.next().await? {
+                Event::Reply(reply) => Event::Reply((self.seal)(reply)),
+                other => other,
+            })
+        })
+    }
+}

@@ -1,0 +1,103 @@
+//! Tasks of upstreams of the stateless revision (extension `io.modelcontextprotocol/tasks`).
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::harness::gateway::Gateway;
+use crate::harness::mcp::{Client, MODERN, envelope};
+use crate::harness::tools::tools;
+use crate::harness::upstreams::Served;
+
+/// The scenarios of the official suite; none of them is scored there, and that of notifications, which
+/// no server must send, checks nothing without them.
+const SCENARIOS: [&str; 9] = [
+    "tasks-lifecycle",
+    "tasks-capability-negotiation",
+    "tasks-wire-fields",
+    "tasks-request-state-removal",
+    "tasks-mrtr-input",
+    "tasks-request-headers",
+    "tasks-dispatch-and-envelope",
+    "tasks-required-task-error",
+    "tasks-mrtr-composition",
+];
+
+/// Runs every scenario against `url`; none may fail.
+fn assert_conforming(url: &str) {
+    let program = tools().package_file("@modelcontextprotocol/conformance/dist/index.js");
+    for scenario in SCENARIOS {
+        let folder = tempfile::TempDir::new().expect("a temporary folder");
+        let mut command: Command = tools().node(&program);
+        command.args(["server", "--url", url, "--spec-version", MODERN, "--force"]);
+        command.args(["--scenario", scenario]);
+        let output = command.arg("-o").arg(folder.path()).output().expect("the suite starts");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{scenario}: {text}");
+        assert!(!text.contains("Passed: 0/"), "{scenario} checked nothing: {text}");
+        assert!(text.contains("Passed: "), "{scenario} did not run: {text}");
+    }
+}
+
+#[test]
+fn conforms_to_every_scenario_of_tasks_as_the_upstream_does() {
+    let upstream = Served::tasks();
+    assert_conforming(&upstream.url());
+    let gateway = Gateway::start();
+    let added = gateway.add(&upstream.registration("tasks"));
+    let open = gateway.open_server(&[&added]);
+    assert_conforming(&gateway.url(&open));
+}
+
+/// Asks as a client that declares tasks, or not.
+fn ask(client: &Client<'_>, method: &str, mut params: Value, declares: bool) -> Value {
+    let extensions = json!({"io.modelcontextprotocol/tasks": {}});
+    let declared = if declares { json!({"extensions": extensions}) } else { json!({}) };
+    params["_meta"] = json!({
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientCapabilities": declared,
+    });
+    let name = params["taskId"].as_str().or(params["name"].as_str()).unwrap_or("").to_owned();
+    let headers = [("Mcp-Method", method), ("Mcp-Name", name.as_str())];
+    client.post(&envelope(method, &params), &headers).json()
+}
+
+#[test]
+fn a_task_is_its_caller_s_alone() {
+    let upstream = Served::tasks();
+    let gateway = Gateway::start();
+    let added = gateway.add(&upstream.registration("tasks"));
+    let servers = [gateway.open_server(&[&added]), "/mcp".to_owned()];
+    let tool = "tasks-confirm-delete";
+    let call = json!({"name": tool, "arguments": {}});
+    let owner = Client::modern(&gateway, "/mcp");
+    let created = ask(&owner, "tools/call", call, true);
+    let id = created["result"]["taskId"].as_str().expect("a task").to_owned();
+    let task = json!({"taskId": id});
+    assert_eq!(ask(&owner, "tasks/get", task.clone(), true)["result"]["taskId"], id);
+    let claims = json!({
+        "sub": "eve@example.com", "token_use": "session", "iss": "mcpgateway",
+        "aud": "mcpgateway-api",
+    });
+    let token = gateway.token_with(&["-d", &claims.to_string()]);
+    let stranger = Client::modern_with(&gateway, "/mcp", Some(&token));
+    let elsewhere = Client::modern(&gateway, &servers[0]);
+    let forged = json!({"taskId": format!("{}A", &id[..id.len() - 1])});
+    for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
+        for (client, task) in [(&stranger, &task), (&elsewhere, &task), (&owner, &forged)] {
+            let error = ask(client, method, task.clone(), true)["error"].clone();
+            assert_eq!(error["code"], -32602, "{method}: {error}");
+            assert_eq!(error["message"], "Unknown task");
+        }
+        let error = ask(&owner, method, task.clone(), false)["error"].clone();
+        assert_eq!(error["code"], -32021, "{method}: {error}");
+    }
+    // Nothing of that was for the upstream to hear.
+    let shown = ask(&owner, "tasks/get", task.clone(), true);
+    assert_eq!(shown["result"]["status"], "input_required", "{shown}");
+    // A task of a tool that is not there any more is not there either.
+    let id = added["id"].as_str().expect("an id");
+    gateway.post(&format!("/gateways/{id}/state?activate=false"), &json!({})).expect(200);
+    let error = ask(&owner, "tasks/get", task, true)["error"].clone();
+    assert_eq!(error["message"], "Unknown task");
+}
