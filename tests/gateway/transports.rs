@@ -1,9 +1,12 @@
 //! Clients whose connection is their session: HTTP+SSE and WebSockets.
 
+use std::time::Duration;
+
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::harness::eventually;
 use crate::harness::faulty::Faulty;
 use crate::harness::gateway::Gateway;
 use crate::harness::mcp::{LEGACY, MODERN, envelope};
@@ -169,7 +172,12 @@ fn a_message_that_comes_to_another_node_reaches_its_stream() {
     stream.shake_hands();
     for gateway in [&other, &one, &other] {
         let list = envelope("tools/list", &json!({}));
-        stream.post_as(gateway, gateway.token(), &list).expect(202);
+        // A shard that has no connection to Redis yet says so.
+        let taken = eventually("Redis is reached", Duration::from_secs(30), || {
+            let answer = stream.post_as(gateway, gateway.token(), &list);
+            (answer.status != 503).then_some(answer)
+        });
+        taken.expect(202);
         assert_eq!(stream.message()["result"]["tools"], json!([]));
     }
     // A message that the bus carries no more is refused rather than lost.
@@ -574,6 +582,26 @@ fn the_typescript_client_does_everything_over_sse() {
 #[test]
 fn the_typescript_client_does_everything_over_a_websocket() {
     visit("websocket", "ws", "/ws");
+}
+
+#[test]
+fn a_socket_over_tls_carries_messages_both_ways_at_once() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let make = tools().python("clients/tls.py").arg("make").args([&certificate, &key]).status();
+    assert!(make.expect("the script starts").success());
+    let setup = Gateway::setup().set("SSL", "true").set("CERT_FILE", certificate.display());
+    let gateway = setup.set("KEY_FILE", key.display()).launch();
+    let url = format!("wss://localhost:{}/ws", gateway.port());
+    let seen = eventually("the gateway is up", Duration::from_secs(30), || {
+        let mut client = tools().node("clients/socket.mjs");
+        client.env("NODE_EXTRA_CA_CERTS", &certificate).args([&url, gateway.token()]);
+        let output = client.output().expect("the client starts");
+        let seen: Value = serde_json::from_slice(&output.stdout).ok()?;
+        (seen["protocol"] == "mcp").then_some(seen)
+    });
+    assert_eq!(seen["ids"], json!((1..=21).collect::<Vec<_>>()), "{seen}");
+    assert_eq!((&seen["code"], &seen["wasClean"]), (&json!(1000), &json!(true)));
 }
 
 #[test]
