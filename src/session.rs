@@ -160,7 +160,8 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// Status 404 if there is none, or it is somebody else's; as [`Inlets::send`] else.
+    /// Status 404 if there is none, or it is somebody else's; 413 if the bus carries no such message, and
+    /// 503 if it carries none now.
     pub async fn post(
         &self,
         id: &str,
