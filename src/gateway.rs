@@ -556,6 +556,12 @@ impl<R: Relay> Call<'_, R> {
         }
     }
 
+    /// Whose session with `upstream` the request belongs to, if users have their own there.
+    fn session_owner(&self, upstream: &Upstream) -> Option<Arc<str>> {
+        let is_own = upstream.record.session_mode == SessionMode::PerClient;
+        is_own.then(|| self.request.caller.email.as_str().into())
+    }
+
     /// A place of the message as a place of its params.
     fn within_params(&self, place: Option<net::Span>) -> Option<net::Span> {
         let (place, params) = (place?, self.message.params_place()?);
@@ -582,8 +588,7 @@ impl<R: Relay> Call<'_, R> {
         let name = &upstream.record.name;
         let meters = self.parts.meters;
         let mut parker = None;
-        let is_own = upstream.record.session_mode == SessionMode::PerClient;
-        outgoing.client = is_own.then(|| self.request.caller.email.as_str().into());
+        outgoing.client = self.session_owner(upstream);
         let answer = match self.resumed(upstream, outgoing.name.unwrap_or_default()).await? {
             Some(answer) => {
                 // It was translated where it waited, and is counted there.

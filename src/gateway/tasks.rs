@@ -64,7 +64,8 @@ impl<R: Relay> Call<'_, R> {
         if upstream.record.id != ticket.upstream_id {
             return Err(unknown());
         }
-        let outgoing = self.outgoing(Param::TaskId, &id, &ticket.task_id);
+        let mut outgoing = self.outgoing(Param::TaskId, &id, &ticket.task_id);
+        outgoing.client = self.session_owner(upstream);
         let answer = self.parts.relay.request(upstream, &outgoing).await;
         let mut answer = answer.map_err(|failure| discreet(upstream, failure))?;
         let reply = loop {

@@ -14,7 +14,7 @@ use crate::{
     auth::Caller,
     catalog::VirtualServer,
     failure::Failure,
-    gateway::{self, Agreed, Parts},
+    gateway::{self, Agreed, Answered, Parts},
     mcp::{Era, MODERN, Transport, code},
     reply::{self, Accepts, Reply},
     route::Route,
@@ -32,6 +32,7 @@ use crate::{
 };
 
 impl Front {
+    /// Answers POST: one message, or a batch of them.
     pub(super) async fn answer_rpc(
         &self,
         request: &Request<'_>,
@@ -76,49 +77,66 @@ impl Front {
                 responder.cancel_on_disconnect();
             }
         };
-        let answered = gateway::answer(&parts, &rpc, &on_era).await;
-        let mut outcome = answered.outcome;
-        if let (Some(agreed), Some(sessions), Transport::StreamableHttp) =
-            (answered.handshake, &shard.sessions, transport)
+        let mut answered = gateway::answer(&parts, &rpc, &on_era).await;
+        if let (Some(agreed), Transport::StreamableHttp) = (answered.handshake, transport)
+            && let Err(failure) = self.open_session(agreed, caller, server_id, responder).await
         {
-            let email = &caller.email;
-            let Agreed { revision, capabilities } = agreed;
-            let ticket = Ticket::new(revision, capabilities, email, server_id, state::now());
-            match sessions.open(ticket).await {
-                Ok(id) => responder.always_header(SESSION_HEADER, id.as_bytes()),
-                Err(failure) => outcome = Err(failure),
+            answered.outcome = Err(failure);
+        }
+        if transport == Transport::Rpc && answered.outcome.as_ref().is_err_and(is_unknown_method) {
+            let client_ip = Some(self.client(request).ip);
+            let backend = Backend { shard, client_ip, facts: &self.facts };
+            if let Some(outcome) = legacy::answer(&backend, caller, body).await {
+                answered.outcome = outcome;
             }
         }
-        if transport == Transport::Rpc && outcome.as_ref().is_err_and(is_unknown_method) {
-            let backend =
-                Backend { shard, client_ip: Some(self.client(request).ip), facts: &self.facts };
-            outcome = legacy::answer(&backend, caller, body).await.unwrap_or(outcome);
-        }
+        self.write_answer(request, &rpc, answered, responder);
+    }
+
+    /// Opens the session that a handshake agreed on, if there are any.
+    async fn open_session(
+        &self,
+        agreed: Agreed,
+        caller: &Caller,
+        server_id: &str,
+        responder: &mut Responder,
+    ) -> Result<(), Failure> {
+        let Some(sessions) = &self.shard.sessions else { return Ok(()) };
+        let Agreed { revision, capabilities } = agreed;
+        let ticket = Ticket::new(revision, capabilities, &caller.email, server_id, state::now());
+        let id = sessions.open(ticket).await?;
+        responder.always_header(SESSION_HEADER, id.as_bytes());
+        Ok(())
+    }
+
+    /// Writes the answer to one message, or has it played.
+    fn write_answer(
+        &self,
+        request: &Request<'_>,
+        rpc: &gateway::Request<'_>,
+        answered: Answered<'_>,
+        responder: &mut Responder,
+    ) {
+        let (shard, id) = (&self.shard, answered.id);
+        let outcome = match (answered.outcome, rpc.session) {
+            (Ok(Reply::Listen(filter)), _) if rpc.accepts.events => {
+                let identify = self.identify_again(request, rpc.server_id, rpc.caller);
+                let id = id.unwrap_or("null");
+                match streams::listen(shard, rpc.server_id, id, *filter, identify) {
+                    Ok(stream) => return write_stream(responder, stream),
+                    Err(failure) => Err(failure),
+                }
+            }
+            (Ok(Reply::Stream(messages)), Some(session)) if !answered.modern => {
+                return replay::play(shard, session, id.unwrap_or("null"), messages, responder);
+            }
+            (outcome, _) => outcome,
+        };
         match outcome {
-            Ok(Reply::Listen(filter)) if accepts.events => {
-                let identify = self.identify_again(request, server_id, caller);
-                let id = answered.id.unwrap_or("null");
-                match streams::listen(shard, server_id, id, *filter, identify) {
-                    Ok(stream) => write_stream(responder, stream),
-                    Err(failure) => reply::write_failure(responder, answered.id, &failure, true),
-                }
-            }
-            Ok(Reply::Stream(messages)) => match &session {
-                Some(session) if !answered.modern => {
-                    replay::play(
-                        shard,
-                        session,
-                        answered.id.unwrap_or("null"),
-                        messages,
-                        responder,
-                    );
-                }
-                _ => reply::write(responder, answered.id, Reply::Stream(messages), accepts),
-            },
-            Ok(reply) => reply::write(responder, answered.id, reply, accepts),
+            Ok(reply) => reply::write(responder, id, reply, rpc.accepts),
             Err(failure) => {
                 log_failure(&failure);
-                reply::write_failure(responder, answered.id, &failure, true);
+                reply::write_failure(responder, id, &failure, true);
             }
         }
     }
