@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use net::jsonrpc::{self, Message, MessageKind, Param};
+use net::jsonrpc::{self, Message, MessageKind, MetaKey, Param};
 use storage::record::{Entity, Ownership, SessionMode};
 
 use crate::{
@@ -536,9 +536,7 @@ impl<R: Relay> Call<'_, R> {
         let meta = self
             .within_params(self.message.param_place(Param::Meta))
             .filter(|_| raw_meta.is_some());
-        let token = raw_meta.and_then(|raw| jsonrpc::pick(raw, ["progressToken"]).ok()?[0]);
-        let progress_token =
-            token.zip(meta).map(|(token, meta)| token.shifted(meta.start as usize));
+        let progress_token = self.within_params(self.message.named().meta(MetaKey::ProgressToken));
         let client = self.client();
         Outgoing {
             method: self.message.method(),

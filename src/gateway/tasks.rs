@@ -5,14 +5,14 @@ use std::{pin::Pin, sync::Arc};
 
 use net::{
     Span,
-    jsonrpc::{self, Param},
+    jsonrpc::{self, MetaKey, Param},
 };
 
 use super::{Call, absent, discreet, needed, stream::Translation, text_param};
 use crate::{
     catalog::Upstream,
     failure::{Failure, ProtocolError},
-    mcp::{self, Era, code, meta},
+    mcp::{self, Era, code},
     permission::Permission,
     reply::Reply,
     route,
@@ -87,18 +87,14 @@ impl<R: Relay> Call<'_, R> {
 
     /// Whether the client says with this request that it knows tasks.
     fn declares_tasks(&self) -> bool {
-        let raw = self.message.param(Param::Meta).unwrap_or_default();
-        // Hardly a request says so; the others are known by this alone.
-        if memchr::memmem::find(raw.as_bytes(), b"tasks").is_none() {
-            return false;
-        }
+        let declared = self.message.meta(MetaKey::ClientCapabilities).unwrap_or("{}");
         let within = |raw: &str, key: &'static str| {
             let place = jsonrpc::pick(raw, [key]).ok().and_then(|[place]| place)?;
             Some(place.of_text(raw).to_owned())
         };
-        let extensions =
-            within(raw, meta::CLIENT_CAPABILITIES).and_then(|raw| within(&raw, "extensions"));
-        extensions.and_then(|raw| within(&raw, EXTENSION)).is_some()
+        // Hardly a request says anything; the others are known by this alone.
+        declared != "{}"
+            && within(declared, "extensions").and_then(|raw| within(&raw, EXTENSION)).is_some()
     }
 
     /// An answer to a call, with the id of the task that it may have become sealed.

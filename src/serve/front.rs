@@ -470,6 +470,10 @@ impl HeaderSource for Headers<'_> {
     fn count(&self, name: &str) -> usize {
         self.0.head.fields().count(self.0.bytes, name)
     }
+
+    fn sole(&self, name: &str) -> Option<&[u8]> {
+        self.0.head.fields().sole(self.0.bytes, name)
+    }
 }
 
 /// A path as the audit trail tells it: without a token in it, which is as good as what it opens.
