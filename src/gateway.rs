@@ -203,7 +203,9 @@ async fn handle<R: Relay>(
         "resources/read" => call.resource().await,
         "prompts/get" => call.prompt().await,
         "completion/complete" => call.completion().await,
-        "tasks/get" | "tasks/update" | "tasks/cancel" if era == Era::Modern => call.task().await,
+        "tasks/get" | "tasks/update" | "tasks/cancel" if era == Era::Modern => {
+            Box::pin(call.task()).await
+        }
         "subscriptions/listen" if era == Era::Modern => call.listen(),
         "server/discover" if era == Era::Modern => {
             Ok(call.describe(|offer| mcp::discover(&call.with_streams(offer))))
@@ -218,7 +220,7 @@ async fn handle<R: Relay>(
         "resources/subscribe" if request.session.is_some() => call.subscribe(true).await,
         "resources/unsubscribe" if request.session.is_some() => call.subscribe(false).await,
         // Clients of the contract's first line call a tool by its name alone.
-        method if call.is_tool_name(method) => call.tool_by_method().await,
+        method if call.is_tool_name(method) => Box::pin(call.tool_by_method()).await,
         method => {
             let text = format!("Method not found: {method}");
             Err(Failure::protocol(200, code::METHOD_NOT_FOUND, text))
@@ -337,7 +339,7 @@ impl<R: Relay> Call<'_, R> {
         let name = self.name(Param::Name, "name")?;
         let Some((entry, upstream)) = route::tool(self.parts.catalog, self.seen, &name) else {
             if let Some(entry) = route::own_tool(self.seen, &name) {
-                return self.own_tool(entry, &name).await;
+                return Box::pin(self.own_tool(entry, &name)).await;
             }
             let absent = route::tool(self.parts.catalog, self.away, &name);
             let absent = absent.map(|(_, upstream)| upstream);
@@ -587,7 +589,11 @@ impl<R: Relay> Call<'_, R> {
         let meters = self.parts.meters;
         let mut parker = None;
         outgoing.client = self.session_owner(upstream);
-        let answer = match self.resumed(upstream, outgoing.name.unwrap_or_default()).await? {
+        let resumed = match self.message.param(Param::RequestState) {
+            Some(_) => Box::pin(self.resumed(upstream, outgoing.name.unwrap_or_default())).await?,
+            None => None,
+        };
+        let answer = match resumed {
             Some(answer) => {
                 // It was translated where it waited, and is counted there.
                 translation = stream::Translation::None;

@@ -123,7 +123,7 @@ impl Service for Front {
         let Permit { sender, room } = permit;
         let caller = match sender {
             Sender::Known(caller) => caller,
-            Sender::Awaited(slot) => match self.await_sender(request, slot).await {
+            Sender::Awaited(slot) => match Box::pin(self.await_sender(request, slot)).await {
                 Ok(caller) => caller,
                 Err(failure) => return write_rest_failure(responder, &failure),
             },
