@@ -49,6 +49,7 @@ mod rounds;
 mod session;
 mod stream;
 mod tasks;
+mod upstream_state;
 
 pub use guard::admit_call;
 use guard::{Thing, hold};
@@ -593,6 +594,9 @@ impl<R: Relay> Call<'_, R> {
             Some(_) => Box::pin(self.resumed(upstream, outgoing.name.unwrap_or_default())).await?,
             None => None,
         };
+        if resumed.is_none() && self.era == Era::Modern && modern_upstream {
+            self.restore_state(upstream, outgoing)?;
+        }
         let answer = match resumed {
             Some(answer) => {
                 // It was translated where it waited, and is counted there.
@@ -606,6 +610,13 @@ impl<R: Relay> Call<'_, R> {
                 }
                 let answer = self.parts.relay.request(upstream, outgoing).await;
                 let answer = answer.and_then(|answer| self.in_rounds(upstream, outgoing, answer));
+                let answer = answer.map(|answer| match modern_upstream {
+                    true => {
+                        let name = outgoing.name.unwrap_or_default();
+                        self.with_state_sealed(upstream, name, answer)
+                    }
+                    false => answer,
+                });
                 match &execution {
                     Some(execution) if modern_upstream && execution.entity == Entity::Tool => {
                         answer.map(|answer| self.with_task_sealed(upstream, answer))

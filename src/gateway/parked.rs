@@ -14,6 +14,7 @@ use shards::{task, time};
 use super::{
     Call,
     stream::{self, Logs, Source, Translation},
+    upstream_state::unknown,
 };
 use crate::{
     catalog::Upstream,
@@ -67,7 +68,8 @@ impl<R: Relay> Call<'_, R> {
         })
     }
 
-    fn call_id(&self, upstream: &Upstream, name: &str) -> String {
+    /// What a call is, for who comes back to it.
+    pub(super) fn call_id(&self, upstream: &Upstream, name: &str) -> String {
         format!("{} {} {name}", self.message.method(), upstream.record.id)
     }
 
@@ -88,10 +90,6 @@ impl<R: Relay> Call<'_, R> {
         let Some(state) = self.message.param(Param::RequestState) else { return Ok(None) };
         let ticket = jsonrpc::unescape(state).ok().and_then(|state| parking.read(&state));
         let Some(ticket) = ticket else { return Ok(None) };
-        let unknown = || {
-            let text = "requestState: not known here, or not for this request";
-            Failure::protocol(404, crate::mcp::code::INVALID_PARAMS, text)
-        };
         let ticket = ticket.map_err(|()| unknown())?;
         if ticket.email != self.request.caller.email || ticket.call != self.call_id(upstream, name)
         {

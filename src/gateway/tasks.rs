@@ -116,11 +116,19 @@ impl<R: Relay> Call<'_, R> {
             }
             None => reply,
         };
-        match answer {
-            Answer::Whole(reply) => Answer::Whole(seal(reply)),
-            Answer::Stream(stream) => {
-                Answer::Stream(Stream::new(Box::new(Sealing { stream, seal: Box::new(seal) })))
-            }
+        with_replies(answer, seal)
+    }
+}
+
+/// An answer with the reply that `change` makes of its own.
+pub(super) fn with_replies(
+    answer: Answer,
+    change: impl Fn(UpstreamReply) -> UpstreamReply + 'static,
+) -> Answer {
+    match answer {
+        Answer::Whole(reply) => Answer::Whole(change(reply)),
+        Answer::Stream(stream) => {
+            Answer::Stream(Stream::new(Box::new(Changing { stream, change: Box::new(change) })))
         }
     }
 }
@@ -148,17 +156,17 @@ fn renamed(reply: UpstreamReply, id: &str) -> UpstreamReply {
     UpstreamReply { bytes, span, outcome: Outcome::Result }
 }
 
-/// An answer that streams, in which the id of a task is sealed.
-struct Sealing {
+/// An answer that streams, with another reply in the place of its own.
+struct Changing {
     stream: Stream,
-    seal: Box<dyn Fn(UpstreamReply) -> UpstreamReply>,
+    change: Box<dyn Fn(UpstreamReply) -> UpstreamReply>,
 }
 
-impl EventSource for Sealing {
+impl EventSource for Changing {
     fn next(&mut self) -> Pin<Box<dyn Future<Output = Result<Event, Failure>> + '_>> {
         Box::pin(async move {
             Ok(match self.stream.next().await? {
-                Event::Reply(reply) => Event::Reply((self.seal)(reply)),
+                Event::Reply(reply) => Event::Reply((self.change)(reply)),
                 other => other,
             })
         })
