@@ -15,7 +15,7 @@ use std::{
 };
 
 use shards::{Watch, buffer, task, watch};
-use streaming::{frame, next_or_gone, run_out};
+use streaming::{Flow, write_bytes};
 
 use crate::{
     connection::Connection,
@@ -117,6 +117,10 @@ pub trait Service {
 enum Next {
     /// It waits for its next request.
     Idle,
+    /// A body is made while it is sent.
+    Stream(Flow),
+    /// It is something else's from now on, with what came behind the request.
+    HandOver(Box<dyn Takeover>, Vec<u8>),
     /// It ends.
     Close,
 }
@@ -138,8 +142,19 @@ pub async fn serve<S: Service>(
             served: &served,
             cancel_on_disconnect: Rc::default(),
         };
+        // A stream and a conversation may be open for hours: what requests need is gone meanwhile.
         match Box::pin(active.run()).await {
             Next::Idle if !service.draining() => {}
+            Next::Stream(flow) => match Box::pin(flow.write(connection, limits.write_within)).await
+            {
+                true => continue,
+                false => break,
+            },
+            Next::HandOver(takeover, early) => {
+                connection.watch().disarm();
+                takeover.run(connection, early).await;
+                break;
+            }
             _ => break,
         }
         let within = if served.get() { limits.idle_within } else { limits.first_byte_within };
@@ -310,27 +325,29 @@ impl<S: Service> Active<'_, S> {
         }
         consume(&mut input, end);
         if let Some(takeover) = responder.take_takeover() {
-            self.hand_over(takeover, responder, input).await;
-            return (Some(Next::Close), Vec::new());
+            return match self.write_bytes(responder.take_bytes()).await {
+                true => (Some(Next::HandOver(takeover, input)), Vec::new()),
+                false => (Some(Next::Close), input),
+            };
         }
-        if responder.has_stream() && input.is_empty() {
-            // A stream may be open for hours, and nothing is read meanwhile.
-            buffer::give(std::mem::take(&mut input));
-            return (self.write(responder).await, buffer::take());
+        if input.is_empty()
+            && let Some(stream) = responder.take_stream()
+        {
+            let flow = self.flow(stream, &responder);
+            return match self.write_bytes(responder.take_bytes()).await {
+                true => (Some(Next::Stream(flow)), input),
+                false => (Some(Next::Close), input),
+            };
         }
         (self.write(responder).await, input)
     }
 
-    /// Sends the head, and has `takeover` use the connection.
-    async fn hand_over(
-        &mut self,
-        takeover: Box<dyn Takeover>,
-        mut responder: Responder,
-        early: Vec<u8>,
-    ) {
-        if self.write_bytes(responder.take_bytes()).await {
-            self.connection.watch().disarm();
-            takeover.run(self.connection, early).await;
+    fn flow(&self, stream: Box<dyn BodyStream>, responder: &Responder) -> Flow {
+        Flow {
+            stream,
+            chunked: responder.version() == Version::Http11,
+            keep_alive: responder.keep_alive(),
+            cancels: self.cancel_on_disconnect.get(),
         }
     }
 
@@ -472,47 +489,21 @@ impl<S: Service> Active<'_, S> {
 
     /// Writes the answer, and the stream behind it if there is one. `None` to go on.
     async fn write(&mut self, mut responder: Responder) -> Option<Next> {
-        let out = responder.take_bytes();
-        let written = self.write_bytes(out).await;
-        if let Some(stream) = responder.take_stream() {
-            let whole = written && self.write_stream(stream, responder.version()).await;
-            return if whole && responder.keep_alive() { None } else { Some(Next::Close) };
-        }
-        match written && responder.keep_alive() {
-            true => None,
-            false => Some(Next::Close),
-        }
+        let stream = responder.take_stream();
+        let flow = stream.map(|stream| self.flow(stream, &responder));
+        let written = self.write_bytes(responder.take_bytes()).await;
+        let goes_on = match flow {
+            // What was pipelined behind the request waits.
+            Some(flow) if written => {
+                Box::pin(flow.write(self.connection, self.limits.write_within)).await
+            }
+            _ => written && responder.keep_alive(),
+        };
+        if goes_on { None } else { Some(Next::Close) }
     }
 
     async fn write_bytes(&mut self, bytes: Vec<u8>) -> bool {
-        self.connection.watch().arm(self.limits.write_within, watch::Action::Abort);
-        let (outcome, bytes) = self.connection.write_all(bytes).await;
-        buffer::give(bytes);
-        outcome.is_ok()
-    }
-
-    /// Writes chunks as they come; false if the peer left before the end.
-    async fn write_stream(&mut self, mut stream: Box<dyn BodyStream>, version: Version) -> bool {
-        let chunked = version == Version::Http11;
-        loop {
-            // While a stream waits it holds no buffer.
-            let mut data = Vec::new();
-            self.connection.watch().disarm();
-            let more = next_or_gone(self.connection, stream.as_mut(), &mut data).await;
-            let Some(more) = more else {
-                buffer::give(data);
-                run_out(stream, self.cancel_on_disconnect.get());
-                return false;
-            };
-            let bytes = frame(data, more, chunked);
-            if !self.write_bytes(bytes).await {
-                run_out(stream, self.cancel_on_disconnect.get());
-                return false;
-            }
-            if !more {
-                return true;
-            }
-        }
+        write_bytes(self.connection, self.limits.write_within, bytes).await
     }
 }
 

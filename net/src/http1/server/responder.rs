@@ -214,10 +214,6 @@ impl Responder {
         std::mem::take(&mut self.out)
     }
 
-    pub(super) fn has_stream(&self) -> bool {
-        self.stream.is_some()
-    }
-
     pub(super) fn take_takeover(&mut self) -> Option<Box<dyn Takeover>> {
         self.takeover.take()
     }
