@@ -7,6 +7,7 @@ mod large;
 mod measure;
 mod rest;
 mod stores;
+mod streams;
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use measure::median;
 pub use measure::{Contender, Row, Sample, Timing, rounds};
 pub use rest::{CASE as REST_CALL, CHECK_COST};
 pub use stores::{CASE_SUFFIX as STORES, OWN_MISSES, READY_WITH_TOOLS, SECOND_POD_P99, TOOL_RSS};
+pub use streams::{LISTEN_RSS, SOCKET_RSS, SSE_RSS};
 
 /// What to measure and for how long.
 #[derive(Clone, Debug)]
@@ -132,6 +134,7 @@ pub fn run(settings: &Settings, folder: &Path) -> io::Result<Results> {
     compare_with_nginx(settings, &folder.join("peer"), &mut results)?;
     compare_tool_counts(settings, &folder.join("scale"), &mut results)?;
     rest::measure(settings, &folder.join("rest"), &mut results)?;
+    streams::measure(settings, &folder.join("streams"), &mut results)?;
     large::measure(settings, &folder.join("large"), &mut results)?;
     measure_start(settings, &folder.join("start"), &mut results)?;
     stores::measure(settings, &folder.join("stores"), &mut results)?;

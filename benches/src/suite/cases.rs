@@ -11,7 +11,7 @@ use crate::nginx::REOPENED;
 use crate::upstream::{REVISION_LEGACY, REVISION_MODERN};
 
 /// The first tool of the upstream, by its own name.
-const UPSTREAM_TOOL: &str = "tool_0";
+pub(crate) const UPSTREAM_TOOL: &str = "tool_0";
 /// The message that asks for the list.
 pub(crate) const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
 

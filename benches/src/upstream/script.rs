@@ -182,8 +182,31 @@ impl Script {
             return write_error(out, "200 OK", id, -32602, "Unknown tool");
         }
         let own = r#""content":[{"type":"text","text":"{\"temperature\":21.5,\"unit\":\"celsius\"}"}],"structuredContent":{"temperature":21.5,"unit":"celsius"},"isError":false}"#;
-        write_result(out, "", id, &["{", dialect.of_result(), own]);
+        let meta = params.and_then(|params| params.get("_meta"));
+        let token = meta.as_ref().and_then(|meta| meta.get("progressToken"));
+        match token {
+            Some(token) => write_progress(out, token.as_raw_str(), id, dialect, own),
+            None => write_result(out, "", id, &["{", dialect.of_result(), own]),
+        }
     }
+}
+
+/// Appends an answer that streams, with ten notifications of progress before the result.
+fn write_progress(out: &mut Vec<u8>, token: &str, id: &str, dialect: Dialect, own: &str) {
+    out.extend_from_slice(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+    );
+    let mut chunk = |message: &str| {
+        let event = format!("data: {message}\n\n");
+        out.extend_from_slice(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes());
+    };
+    for step in 1..=10 {
+        chunk(&format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":{step},"total":10}}}}"#
+        ));
+    }
+    chunk(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{{}{own}}}"#, dialect.of_result()));
+    out.extend_from_slice(b"0\r\n\r\n");
 }
 
 /// Renders a page of tools, each about 400 bytes.
