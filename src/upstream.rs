@@ -15,7 +15,7 @@ mod legs;
 mod meta;
 mod question;
 pub mod rest;
-pub mod sse;
+pub mod link;
 pub mod stdio;
 pub mod watch;
 

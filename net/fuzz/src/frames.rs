@@ -31,7 +31,7 @@ fn decode(parts: &[&[u8]]) -> Read {
                 Ok(Some(one)) => {
                     answered.extend(codec.answers().unwrap_or_default());
                     incoming.push(one);
-                    if incoming.last() == Some(&Incoming::Close) {
+                    if matches!(incoming.last(), Some(Incoming::Close(_))) {
                         return (incoming, None, answered);
                     }
                 }
@@ -93,7 +93,8 @@ fn model(mut bytes: &[u8]) -> (Vec<Incoming>, bool) {
             (0, Some((is_text, former))) => (is_text, [former, payload].concat()),
             (kind @ (1 | 2), None) => (kind == 1, payload),
             (8, _) if is_close(&payload) => {
-                incoming.push(Incoming::Close);
+                let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+                incoming.push(Incoming::Close(code));
                 return (incoming, true);
             }
             (9 | 10, former) => {
