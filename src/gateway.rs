@@ -596,6 +596,9 @@ impl<R: Relay> Call<'_, R> {
                 Ok(answer)
             }
             None => {
+                if self.era == Era::Modern {
+                    outgoing.log_level = self.log_wish(upstream);
+                }
                 if self.era == Era::Modern && !modern_upstream {
                     outgoing.capabilities = self.declared();
                     parker = self.parker(upstream, outgoing.name.unwrap_or_default());

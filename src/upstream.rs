@@ -12,10 +12,11 @@ pub mod http;
 pub mod issuer;
 mod keyed;
 mod legs;
+mod levels;
+pub mod link;
 mod meta;
 mod question;
 pub mod rest;
-pub mod link;
 pub mod stdio;
 pub mod watch;
 
@@ -25,6 +26,7 @@ use crate::{failure::Failure, mcp::Capabilities};
 
 pub use keyed::KeyedLimits;
 pub use legs::{Health, Upstreams};
+pub use levels::LogWish;
 pub use question::Question;
 
 /// A request of a client on its way to an upstream.
@@ -51,9 +53,9 @@ pub struct Outgoing<'a> {
     pub within: std::time::Duration,
     /// What the client can be asked meanwhile.
     pub capabilities: Capabilities,
-    /// The level from which on a client of a session hears of log messages; `None` if it gets none. A
-    /// client of the stateless revision says so itself.
-    pub log_level: Option<&'static str>,
+    /// From which level on the client hears of log messages; `None` if it gets none, or says so itself
+    /// in a way that its upstream understands.
+    pub log_level: Option<LogWish>,
     /// Whose session with the upstream it is; `None` where all who can be asked the same share one.
     pub client: Option<std::sync::Arc<str>>,
 }

@@ -7,6 +7,7 @@ use std::{future::Future, pin::Pin, rc::Rc, time::Duration};
 use net::{Span, jsonrpc};
 use serde_json::json;
 use shards::{task, time};
+use storage::record::Transport;
 
 use super::{
     Call,
@@ -22,7 +23,8 @@ use crate::{
         parking::{Hearing, Parking, Place, Resume, Told},
     },
     upstream::{
-        Answer, Event, EventSource, Outcome, Question, Relay, Reply as UpstreamReply, Stream,
+        Answer, Event, EventSource, LogWish, Outcome, Question, Relay, Reply as UpstreamReply,
+        Stream,
     },
 };
 
@@ -52,6 +54,15 @@ impl<R: Relay> Call<'_, R> {
         let level = jsonrpc::pick(raw, [meta::LOG_LEVEL]).ok().and_then(|[place]| place);
         let level = level.and_then(|level| jsonrpc::unescape(level.of_text(raw)).ok());
         level.and_then(|level| stream::place(&level)).map_or(Logs::None, Logs::From)
+    }
+
+    /// The log messages that a client of the stateless revision wants, where its upstream cannot know
+    /// or does not say for whom they are.
+    pub(super) fn log_wish(&self, upstream: &Upstream) -> Option<LogWish> {
+        let record = &upstream.record;
+        let is_shared = matches!(record.transport, Transport::WebSocket | Transport::Stdio);
+        let is_modern = record.era == Some(storage::record::Era::Modern);
+        (is_shared || !is_modern).then(|| self.logs().wish()).flatten()
     }
 
     /// Where this call can wait, if its client may come back.

@@ -7,7 +7,7 @@
 //! counting, and who waits is found by them.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::VecDeque,
     pin::Pin,
     rc::Rc,
@@ -24,6 +24,7 @@ use storage::record::Era;
 
 use super::{
     Answer, Event, EventSource, Outgoing, Stream,
+    discover::plain,
     http::{
         Call, Setup,
         answer::settle,
@@ -33,6 +34,7 @@ use super::{
         wire::Wire,
     },
     keyed::{Keyed, SessionKey},
+    levels::{self, Levels},
     watch::Ear,
 };
 use crate::{
@@ -102,6 +104,8 @@ struct Link {
     waiters: RefCell<AHashMap<u64, Rc<Waiter>>>,
     errands: Rc<Errands>,
     initialize_result: RefCell<Vec<u8>>,
+    /// Of log messages; none before the handshake.
+    levels: OnceCell<Levels>,
 }
 
 /// How messages get to the upstream.
@@ -118,6 +122,8 @@ struct Waiter {
     token: Option<Vec<u8>>,
     /// What it can be asked meanwhile; `None` if it is not for the upstream to ask.
     asked: Option<Capabilities>,
+    /// Whether it hears of log messages.
+    wants_logs: bool,
     arrived: RefCell<VecDeque<Result<Event, UpstreamFailure>>>,
     bell: Bell,
 }
@@ -155,6 +161,7 @@ impl LinkLeg {
         let deadline = Deadline::after(outgoing.within);
         let key = self.0.key(outgoing);
         let link = self.0.link(&key, deadline).await?;
+        self.0.raise_level(&link, outgoing).await;
         match self.0.call(&link, outgoing, deadline).await {
             // Turned away before it was executed: it belongs to a session that is gone.
             Err(failure) if is_kind(&failure, UpstreamKind::SessionLost) => {
@@ -163,6 +170,7 @@ impl LinkLeg {
             outcome => return outcome,
         }
         let link = self.0.link(&key, deadline).await?;
+        self.0.raise_level(&link, outgoing).await;
         self.0.call(&link, outgoing, deadline).await
     }
 
@@ -249,6 +257,25 @@ impl Shared {
         let place = place.ok_or_else(|| self.wire.all_used())?;
         place.ended.iter().for_each(|link| link.closing.open());
         Ok(place.single)
+    }
+
+    /// Has the upstream give more log messages, if the client wants more than any before.
+    async fn raise_level(&self, link: &Rc<Link>, outgoing: &Outgoing<'_>) {
+        let due = link.levels.get().and_then(|levels| levels.due(outgoing.log_level));
+        if let Some(params) = due {
+            let outgoing = plain("logging/setLevel", params.as_bytes(), levels::WITHIN);
+            // The request is worth its answer without them.
+            let _ = self.ask(link, &outgoing).await;
+        }
+    }
+
+    /// Asks something of our own, and waits for the answer.
+    async fn ask(&self, link: &Rc<Link>, outgoing: &Outgoing<'_>) -> Result<(), Failure> {
+        let deadline = Deadline::after(outgoing.within);
+        let answer = Box::pin(self.call(link, outgoing, deadline)).await?;
+        let Answer::Stream(mut stream) = answer else { return Ok(()) };
+        while !matches!(stream.next().await?, Event::Reply(_)) {}
+        Ok(())
     }
 
     fn drop_link(&self, link: &Rc<Link>) -> Result<(), Failure> {
@@ -376,8 +403,8 @@ impl Ticket {
             return Err(link.wire.failure(UpstreamKind::Full, detail, false));
         }
         let (arrived, bell) = Default::default();
-        let (token, asked) = (call.token(), call.asked());
-        let waiter = Rc::new(Waiter { token, asked, arrived, bell });
+        let (token, asked, wants_logs) = (call.token(), call.asked(), call.wants_logs());
+        let waiter = Rc::new(Waiter { token, asked, wants_logs, arrived, bell });
         waiters.insert(call.id(), waiter.clone());
         let (link, id, since_ms) = (link.clone(), call.id(), watch::clock_ms());
         Ok(Ticket { link, waiter, id, deadline, since_ms, first: None, is_settled: false })

@@ -70,11 +70,13 @@ fn what_an_upstream_asks_is_answered_by_clients_of_either_era() {
 
 /// There the requests of all clients share one connection.
 #[test]
-fn what_an_upstream_asks_over_stdio_or_sse_is_answered_too() {
-    let sse = Served::everything_sse();
+fn what_an_upstream_asks_over_stdio_sse_or_a_websocket_is_answered_too() {
+    let (sse, socket) = (Served::everything_sse(), Served::socket("everything"));
     for mode in ["shared", "per_client"] {
         let gateway = Gateway::start();
-        for mut registration in [everything_stdio("stdio"), sse.registration("sse")] {
+        let registrations =
+            [everything_stdio("stdio"), sse.registration("sse"), socket.registration("socket")];
+        for mut registration in registrations {
             registration["session_mode"] = mode.into();
             let added = gateway.add(&registration);
             assert_eq!(added["sessionMode"], mode);

@@ -7,7 +7,7 @@ use net::{http1::encode, span::Span};
 use storage::record::Era;
 
 use crate::mcp::{Capabilities, meta};
-use crate::upstream::{Edit, Outgoing, meta::rewrite_meta};
+use crate::upstream::{Edit, Outgoing, levels::LogWish, meta::rewrite_meta};
 
 /// The lines of a modern request that are always the same.
 const MODERN_LINES: &str = "content-type: application/json\r\n\
@@ -109,6 +109,11 @@ impl<'a> Call<'a> {
     /// What the client can be asked meanwhile.
     pub(in crate::upstream) fn capabilities(&self) -> Capabilities {
         self.outgoing.capabilities
+    }
+
+    /// Whether the client hears of log messages.
+    pub(in crate::upstream) fn wants_logs(&self) -> bool {
+        self.outgoing.log_level.is_some()
     }
 
     /// See [`Outgoing::asked`].
@@ -244,7 +249,7 @@ fn completed(text: &'static str, outgoing: &Outgoing<'_>) -> Cow<'static, [u8]> 
         return text.as_bytes().into();
     }
     let mut declared = format!("Capabilities\":{},", outgoing.capabilities.to_json());
-    if let Some(level) = outgoing.log_level {
+    if let Some(level) = outgoing.log_level.map(LogWish::level) {
         declared.push_str(&format!("\"{}\":\"{level}\",", meta::LOG_LEVEL));
     }
     text.replacen("Capabilities\":{},", &declared, 1).into_bytes().into()
@@ -296,7 +301,7 @@ mod tests {
         for (params, meta) in
             [(r#"{"name":"x"}"#, None), (r#"{"_meta":{"a":1}}"#, Some(r#"{"a":1}"#))]
         {
-            let outgoing = Outgoing { log_level: Some("warning"), ..outgoing(params, meta, false) };
+            let outgoing = Outgoing { log_level: Some(LogWish::named(3)), ..outgoing(params, meta, false) };
             let value: serde_json::Value =
                 serde_json::from_str(&body(&Call::modern(1, &outgoing))).expect("JSON");
             assert_eq!(value["params"]["_meta"][meta::LOG_LEVEL], "warning", "{value}");

@@ -11,6 +11,7 @@ use crate::upstream::{
         answer::Message,
         stream::{progress_token, restore_token},
     },
+    levels::{is_log, whose},
     question::whom,
 };
 
@@ -57,12 +58,14 @@ fn ask(link: &Rc<Link>, id: &str, method: String, params: Option<String>) -> Res
     Ok(())
 }
 
-/// Gives progress to who asked for it. Nothing else belongs to a request of one client, and goes to who
-/// listens to the upstream.
+/// Gives progress to who asked for it, and log messages to whom they can only be for. Nothing else
+/// belongs to a request of one client, and goes to who listens to the upstream.
 fn notify(link: &Link, message: Vec<u8>) {
     let Some((_, Some(id))) = progress_token(&message) else {
         if let Some(ear) = &*link.ear.borrow() {
             ear.take(&message);
+        } else if std::str::from_utf8(&message).is_ok_and(is_log) {
+            return log(link, message);
         }
         return buffer::give(message);
     };
@@ -72,5 +75,17 @@ fn notify(link: &Link, message: Vec<u8>) {
         && let Some(restored) = restore_token(message, id, waiter.token.as_deref())
     {
         waiter.push(Ok(Event::Notification(restored)));
+    }
+}
+
+fn log(link: &Link, message: Vec<u8>) {
+    let waiters = link.waiters.borrow();
+    let waiting = waiters.iter().filter(|(_, waiter)| waiter.asked.is_some());
+    let waiter = whose(&link.key, waiting.map(|(number, waiter)| (*number, waiter)));
+    match waiter.filter(|waiter| waiter.wants_logs) {
+        Some(waiter) if waiter.arrived.borrow().len() < NOTIFICATION_COUNT_MAX => {
+            waiter.push(Ok(Event::Notification(message)));
+        }
+        _ => buffer::give(message),
     }
 }

@@ -10,7 +10,6 @@ use super::{Link, LinkLeg, Ticket};
 use crate::{
     failure::Failure,
     upstream::{
-        Answer, Event,
         discover::plain,
         http::Call,
         keyed::SessionKey,
@@ -52,11 +51,7 @@ impl LinkLeg {
     async fn attend(&self, link: &Rc<Link>, ear: &Ear) -> Failure {
         let subscribes = can_subscribe(&link.initialize_result.borrow());
         let ask = async |method: &'static str, params: String| {
-            let outgoing = plain(method, params.as_bytes(), WITHIN);
-            let answer = self.0.call(link, &outgoing, Deadline::after(WITHIN)).await?;
-            let Answer::Stream(mut stream) = answer else { return Ok(()) };
-            while !matches!(stream.next().await?, Event::Reply(_)) {}
-            Ok(())
+            self.0.ask(link, &plain(method, params.as_bytes(), WITHIN)).await
         };
         attend(ear, subscribes, ask).await
     }

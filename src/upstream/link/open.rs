@@ -1,7 +1,7 @@
 //! Opening a connection: what it takes, then the handshake of the legacy era.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     rc::Rc,
 };
 
@@ -21,6 +21,7 @@ use crate::{
             session::{initialize_params, revision},
             wire::Wire,
         },
+        levels::Levels,
     },
 };
 
@@ -73,6 +74,7 @@ impl Opening {
             waiters: RefCell::default(),
             errands: self.errands,
             initialize_result: RefCell::default(),
+            levels: OnceCell::new(),
         })
     }
 }
@@ -105,6 +107,7 @@ async fn shake_hands(
         return Err(nonsense("it does not know the method".to_owned()));
     }
     *link.initialize_result.borrow_mut() = reply.raw().to_vec();
+    let _ = link.levels.set(Levels::of_initialize(reply.raw()));
     let message = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}";
     link.send(message.to_vec(), deadline).await
 }

@@ -53,8 +53,8 @@ fn upstream(script: impl Fn(&Seen, &mut StdStream, &Streams) + Send + Sync + 'st
     })
 }
 
-fn leg(fake: &Fake) -> SseLeg {
-    SseLeg::new(&fake.upstream("/sse"), fake.setup()).expect("a leg")
+fn leg(fake: &Fake) -> LinkLeg {
+    LinkLeg::new(&fake.upstream("/sse"), Medium::Sse, Era::Legacy, fake.setup()).expect("a leg")
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn serves_all_who_ask_by_one_stream() {
             }
         });
         let leg = leg(&fake);
-        let ask = |leg: SseLeg, n: usize| async move {
+        let ask = |leg: LinkLeg, n: usize| async move {
             let params = format!("{{\"n\":{n}}}");
             (n, leg.request(&call("tools/call", &params)).await)
         };

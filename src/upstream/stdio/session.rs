@@ -37,6 +37,7 @@ use crate::{
     upstream::{
         Edit, Outcome, Question, Reply,
         keyed::SessionKey,
+        levels::whose,
         question::{OwnAnswer, whom},
         splice,
         watch::{Ear, MESSAGE_SIZE_MAX},
@@ -69,12 +70,14 @@ pub(super) struct Waiting {
     pub(super) notices: Option<mailbox::Sender<Notice>>,
     /// What the client can be asked meanwhile; `None` if it is not for the upstream to ask.
     pub(super) asked: Option<Capabilities>,
+    /// Whether the client hears of log messages.
+    pub(super) wants_logs: bool,
 }
 
 impl Waiting {
     /// Who wants the answer alone.
     pub(super) fn for_answer(answer: oneshot::Sender<Result<Reply, Failure>>) -> Waiting {
-        Waiting { answer, notices: None, asked: None }
+        Waiting { answer, notices: None, asked: None, wants_logs: false }
     }
 }
 
@@ -236,6 +239,15 @@ impl Session {
             letter::write_own(out, Some(id), method, params);
         });
         answered.await.unwrap_or_else(|_| Err(Failure::Upstream(self.broken())))
+    }
+
+    /// Asks something of our own, the answer to which makes no difference.
+    pub(super) fn tell(&self, method: &str, params: &str) {
+        let (answer, _) = oneshot::channel();
+        let waiting = Waiting::for_answer(answer);
+        self.enqueue(Pending { waiting, token: None, cancellable: false }, |out, id| {
+            letter::write_own(out, Some(id), method, params);
+        });
     }
 
     /// Sends a notification of our own, unless the child is behind with reading.
@@ -508,14 +520,32 @@ impl Session {
         let _ = notices.send(Notice::Notification(text));
     }
 
-    /// A notification that belongs to no request: logs and changed lists.
+    /// A notification that names no request: logs and changed lists.
     fn unclaimed(&self, message: &Answer<'_>) {
+        if message.method() == "notifications/message" && self.log(message.text()) {
+            return;
+        }
         let ear = self.ear.borrow().clone();
         if let Some(ear) = ear.filter(|_| message.text().len() <= MESSAGE_SIZE_MAX) {
             ear.take(message.text().as_bytes());
         }
         let text = printable(&message.text().as_bytes()[..message.text().len().min(1024)]);
         tracing::debug!(upstream = %self.upstream, method = message.method(), "notification: {text}");
+    }
+
+    /// Hands a log message to whom it can only be for; false if it is nobody's.
+    fn log(&self, text: &str) -> bool {
+        let pending = self.pending.borrow();
+        let waiting = pending.iter().filter(|(_, pending)| pending.waiting.asked.is_some());
+        let waiting = waiting.map(|(number, pending)| (*number, &pending.waiting));
+        let client = whose(&self.key, waiting).filter(|waiting| waiting.wants_logs);
+        let Some(notices) = client.and_then(|waiting| waiting.notices.as_ref()) else {
+            return false;
+        };
+        if text.len() <= NOTICE_SIZE_MAX {
+            let _ = notices.send(Notice::Notification(text.as_bytes().to_vec()));
+        }
+        true
     }
 
     /// A line that is no message: a stray print, usually.
