@@ -583,6 +583,8 @@ impl<R: Relay> Call<'_, R> {
         cached: bool,
         execution: Option<Execution<'_>>,
     ) -> Result<Reply, Failure> {
+        let moved = self.parts.relay.moved(upstream);
+        let upstream = moved.as_ref().unwrap_or(upstream);
         let modern_upstream = upstream.record.era == Some(storage::record::Era::Modern);
         let mut translation = stream::Translation::between(self.era, modern_upstream, cached);
         let name = &upstream.record.name;
@@ -632,10 +634,15 @@ impl<R: Relay> Call<'_, R> {
                 let asked = stream::Asked { client: self.client(), parker, logs };
                 stream::relay(source, id, name, translation, accepts, asked).await
             }
-            Err(failure) => {
-                end(meters, execution, false);
-                Err(discreet(upstream, failure))
-            }
+            Err(failure) => match self.parts.relay.probe_again(upstream, &failure).await {
+                Some(moved) => {
+                    Box::pin(self.relay(&moved, outgoing, cached, execution)).await
+                }
+                None => {
+                    end(meters, execution, false);
+                    Err(discreet(upstream, failure))
+                }
+            },
         }
     }
 }

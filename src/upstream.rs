@@ -7,6 +7,7 @@
 pub mod a2a;
 pub mod address;
 pub mod discover;
+mod eras;
 pub mod fetch;
 pub mod http;
 pub mod issuer;
@@ -209,6 +210,24 @@ pub trait Relay {
         upstream: &std::sync::Arc<crate::catalog::Upstream>,
         outgoing: &Outgoing<'_>,
     ) -> impl Future<Output = Result<Answer, Failure>>;
+
+    /// The upstream as it was found to be, if that is otherwise than this record says.
+    fn moved(
+        &self,
+        _upstream: &std::sync::Arc<crate::catalog::Upstream>,
+    ) -> Option<std::sync::Arc<crate::catalog::Upstream>> {
+        None
+    }
+
+    /// Looks whether an upstream speaks another era by now, if a failure is a sign of that; returns it
+    /// as it is then. What failed so was not executed.
+    fn probe_again(
+        &self,
+        _upstream: &std::sync::Arc<crate::catalog::Upstream>,
+        _failure: &Failure,
+    ) -> impl Future<Output = Option<std::sync::Arc<crate::catalog::Upstream>>> {
+        std::future::ready(None)
+    }
 
     /// Calls a REST tool and returns the raw result object. That the service failed is a result too,
     /// with `isError`.

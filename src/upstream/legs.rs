@@ -14,6 +14,7 @@ use super::{
     a2a::{self, AgentCall, Agents},
     address::{self, AddressPolicy},
     discover::{self, DiscoverLimits, Handshake, Requester, Verdict},
+    eras::{self, Eras},
     http::{HttpLeg, LegLimits, Resolver, Setup},
     keyed::KeyedLimits,
     link::{LinkLeg, Medium},
@@ -49,6 +50,7 @@ pub struct Upstreams {
     legs: RefCell<AHashMap<Box<str>, Entry>>,
     rest: Rest,
     agents: Agents,
+    eras: Eras,
 }
 
 struct Entry {
@@ -113,6 +115,7 @@ impl Upstreams {
             legs: RefCell::default(),
             rest: Rest::new(RestLimits::of(settings)),
             agents: Agents::new(upstreams.answer_size_max),
+            eras: Eras::default(),
         }
     }
 
@@ -132,6 +135,7 @@ impl Upstreams {
         legs.retain(|id, entry| {
             catalog.upstream(id).is_some_and(|upstream| same_way(upstream, &entry.upstream))
         });
+        self.eras.retain(catalog);
         self.rest.retain(|id| catalog.tool(id).is_some());
         self.agents.retain(|id| catalog.agent(id));
     }
@@ -218,6 +222,12 @@ impl Upstreams {
         })
     }
 
+    /// Has `tell` told of each upstream that turns out to speak another era than its record says, by
+    /// its id.
+    pub fn tell_of_moved(&self, tell: impl Fn(&str) + 'static) {
+        self.eras.tell(tell);
+    }
+
     /// Takes mail for the children that this shard owns.
     pub fn take_mail(&self, mail: StdioMail) {
         self.host.take(mail);
@@ -256,6 +266,32 @@ impl Relay for Upstreams {
     ) -> Result<Answer, Failure> {
         let leg = self.leg(upstream)?;
         leg.request(outgoing).await
+    }
+
+    fn moved(&self, upstream: &Arc<Upstream>) -> Option<Arc<Upstream>> {
+        self.eras.moved(upstream)
+    }
+
+    async fn probe_again(
+        &self,
+        upstream: &Arc<Upstream>,
+        failure: &Failure,
+    ) -> Option<Arc<Upstream>> {
+        if !eras::may_have_moved(upstream, failure) {
+            return None;
+        }
+        let probe = self.eras.probe(upstream);
+        let _turn = probe.turns.take().await;
+        // Somebody else may have found it out meanwhile.
+        if let Some(moved) = self.eras.moved(upstream) {
+            return Some(moved);
+        }
+        if !probe.begin() {
+            return None;
+        }
+        let greeted = Box::pin(self.greet(upstream, eras::WITHIN)).await.ok()?;
+        greeted.leg.close().await;
+        self.eras.note(upstream, greeted.handshake)
     }
 
     async fn call_rest(&self, call: &RestCall<'_>) -> Result<Vec<u8>, Failure> {
@@ -438,10 +474,8 @@ impl Upstreams {
 
 /// Whether an upstream could be reached and gave no answer.
 fn is_mute(failure: &Failure) -> bool {
-    let Failure::Upstream(UpstreamFailure { kind, may_have_run, .. }) = failure else {
-        return false;
-    };
-    *may_have_run && matches!(kind, UpstreamKind::Timeout(_) | UpstreamKind::Broken)
+    let Failure::Upstream(UpstreamFailure { kind, .. }) = failure else { return false };
+    matches!(kind, UpstreamKind::Timeout(_) | UpstreamKind::Broken)
 }
 
 /// Asks by `server/discover` whether an upstream is modern; `None` if it is not.

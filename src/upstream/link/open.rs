@@ -14,7 +14,7 @@ use crate::{
     failure::{Failure, UpstreamKind},
     upstream::{
         Event, Reply,
-        discover::plain,
+        discover::{Verdict, judge_discover, plain},
         http::{
             Call, answer,
             errand::Errands,
@@ -44,15 +44,15 @@ impl Opening {
         next_id: &Cell<u64>,
         deadline: Deadline,
     ) -> Result<Rc<Link>, Failure> {
-        let era = self.era;
-        let link = match self.medium {
+        let (era, medium) = (self.era, self.medium);
+        let link = match medium {
             Medium::Sse => sse::open(self, deadline).await?,
             Medium::Socket => socket::open(self, deadline).await?,
         };
-        if era == Era::Modern {
-            return Ok(link);
-        }
-        let outcome = shake_hands(&link, next_id, deadline).await;
+        let outcome = match era {
+            Era::Legacy => shake_hands(&link, next_id, deadline).await,
+            Era::Modern => look(&link, next_id, deadline).await,
+        };
         if outcome.is_err() {
             link.closing.open();
         }
@@ -88,6 +88,24 @@ pub(super) async fn refusal(wire: &Wire, response: Response, wrong: &str) -> Fai
         return wire.failure(UpstreamKind::Nonsense, format!("{wrong}: {text}"), false);
     }
     wire.failure(UpstreamKind::Status(status), text, false)
+}
+
+/// Looks whether the upstream is of the modern era, which has no handshake: another program may answer
+/// than the last time, and on a connection nothing else would tell.
+async fn look(link: &Rc<Link>, next_id: &Cell<u64>, deadline: Deadline) -> Result<(), Failure> {
+    let outgoing = plain("server/discover", b"{}", deadline.within());
+    let id = next_id.get();
+    next_id.set(id + 1);
+    let reply = ask(link, &Call::multiplexed(id, &outgoing, Era::Modern), deadline).await?;
+    let raw = String::from_utf8_lossy(reply.raw());
+    match judge_discover(reply.outcome, &raw) {
+        Verdict::Modern(_) => Ok(()),
+        Verdict::Hopeless(detail) => Err(link.wire.failure(UpstreamKind::Nonsense, detail, false)),
+        Verdict::Legacy => {
+            let detail = "it does not speak the stateless revision";
+            Err(link.wire.failure(UpstreamKind::Nonsense, detail, false))
+        }
+    }
 }
 
 async fn shake_hands(
