@@ -635,9 +635,7 @@ impl<R: Relay> Call<'_, R> {
                 stream::relay(source, id, name, translation, accepts, asked).await
             }
             Err(failure) => match self.parts.relay.probe_again(upstream, &failure).await {
-                Some(moved) => {
-                    Box::pin(self.relay(&moved, outgoing, cached, execution)).await
-                }
+                Some(moved) => Box::pin(self.relay(&moved, outgoing, cached, execution)).await,
                 None => {
                     end(meters, execution, false);
                     Err(discreet(upstream, failure))

@@ -135,7 +135,8 @@ impl Offer {
         let named = response.header("sec-websocket-protocol");
         if response.status() != 101 || !is("upgrade", b"websocket") {
             Err("it did not switch to a WebSocket")
-        } else if response.header("sec-websocket-accept") != Some(accept_of(self.0.as_bytes()).as_bytes())
+        } else if response.header("sec-websocket-accept")
+            != Some(accept_of(self.0.as_bytes()).as_bytes())
         {
             Err("it switched without having read the key")
         } else if response.header("sec-websocket-extensions").is_some_and(|all| !all.is_empty()) {

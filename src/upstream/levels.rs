@@ -52,7 +52,8 @@ pub(super) struct Levels {
 impl Levels {
     /// Those of a new session; `capabilities` is what the upstream said of itself, raw.
     pub(super) fn new(capabilities: Option<&str>) -> Levels {
-        let logging = capabilities.and_then(|raw| Some((raw, jsonrpc::pick(raw, ["logging"]).ok()?)));
+        let logging =
+            capabilities.and_then(|raw| Some((raw, jsonrpc::pick(raw, ["logging"]).ok()?)));
         let can_be_told =
             matches!(logging, Some((raw, [Some(place)])) if place.of_text(raw) != "null");
         Levels { can_be_told, ..Levels::default() }

@@ -8,6 +8,7 @@
 mod charge;
 mod command;
 mod host;
+mod ids;
 mod letter;
 pub(crate) mod lines;
 mod listen;

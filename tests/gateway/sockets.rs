@@ -52,7 +52,7 @@ fn all_clients_share_a_socket_and_none_hears_what_is_another_s() {
                 let progress = notified(&events, "notifications/progress");
                 let of = |event: &Value| event["params"]["total"] == json!(steps);
                 assert!(progress.len() >= steps - 1, "{events:?}");
-                assert!(progress.iter().all(|event| of(event)), "{events:?}");
+                assert!(progress.iter().all(of), "{events:?}");
                 assert!(progress.iter().all(|event| event["params"]["progressToken"] == "t"));
                 let last = events.last().expect("an answer");
                 assert!(last["result"]["content"].to_string().contains("completed"), "{last}");
@@ -213,7 +213,8 @@ fn a_server_that_is_killed_in_mid_call_comes_back_by_itself() {
 #[test]
 fn what_a_bad_server_does_is_its_own_failure_alone() {
     let good = Served::socket("everything");
-    let gateway = Gateway::setup().set("TOOL_TIMEOUT", 2).set("UPSTREAM_MAX_ANSWER_SIZE_BYTES", 1_000_000);
+    let gateway =
+        Gateway::setup().set("TOOL_TIMEOUT", 2).set("UPSTREAM_MAX_ANSWER_SIZE_BYTES", 1_000_000);
     let gateway = gateway.start();
     gateway.add(&good.registration("good"));
     let refused = Served::socket("closes");
@@ -222,12 +223,9 @@ fn what_a_bad_server_does_is_its_own_failure_alone() {
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.text().contains("1008"), "{}", answer.text());
     let mut all = Vec::new();
-    for (kind, told) in [
-        ("garbage", "2"),
-        ("silent", "2"),
-        ("binary", "no text"),
-        ("oversized", "1000000 bytes"),
-    ] {
+    for (kind, told) in
+        [("garbage", "2"), ("silent", "2"), ("binary", "no text"), ("oversized", "1000000 bytes")]
+    {
         let bad = Served::socket(kind);
         gateway.add(&bad.registration(kind));
         let params = json!({"name": format!("{kind}-one"), "arguments": {}});

@@ -301,7 +301,8 @@ mod tests {
         for (params, meta) in
             [(r#"{"name":"x"}"#, None), (r#"{"_meta":{"a":1}}"#, Some(r#"{"a":1}"#))]
         {
-            let outgoing = Outgoing { log_level: Some(LogWish::named(3)), ..outgoing(params, meta, false) };
+            let outgoing =
+                Outgoing { log_level: Some(LogWish::named(3)), ..outgoing(params, meta, false) };
             let value: serde_json::Value =
                 serde_json::from_str(&body(&Call::modern(1, &outgoing))).expect("JSON");
             assert_eq!(value["params"]["_meta"][meta::LOG_LEVEL], "warning", "{value}");

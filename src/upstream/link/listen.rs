@@ -8,13 +8,15 @@ use storage::record::Era;
 
 use super::{Link, LinkLeg, Ticket};
 use crate::{
-    failure::Failure,
+    failure::{Failure, UpstreamKind},
     upstream::{
+        Event,
         discover::plain,
         http::Call,
         keyed::SessionKey,
         watch::{
-            Deaf, Ear, First, GATHER, Told, WITHIN, attend, can_subscribe, first_of, listen_params,
+            Deaf, Ear, First, GATHER, Told, WITHIN, attend, can_subscribe, first_of, knows_none,
+            listen_params,
         },
     },
 };
@@ -35,16 +37,13 @@ impl LinkLeg {
         ear.hear(Told::Began);
         let heard = async {
             match link.era {
-                Era::Legacy => self.attend(&link, ear).await,
+                Era::Legacy => Err(self.attend(&link, ear).await),
                 Era::Modern => self.subscribe(&link, ear).await,
             }
         };
-        Err(match link.gone.unless(Box::pin(heard)).await {
-            Some(failure) => failure,
-            None => {
-                let ended = link.ended.borrow().clone();
-                Failure::Upstream(ended.expect("the gate opens behind the reason"))
-            }
+        link.gone.unless(Box::pin(heard)).await.unwrap_or_else(|| {
+            let ended = link.ended.borrow().clone();
+            Err(Failure::Upstream(ended.expect("the gate opens behind the reason")))
         })
     }
 
@@ -57,7 +56,7 @@ impl LinkLeg {
     }
 
     /// Keeps a subscription of the stateless revision open. Its request is answered when it ends.
-    async fn subscribe(&self, link: &Rc<Link>, ear: &Ear) -> Failure {
+    async fn subscribe(&self, link: &Rc<Link>, ear: &Ear) -> Result<Deaf, Failure> {
         let mut former = None;
         loop {
             let uris = ear.uris();
@@ -65,13 +64,8 @@ impl LinkLeg {
             let outgoing = plain("subscriptions/listen", params.as_bytes(), AGES);
             let call = Call::multiplexed(self.0.new_id(), &outgoing, Era::Modern);
             let deadline = Deadline::after(AGES);
-            let mut ticket = match Ticket::new(link, &call, deadline) {
-                Ok(ticket) => ticket,
-                Err(failure) => return failure,
-            };
-            if let Err(failure) = link.send_call(&call, deadline).await {
-                return failure;
-            }
+            let mut ticket = Ticket::new(link, &call, deadline)?;
+            link.send_call(&call, deadline).await?;
             // Once the new one is asked for, dropping the former cancels it.
             drop(former.take());
             let changed = async {
@@ -84,11 +78,12 @@ impl LinkLeg {
                 }
             };
             match first_of(ticket.wait(), changed).await {
+                First::One(Ok(Event::Reply(reply))) if knows_none(&reply) => return Ok(Deaf),
                 First::One(Ok(_)) => {
-                    let (kind, detail) = (super::UpstreamKind::Broken, "its subscription ended");
-                    return link.wire.failure(kind, detail, false);
+                    let (kind, detail) = (UpstreamKind::Broken, "its subscription ended");
+                    return Err(link.wire.failure(kind, detail, false));
                 }
-                First::One(Err(failure)) => return failure,
+                First::One(Err(failure)) => return Err(failure),
                 First::Other(()) => former = Some(ticket),
             }
         }

@@ -77,7 +77,7 @@ impl Outbox {
         Ok(())
     }
 
-    fn take(&self) -> Option<Vec<u8>> {
+    pub(super) fn take(&self) -> Option<Vec<u8>> {
         let (_, message) = self.messages.borrow_mut().pop_front()?;
         self.size.set(self.size.get() - message.len());
         Some(message)

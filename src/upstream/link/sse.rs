@@ -9,7 +9,11 @@ use net::{
 };
 use shards::{task, watch};
 
-use super::{Link, WayUp, dispatch::dispatch, open::{Opening, refusal}};
+use super::{
+    Link, WayUp,
+    dispatch::dispatch,
+    open::{Opening, refusal},
+};
 use crate::{
     failure::{Failure, UpstreamFailure, UpstreamKind},
     upstream::{
@@ -145,12 +149,7 @@ fn write_head(wire: &Wire, out: &mut Vec<u8>, path: &str, body_size: usize) {
 }
 
 /// Reads until the stream ends or is closed. `rest` was read already.
-async fn run(
-    link: Rc<Link>,
-    mut streaming: Streaming,
-    mut decoder: Decoder,
-    rest: Vec<u8>,
-) {
+async fn run(link: Rc<Link>, mut streaming: Streaming, mut decoder: Decoder, rest: Vec<u8>) {
     // Also after a panic, those who wait must hear of it.
     let ended = task::guard(read(&link, &mut streaming, &mut decoder, rest)).await;
     let failure = match ended {
