@@ -160,8 +160,7 @@ impl LinkLeg {
     pub async fn request(&self, outgoing: &Outgoing<'_>) -> Result<Answer, Failure> {
         let deadline = Deadline::after(outgoing.within);
         let key = self.0.key(outgoing);
-        let link = self.0.link(&key, deadline).await?;
-        self.0.raise_level(&link, outgoing).await;
+        let link = self.0.ready_link(&key, outgoing, deadline).await?;
         match self.0.call(&link, outgoing, deadline).await {
             // Turned away before it was executed: it belongs to a session that is gone.
             Err(failure) if is_kind(&failure, UpstreamKind::SessionLost) => {
@@ -169,8 +168,7 @@ impl LinkLeg {
             }
             outcome => return outcome,
         }
-        let link = self.0.link(&key, deadline).await?;
-        self.0.raise_level(&link, outgoing).await;
+        let link = self.0.ready_link(&key, outgoing, deadline).await?;
         self.0.call(&link, outgoing, deadline).await
     }
 
@@ -259,13 +257,21 @@ impl Shared {
         Ok(place.single)
     }
 
-    /// Has the upstream give more log messages, if the client wants more than any before.
-    async fn raise_level(&self, link: &Rc<Link>, outgoing: &Outgoing<'_>) {
+    /// Returns the open connection once its upstream gives the log messages that the client wants.
+    async fn ready_link(
+        &self,
+        key: &SessionKey,
+        outgoing: &Outgoing<'_>,
+        deadline: Deadline,
+    ) -> Result<Rc<Link>, Failure> {
+        let link = self.link(key, deadline).await?;
         let due = link.levels.get().and_then(|levels| levels.due(outgoing.log_level));
-        if let Some(params) = due {
-            let outgoing = plain("logging/setLevel", params.as_bytes(), levels::WITHIN);
-            // The request is worth its answer without them.
-            let _ = self.ask(link, &outgoing).await;
+        let Some(params) = due else { return Ok(link) };
+        let setting = plain("logging/setLevel", params.as_bytes(), levels::WITHIN);
+        match self.ask(&link, &setting).await {
+            Ok(()) => Ok(link),
+            // The request is worth its answer without them; but the connection may be lost by now.
+            Err(_) => self.link(key, deadline).await,
         }
     }
 
