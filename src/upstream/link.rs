@@ -1,6 +1,6 @@
 //! The leg to an upstream whose messages all come by one connection: over HTTP+SSE, the transport
-//! of revision 2024-11-05, as the events of a stream, while each message up is a POST ([`sse`]); over
-//! a WebSocket both ways as texts ([`socket`]).
+//! of revision 2024-11-05, as the events of a stream, while each message up is a POST
+//! (`link/sse.rs`); over a WebSocket both ways as texts (`link/socket.rs`).
 //!
 //! A leg keeps one connection per shard, opened by the first request and again when it was lost. All
 //! requests of all clients share it, so the upstream sees ids and progress tokens of our own
