@@ -428,7 +428,7 @@ pub async fn handle<B: Backend>(backend: &B, request: RestRequest<'_>) -> RestAn
         return answer::failure(absent, answer::Shape::Detail);
     }
     let shape = route.shape();
-    let answering = dispatch(backend, &request, route);
+    let answering = Box::pin(dispatch(backend, &request, route));
     match recording::told(backend, &request, route, answering).await {
         Ok(answer) => answer,
         Err(failure) => answer::failure(failure, shape),
@@ -457,7 +457,7 @@ async fn handle_one<B: Backend>(backend: &B, request: RestRequest<'_>) -> RestAn
         Err(failure) => return answer::failure(failure, answer::Shape::Detail),
     };
     let shape = route.shape();
-    let answering = act(backend, &request, route);
+    let answering = Box::pin(act(backend, &request, route));
     let answer = recording::told(backend, &request, route, answering).await;
     answer.unwrap_or_else(|failure| answer::failure(failure, shape))
 }

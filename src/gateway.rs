@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use net::jsonrpc::{self, Message, MessageKind, Param};
+use net::jsonrpc::{self, Message, MessageKind, MetaKey, Param};
 use storage::record::{Entity, Ownership, SessionMode};
 
 use crate::{
@@ -46,9 +46,11 @@ mod guard;
 mod own_tool;
 mod parked;
 mod rounds;
+mod sending;
 mod session;
 mod stream;
 mod tasks;
+mod upstream_state;
 
 pub use guard::admit_call;
 use guard::{Thing, hold};
@@ -203,7 +205,9 @@ async fn handle<R: Relay>(
         "resources/read" => call.resource().await,
         "prompts/get" => call.prompt().await,
         "completion/complete" => call.completion().await,
-        "tasks/get" | "tasks/update" | "tasks/cancel" if era == Era::Modern => call.task().await,
+        "tasks/get" | "tasks/update" | "tasks/cancel" if era == Era::Modern => {
+            Box::pin(call.task()).await
+        }
         "subscriptions/listen" if era == Era::Modern => call.listen(),
         "server/discover" if era == Era::Modern => {
             Ok(call.describe(|offer| mcp::discover(&call.with_streams(offer))))
@@ -218,7 +222,7 @@ async fn handle<R: Relay>(
         "resources/subscribe" if request.session.is_some() => call.subscribe(true).await,
         "resources/unsubscribe" if request.session.is_some() => call.subscribe(false).await,
         // Clients of the contract's first line call a tool by its name alone.
-        method if call.is_tool_name(method) => call.tool_by_method().await,
+        method if call.is_tool_name(method) => Box::pin(call.tool_by_method()).await,
         method => {
             let text = format!("Method not found: {method}");
             Err(Failure::protocol(200, code::METHOD_NOT_FOUND, text))
@@ -337,7 +341,7 @@ impl<R: Relay> Call<'_, R> {
         let name = self.name(Param::Name, "name")?;
         let Some((entry, upstream)) = route::tool(self.parts.catalog, self.seen, &name) else {
             if let Some(entry) = route::own_tool(self.seen, &name) {
-                return self.own_tool(entry, &name).await;
+                return Box::pin(self.own_tool(entry, &name)).await;
             }
             let absent = route::tool(self.parts.catalog, self.away, &name);
             let absent = absent.map(|(_, upstream)| upstream);
@@ -536,9 +540,7 @@ impl<R: Relay> Call<'_, R> {
         let meta = self
             .within_params(self.message.param_place(Param::Meta))
             .filter(|_| raw_meta.is_some());
-        let token = raw_meta.and_then(|raw| jsonrpc::pick(raw, ["progressToken"]).ok()?[0]);
-        let progress_token =
-            token.zip(meta).map(|(token, meta)| token.shifted(meta.start as usize));
+        let progress_token = self.within_params(self.message.named().meta(MetaKey::ProgressToken));
         let client = self.client();
         Outgoing {
             method: self.message.method(),
@@ -585,34 +587,30 @@ impl<R: Relay> Call<'_, R> {
     ) -> Result<Reply, Failure> {
         let moved = self.parts.relay.moved(upstream);
         let upstream = moved.as_ref().unwrap_or(upstream);
-        let modern_upstream = upstream.record.era == Some(storage::record::Era::Modern);
+        let modern_upstream = sending::is_modern(upstream);
         let mut translation = stream::Translation::between(self.era, modern_upstream, cached);
         let name = &upstream.record.name;
         let meters = self.parts.meters;
         let mut parker = None;
         outgoing.client = self.session_owner(upstream);
-        let answer = match self.resumed(upstream, outgoing.name.unwrap_or_default()).await? {
+        let resumed = match self.message.param(Param::RequestState) {
+            Some(_) => Box::pin(self.resumed(upstream, outgoing.name.unwrap_or_default())).await?,
+            None => None,
+        };
+        if resumed.is_none() && self.era == Era::Modern && modern_upstream {
+            self.restore_state(upstream, outgoing)?;
+        }
+        let answer = match resumed {
             Some(answer) => {
                 // It was translated where it waited, and is counted there.
                 translation = stream::Translation::None;
                 Ok(answer)
             }
             None => {
-                if self.era == Era::Modern {
-                    outgoing.log_level = self.log_wish(upstream);
-                }
-                if self.era == Era::Modern && !modern_upstream {
-                    outgoing.capabilities = self.declared();
-                    parker = self.parker(upstream, outgoing.name.unwrap_or_default());
-                }
-                let answer = self.parts.relay.request(upstream, outgoing).await;
-                let answer = answer.and_then(|answer| self.in_rounds(upstream, outgoing, answer));
-                match &execution {
-                    Some(execution) if modern_upstream && execution.entity == Entity::Tool => {
-                        answer.map(|answer| self.with_task_sealed(upstream, answer))
-                    }
-                    _ => answer,
-                }
+                parker = self.introduced(upstream, outgoing);
+                let is_tool =
+                    execution.as_ref().is_some_and(|execution| execution.entity == Entity::Tool);
+                self.sent(upstream, outgoing, is_tool).await
             }
         };
         match answer {
@@ -634,13 +632,15 @@ impl<R: Relay> Call<'_, R> {
                 let asked = stream::Asked { client: self.client(), parker, logs };
                 stream::relay(source, id, name, translation, accepts, asked).await
             }
-            Err(failure) => match self.parts.relay.probe_again(upstream, &failure).await {
-                Some(moved) => Box::pin(self.relay(&moved, outgoing, cached, execution)).await,
-                None => {
-                    end(meters, execution, false);
-                    Err(discreet(upstream, failure))
+            Err(failure) => {
+                match Box::pin(self.parts.relay.probe_again(upstream, &failure)).await {
+                    Some(moved) => Box::pin(self.relay(&moved, outgoing, cached, execution)).await,
+                    None => {
+                        end(meters, execution, false);
+                        Err(discreet(upstream, failure))
+                    }
                 }
-            },
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Every bound that is not a setting, in one place; bounds that lean on each other are compared.
 
+use std::time::Duration;
+
 /// Rendered list pages that a shard keeps, over all endpoints.
 pub const PAGE_COUNT_MAX: usize = 1024;
 
@@ -31,6 +33,9 @@ pub const ASK_COUNT_MAX: usize = 10_000;
 
 /// Calls that wait for their clients to come back, on a shard.
 pub const PARKED_COUNT_MAX: usize = 10_000;
+
+/// How long the state of a request that an upstream asked something for is good.
+pub const REQUEST_STATE_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Messages of a stream that are kept for a client that comes back.
 pub const LOG_COUNT_MAX: usize = 256;

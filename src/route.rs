@@ -53,7 +53,10 @@ impl<'a> Route<'a> {
 /// Finds what answers `path` (percent-encoded, as it was sent) asked with `is_post`. `root` is the
 /// path that a reverse proxy serves the gateway under; `None` if `path` lies outside it.
 pub fn find<'a>(path: &'a str, root: &str, is_post: bool) -> Option<Route<'a>> {
-    let path = path.strip_prefix(root).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+    let path = match root {
+        "" => path,
+        _ => path.strip_prefix(root).filter(|rest| rest.is_empty() || rest.starts_with('/'))?,
+    };
     let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
     if let Some(endpoint) = endpoint(path, "") {
         return Some(endpoint);

@@ -8,6 +8,7 @@ mod cache;
 mod compile;
 mod effort;
 mod parts;
+mod plain;
 mod violations;
 
 pub use cache::Cache;

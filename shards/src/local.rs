@@ -4,10 +4,13 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     future::{Future, poll_fn},
-    pin::pin,
+    pin::Pin,
     rc::Rc,
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
 };
+
+use futures_util::FutureExt;
+use pin_project_lite::pin_project;
 
 /// A bell that one task waits for and others ring. A ring before the wait is not lost.
 #[derive(Default)]
@@ -75,15 +78,51 @@ impl Gate {
     }
 
     /// Waits for `future`, or returns nothing once the gate is open.
-    pub async fn unless<F: Future>(&self, future: F) -> Option<F::Output> {
-        let (mut passed, mut future) = (pin!(self.passed()), pin!(future));
-        poll_fn(|context| {
-            if passed.as_mut().poll(context).is_ready() {
-                return Poll::Ready(None);
-            }
-            future.as_mut().poll(context).map(Some)
+    pub fn unless<F: Future>(&self, future: F) -> impl Future<Output = Option<F::Output>> {
+        first_of(self.passed(), future).map(|first| match first {
+            First::One(()) => None,
+            First::Other(output) => Some(output),
         })
-        .await
+    }
+}
+
+/// What came first.
+#[derive(Debug)]
+pub enum First<A, B> {
+    /// The first future.
+    One(A),
+    /// The second.
+    Other(B),
+}
+
+pin_project! {
+    /// See [`first_of`]. An async function would hold each future twice, as its argument and where
+    /// it is pinned.
+    struct FirstOf<A, B> {
+        #[pin]
+        one: A,
+        #[pin]
+        other: B,
+    }
+}
+
+/// Waits for the first of two futures, and drops the other.
+pub fn first_of<A: Future, B: Future>(
+    one: A,
+    other: B,
+) -> impl Future<Output = First<A::Output, B::Output>> {
+    FirstOf { one, other }
+}
+
+impl<A: Future, B: Future> Future for FirstOf<A, B> {
+    type Output = First<A::Output, B::Output>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match this.one.poll(context) {
+            Poll::Ready(value) => Poll::Ready(First::One(value)),
+            Poll::Pending => this.other.poll(context).map(First::Other),
+        }
     }
 }
 
@@ -216,8 +255,8 @@ impl Drop for Place<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_util::{FutureExt, task::noop_waker};
-    use std::{pin::pin, task::Context};
+    use futures_util::task::noop_waker;
+    use std::pin::pin;
 
     #[test]
     fn keeps_a_ring_for_a_later_waiter() {

@@ -4,10 +4,8 @@ use std::borrow::Cow;
 
 use net::{
     Span,
-    jsonrpc::{self, Answer, AnswerKind, EnvelopeLimits, Message, Param},
+    jsonrpc::{self, Answer, AnswerKind, EnvelopeLimits, Message, MetaKey, Param},
 };
-
-use crate::mcp::meta;
 
 /// The code of errors that are the bridge's own: it could not reach the other side, or no answer
 /// came.
@@ -15,9 +13,7 @@ pub(super) const UNREACHED: i32 = -32000;
 
 /// The revision that a message names for itself, as those of the stateless era do.
 pub(super) fn revision<'a>(message: &Message<'a>) -> Option<Cow<'a, str>> {
-    let raw = message.param(Param::Meta).filter(|raw| raw.starts_with('{'))?;
-    let [version] = jsonrpc::pick(raw, [meta::PROTOCOL_VERSION]).ok()?;
-    jsonrpc::unescape(version?.of_text(raw)).ok()
+    jsonrpc::unescape(message.meta(MetaKey::ProtocolVersion)?).ok()
 }
 
 /// What a request of the stateless era names in `Mcp-Name`.
@@ -33,10 +29,7 @@ pub(super) fn name<'a>(message: &Message<'a>) -> Option<Cow<'a, str>> {
 
 /// Where the progress token of a request lies in its text.
 pub(super) fn progress_token(message: &Message<'_>) -> Option<Span> {
-    let place = message.param_place(Param::Meta)?;
-    let raw = place.of_text(message.text());
-    let [token] = jsonrpc::pick(raw, ["progressToken"]).ok()?;
-    Some(token?.shifted(place.start as usize))
+    message.named().meta(MetaKey::ProgressToken)
 }
 
 /// Which request an answer answers.

@@ -4,7 +4,10 @@
 
 use std::{future::Future, pin::Pin, rc::Rc, time::Duration};
 
-use net::{Span, jsonrpc};
+use net::{
+    Span,
+    jsonrpc::{self, MetaKey, Param},
+};
 use serde_json::json;
 use shards::{task, time};
 use storage::record::Transport;
@@ -12,11 +15,12 @@ use storage::record::Transport;
 use super::{
     Call,
     stream::{self, Logs, Source, Translation},
+    upstream_state::unknown,
 };
 use crate::{
     catalog::Upstream,
     failure::{Failure, UpstreamKind},
-    mcp::{Capabilities, Era, meta},
+    mcp::{Capabilities, Era},
     reply::Reply,
     session::{
         Word,
@@ -39,9 +43,7 @@ pub struct Parker {
 impl<R: Relay> Call<'_, R> {
     /// What the client can be asked by `input_required`.
     pub(super) fn declared(&self) -> Capabilities {
-        let raw = self.message.param(jsonrpc::Param::Meta).unwrap_or("{}");
-        let place = jsonrpc::pick(raw, [meta::CLIENT_CAPABILITIES]).ok().and_then(|[place]| place);
-        match place.map(|place| place.of_text(raw)) {
+        match self.message.meta(MetaKey::ClientCapabilities) {
             None | Some("{}") => Capabilities::NONE,
             Some(declared) => Capabilities::parse(declared),
         }
@@ -50,9 +52,8 @@ impl<R: Relay> Call<'_, R> {
     /// Which log messages the request of a client of the stateless revision asks for: those of the
     /// level that it names and above, none if it names none.
     pub(super) fn logs(&self) -> Logs {
-        let raw = self.message.param(jsonrpc::Param::Meta).unwrap_or("{}");
-        let level = jsonrpc::pick(raw, [meta::LOG_LEVEL]).ok().and_then(|[place]| place);
-        let level = level.and_then(|level| jsonrpc::unescape(level.of_text(raw)).ok());
+        let level = self.message.meta(MetaKey::LogLevel);
+        let level = level.and_then(|level| jsonrpc::unescape(level).ok());
         level.and_then(|level| stream::place(&level)).map_or(Logs::None, Logs::From)
     }
 
@@ -78,7 +79,8 @@ impl<R: Relay> Call<'_, R> {
         })
     }
 
-    fn call_id(&self, upstream: &Upstream, name: &str) -> String {
+    /// What a call is, for who comes back to it.
+    pub(super) fn call_id(&self, upstream: &Upstream, name: &str) -> String {
         format!("{} {} {name}", self.message.method(), upstream.record.id)
     }
 
@@ -95,23 +97,17 @@ impl<R: Relay> Call<'_, R> {
         let Some(parking) = self.parts.parking.filter(|_| self.era == Era::Modern) else {
             return Ok(None);
         };
-        let params = self.params();
-        if memchr::memmem::find(params.as_bytes(), b"\"requestState\"").is_none() {
-            return Ok(None);
-        }
-        let picked = jsonrpc::pick(params, ["requestState", "inputResponses"]);
-        let [state, responses] = picked.unwrap_or_default();
-        let state = state.and_then(|place| jsonrpc::unescape(place.of_text(params)).ok());
-        let Some(ticket) = state.and_then(|state| parking.read(&state)) else { return Ok(None) };
-        let unknown = || {
-            let text = "requestState: not known here, or not for this request";
-            Failure::protocol(404, crate::mcp::code::INVALID_PARAMS, text)
-        };
+        // Hardly a request comes back; nothing else is looked for in the others.
+        let Some(state) = self.message.param(Param::RequestState) else { return Ok(None) };
+        let ticket = jsonrpc::unescape(state).ok().and_then(|state| parking.read(&state));
+        let Some(ticket) = ticket else { return Ok(None) };
         let ticket = ticket.map_err(|()| unknown())?;
         if ticket.email != self.request.caller.email || ticket.call != self.call_id(upstream, name)
         {
             return Err(unknown());
         }
+        let params = self.params();
+        let [responses] = jsonrpc::pick(params, ["inputResponses"]).unwrap_or_default();
         let responses = responses.map_or("{}", |place| place.of_text(params));
         let hearing = parking.resume(&ticket, responses).await?.ok_or_else(unknown)?;
         let within = self.parts.options.answer_within;

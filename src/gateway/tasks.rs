@@ -5,14 +5,14 @@ use std::{pin::Pin, sync::Arc};
 
 use net::{
     Span,
-    jsonrpc::{self, Param},
+    jsonrpc::{self, MetaKey, Param},
 };
 
 use super::{Call, absent, discreet, needed, stream::Translation, text_param};
 use crate::{
     catalog::Upstream,
     failure::{Failure, ProtocolError},
-    mcp::{self, Era, code, meta},
+    mcp::{self, Era, code},
     permission::Permission,
     reply::Reply,
     route,
@@ -87,18 +87,14 @@ impl<R: Relay> Call<'_, R> {
 
     /// Whether the client says with this request that it knows tasks.
     fn declares_tasks(&self) -> bool {
-        let raw = self.message.param(Param::Meta).unwrap_or_default();
-        // Hardly a request says so; the others are known by this alone.
-        if memchr::memmem::find(raw.as_bytes(), b"tasks").is_none() {
-            return false;
-        }
+        let declared = self.message.meta(MetaKey::ClientCapabilities).unwrap_or("{}");
         let within = |raw: &str, key: &'static str| {
             let place = jsonrpc::pick(raw, [key]).ok().and_then(|[place]| place)?;
             Some(place.of_text(raw).to_owned())
         };
-        let extensions =
-            within(raw, meta::CLIENT_CAPABILITIES).and_then(|raw| within(&raw, "extensions"));
-        extensions.and_then(|raw| within(&raw, EXTENSION)).is_some()
+        // Hardly a request says anything; the others are known by this alone.
+        declared != "{}"
+            && within(declared, "extensions").and_then(|raw| within(&raw, EXTENSION)).is_some()
     }
 
     /// An answer to a call, with the id of the task that it may have become sealed.
@@ -120,11 +116,19 @@ impl<R: Relay> Call<'_, R> {
             }
             None => reply,
         };
-        match answer {
-            Answer::Whole(reply) => Answer::Whole(seal(reply)),
-            Answer::Stream(stream) => {
-                Answer::Stream(Stream::new(Box::new(Sealing { stream, seal: Box::new(seal) })))
-            }
+        with_replies(answer, seal)
+    }
+}
+
+/// An answer with the reply that `change` makes of its own.
+pub(super) fn with_replies(
+    answer: Answer,
+    change: impl Fn(UpstreamReply) -> UpstreamReply + 'static,
+) -> Answer {
+    match answer {
+        Answer::Whole(reply) => Answer::Whole(change(reply)),
+        Answer::Stream(stream) => {
+            Answer::Stream(Stream::new(Box::new(Changing { stream, change: Box::new(change) })))
         }
     }
 }
@@ -152,17 +156,17 @@ fn renamed(reply: UpstreamReply, id: &str) -> UpstreamReply {
     UpstreamReply { bytes, span, outcome: Outcome::Result }
 }
 
-/// An answer that streams, in which the id of a task is sealed.
-struct Sealing {
+/// An answer that streams, with another reply in the place of its own.
+struct Changing {
     stream: Stream,
-    seal: Box<dyn Fn(UpstreamReply) -> UpstreamReply>,
+    change: Box<dyn Fn(UpstreamReply) -> UpstreamReply>,
 }
 
-impl EventSource for Sealing {
+impl EventSource for Changing {
     fn next(&mut self) -> Pin<Box<dyn Future<Output = Result<Event, Failure>> + '_>> {
         Box::pin(async move {
             Ok(match self.stream.next().await? {
-                Event::Reply(reply) => Event::Reply((self.seal)(reply)),
+                Event::Reply(reply) => Event::Reply((self.change)(reply)),
                 other => other,
             })
         })

@@ -1,7 +1,7 @@
 //! Which era a request belongs to, and the header rules of the stateless one
 //! (revision 2026-07-28, streamable HTTP).
 
-use net::jsonrpc::{self, Message, Param};
+use net::jsonrpc::{self, Message, MetaKey};
 
 use crate::{
     catalog::{
@@ -47,6 +47,10 @@ pub trait HeaderSource {
     fn get(&self, name: &str) -> Option<&[u8]>;
     /// How many fields are called `name`.
     fn count(&self, name: &str) -> usize;
+    /// The value of the field called `name`, if there is exactly one.
+    fn sole(&self, name: &str) -> Option<&[u8]> {
+        self.get(name).filter(|_| self.count(name) == 1)
+    }
 }
 
 /// The header fields of a request that has none.
@@ -94,13 +98,7 @@ pub fn find(
     headers: &dyn HeaderSource,
     transport: Transport,
 ) -> Result<Era, Failure> {
-    let keys = [meta::PROTOCOL_VERSION, meta::CLIENT_CAPABILITIES, meta::LOG_LEVEL];
-    let raw_meta = message.param(Param::Meta).filter(|raw| raw.starts_with('{'));
-    let found = match raw_meta {
-        Some(raw) => jsonrpc::pick(raw, keys).map_err(|error| invalid(&error.to_string()))?,
-        None => [None; 3],
-    };
-    let [version, capabilities, level] = found.map(|place| Some(place?.of_text(raw_meta?)));
+    let version = message.meta(MetaKey::ProtocolVersion);
     let header = match transport {
         Transport::StreamableHttp => headers.get("mcp-protocol-version"),
         Transport::Rpc | Transport::Sse | Transport::WebSocket => None,
@@ -120,6 +118,7 @@ pub fn find(
     let Some(version) = version.and_then(|raw| jsonrpc::unescape(raw).ok()) else {
         return Err(missing(meta::PROTOCOL_VERSION));
     };
+    let capabilities = message.meta(MetaKey::ClientCapabilities);
     if !capabilities.is_some_and(|raw| raw.starts_with('{')) {
         return Err(missing(meta::CLIENT_CAPABILITIES));
     }
@@ -132,7 +131,7 @@ pub fn find(
     if transport == Transport::StreamableHttp {
         check_header(headers, "Mcp-Method", message.method())?;
     }
-    check_log_level(level)?;
+    check_log_level(message.meta(MetaKey::LogLevel))?;
     if !MODERN_METHODS.contains(&message.method())
         && !message.method().starts_with("notifications/")
     {
@@ -197,10 +196,7 @@ fn is_stateless(header: &[u8]) -> bool {
 
 fn check_header(headers: &dyn HeaderSource, name: &str, expected: &str) -> Result<(), Failure> {
     // The plain case: one field, the same bytes.
-    if headers.get(name) == Some(expected.as_bytes())
-        && headers.count(name) == 1
-        && !param_headers::looks_encoded(expected)
-    {
+    if headers.sole(name) == Some(expected.as_bytes()) && !param_headers::looks_encoded(expected) {
         return Ok(());
     }
     match header_agrees(headers, name, |sent| sent == expected)? {
@@ -215,8 +211,7 @@ fn header_agrees(
     name: &str,
     agrees: impl Fn(&str) -> bool,
 ) -> Result<bool, Failure> {
-    let value = headers.get(name).filter(|_| headers.count(name) == 1);
-    let text = value.and_then(|value| std::str::from_utf8(value).ok());
+    let text = headers.sole(name).and_then(|value| std::str::from_utf8(value).ok());
     let decoded = text.and_then(|text| decode_header_value(text).ok());
     match decoded {
         Some(decoded) => Ok(agrees(&decoded)),

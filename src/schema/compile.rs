@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{
     effort::{self, Effort},
     parts::parts_mut,
+    plain::Plain,
 };
 use crate::limits;
 
@@ -15,6 +16,8 @@ const PATTERN_SIZE_MAX: usize = 256 * 1024;
 
 /// A schema ready for use.
 pub struct Compiled {
+    /// The short way, where there is one.
+    pub plain: Option<Plain>,
     /// What checks by it.
     pub validator: Validator,
     /// What that costs.
@@ -39,7 +42,7 @@ pub fn compile(raw: &str) -> Result<Option<Compiled>, String> {
         Err(_) if leave_out(&mut schema, &is_linear) => build(&schema)?,
         Err(sentence) => return Err(sentence),
     };
-    Ok(Some(Compiled { validator, effort }))
+    Ok(Some(Compiled { plain: Plain::of(&schema), validator, effort }))
 }
 
 /// See [`super::check`].

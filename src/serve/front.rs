@@ -123,7 +123,7 @@ impl Service for Front {
         let Permit { sender, room } = permit;
         let caller = match sender {
             Sender::Known(caller) => caller,
-            Sender::Awaited(slot) => match self.await_sender(request, slot).await {
+            Sender::Awaited(slot) => match Box::pin(self.await_sender(request, slot)).await {
                 Ok(caller) => caller,
                 Err(failure) => return write_rest_failure(responder, &failure),
             },
@@ -469,6 +469,10 @@ impl HeaderSource for Headers<'_> {
 
     fn count(&self, name: &str) -> usize {
         self.0.head.fields().count(self.0.bytes, name)
+    }
+
+    fn sole(&self, name: &str) -> Option<&[u8]> {
+        self.0.head.fields().sole(self.0.bytes, name)
     }
 }
 

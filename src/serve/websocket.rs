@@ -1,20 +1,16 @@
 //! A WebSocket as a conversation: each text is a message, and the connection is the session.
 
-use std::{
-    future::{Future, poll_fn},
-    net::IpAddr,
-    pin::{Pin, pin},
-    rc::Rc,
-    task::Poll,
-    time::Duration,
-};
+use std::{future::Future, net::IpAddr, pin::Pin, rc::Rc, time::Duration};
 
 use net::{
     connection::Connection,
     http1::server::Takeover,
     websocket::{Closing, Incoming, Socket},
 };
-use shards::time::Instant;
+use shards::{
+    local::{First, first_of},
+    time::Instant,
+};
 
 use crate::{
     auth::Caller,
@@ -74,14 +70,14 @@ impl Talk {
                 Ok(None) => {}
                 Err(closing) => return Some(closing),
             }
-            match either(self.outlet.next(self.patience()), socket.receive()).await {
-                Either::First(Out::Message(message)) => socket.send(message).await.ok()?,
-                Either::First(Out::Silence) => self.ask_for_life(socket).await?,
-                Either::First(Out::End(Ending::Draining)) => return Some(STOPPING),
-                Either::First(Out::End(Ending::Refused)) => return Some(REFUSED),
-                Either::First(Out::End(Ending::Deaf)) => return None,
-                Either::Second(Ok(true)) => {}
-                Either::Second(Ok(false) | Err(_)) => return None,
+            match first_of(self.outlet.next(self.patience()), socket.receive()).await {
+                First::One(Out::Message(message)) => socket.send(message).await.ok()?,
+                First::One(Out::Silence) => self.ask_for_life(socket).await?,
+                First::One(Out::End(Ending::Draining)) => return Some(STOPPING),
+                First::One(Out::End(Ending::Refused)) => return Some(REFUSED),
+                First::One(Out::End(Ending::Deaf)) => return None,
+                First::Other(Ok(true)) => {}
+                First::Other(Ok(false) | Err(_)) => return None,
             }
         }
     }
@@ -142,21 +138,4 @@ impl Takeover for Talk {
             }
         })
     }
-}
-
-/// What of two things came first.
-enum Either<A, B> {
-    First(A),
-    Second(B),
-}
-
-async fn either<A: Future, B: Future>(first: A, second: B) -> Either<A::Output, B::Output> {
-    let (mut first, mut second) = (pin!(first), pin!(second));
-    poll_fn(|context| {
-        if let Poll::Ready(output) = first.as_mut().poll(context) {
-            return Poll::Ready(Either::First(output));
-        }
-        second.as_mut().poll(context).map(Either::Second)
-    })
-    .await
 }

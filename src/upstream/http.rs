@@ -252,7 +252,7 @@ impl Shared {
         if answer::is_event_stream(&response) {
             let cancel = cancel.take();
             let reader = Reader::new(self, session.cloned(), call, response, cancel, deadline)?;
-            return reader.begin().await;
+            return Box::pin(reader.begin()).await;
         }
         let has_session = session.is_some_and(|session| session.has_id);
         answer::read(&self.wire, response, call.id(), has_session).await.map(Answer::Whole)

@@ -7,14 +7,12 @@
 
 use std::{
     collections::BTreeSet,
-    future::poll_fn,
-    pin::pin,
-    task::Poll,
     time::{Duration, Instant},
 };
 
 use net::jsonrpc::{self, ErrorParts};
 use serde_json::{Value, json};
+pub use shards::local::{First, first_of};
 use shards::{local::Bell, time};
 
 use super::{Outcome, Reply};
@@ -220,24 +218,6 @@ impl Pace {
             time::sleep(WINDOW.saturating_sub(self.since.elapsed())).await;
         }
     }
-}
-
-/// What came first.
-pub enum First<A, B> {
-    /// The first future.
-    One(A),
-    /// The second.
-    Other(B),
-}
-
-/// Waits for the first of two futures, and drops the other.
-pub async fn first_of<A: Future, B: Future>(one: A, other: B) -> First<A::Output, B::Output> {
-    let (mut one, mut other) = (pin!(one), pin!(other));
-    poll_fn(|context| match one.as_mut().poll(context) {
-        Poll::Ready(value) => Poll::Ready(First::One(value)),
-        Poll::Pending => other.as_mut().poll(context).map(First::Other),
-    })
-    .await
 }
 
 #[cfg(test)]

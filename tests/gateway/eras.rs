@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::eventually;
 use crate::harness::faulty::{Era, Faulty};
 use crate::harness::gateway::Gateway;
-use crate::harness::mcp::{Client, MODERN};
+use crate::harness::mcp::{Client, MODERN, envelope};
 use crate::harness::tools::tools;
 use crate::harness::upstreams::{Served, everything_stdio};
 
@@ -195,4 +195,57 @@ fn a_server_over_a_websocket_that_changes_its_era_is_followed() {
         let counted = call("up-count", json!({})).to_string();
         counted.contains("count of 2026-07-28").then_some(())
     });
+}
+
+/// Calls a tool as a client that can be asked, with the answers and the state of the round before.
+fn round(client: &Client<'_>, tool: &str, further: Value) -> Value {
+    let mut params = json!({"name": tool, "arguments": {}, "_meta": {
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}},
+    }});
+    let further = further.as_object().expect("members").clone();
+    params.as_object_mut().expect("an object").extend(further);
+    let headers = [("Mcp-Method", "tools/call"), ("Mcp-Name", tool)];
+    client.post(&envelope("tools/call", &params), &headers).json()
+}
+
+#[test]
+fn the_state_of_an_upstream_is_good_for_the_request_of_its_caller_alone() {
+    let upstream = Served::conformance();
+    let gateway = Gateway::start();
+    let mut registration = upstream.registration("up");
+    registration["protocol"] = "modern".into();
+    gateway.add(&registration);
+    let tool = "up-test-input-required-result-request-state";
+    let owner = Client::modern(&gateway, "/mcp");
+    let asked = round(&owner, tool, json!({}))["result"].clone();
+    assert_eq!(asked["resultType"], "input_required", "{asked}");
+    let state = asked["requestState"].as_str().expect("a state").to_owned();
+    let answers = json!({"confirm": {"action": "accept", "content": {"ok": true}}});
+    let with = |state: &str| json!({"requestState": state, "inputResponses": answers});
+
+    let claims = json!({
+        "sub": "eve@example.com", "token_use": "session", "iss": "mcpgateway",
+        "aud": "mcpgateway-api",
+    });
+    let token = gateway.token_with(&["-d", &claims.to_string()]);
+    let stranger = Client::modern_with(&gateway, "/mcp", Some(&token));
+    let mut forged = state.clone();
+    let middle = forged.len() / 2;
+    let other = if &forged[middle..=middle] == "A" { "B" } else { "A" };
+    forged.replace_range(middle..=middle, other);
+    let elsewhere = "up-test-input-required-result-multi-round";
+    for (client, tool, state) in [
+        (&stranger, tool, state.as_str()),
+        (&owner, elsewhere, state.as_str()),
+        (&owner, tool, forged.as_str()),
+        (&owner, tool, "asked-once"),
+    ] {
+        let error = round(client, tool, with(state))["error"].clone();
+        assert_eq!(error["code"], -32602, "{tool} {state}: {error}");
+        assert!(error["message"].as_str().is_some_and(|text| text.contains("requestState")));
+    }
+    // The upstream has its own bytes back.
+    let done = round(&owner, tool, with(&state))["result"].clone();
+    assert!(done.to_string().contains("state-ok"), "{done}");
 }

@@ -274,6 +274,10 @@ impl HeaderSource for Headers<'_> {
     fn count(&self, name: &str) -> usize {
         self.0.head.fields().count(self.0.bytes, name)
     }
+
+    fn sole(&self, name: &str) -> Option<&[u8]> {
+        self.0.head.fields().sole(self.0.bytes, name)
+    }
 }
 
 /// Upstreams that always answer a call with the same bytes.

@@ -63,6 +63,14 @@ impl Fields {
         self.all(bytes, name).count()
     }
 
+    /// Returns the value of the field called `name`, if there is exactly one.
+    #[inline]
+    pub fn sole<'a>(&self, bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
+        let mut all = self.all(bytes, name);
+        let first = all.next();
+        if all.next().is_none() { first } else { None }
+    }
+
     /// Returns all fields in order, as name and value.
     pub fn iter<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         self.places.iter().map(move |place| (place.name(bytes), place.value.of_bytes(bytes)))

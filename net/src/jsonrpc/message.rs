@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::Span;
 use crate::error::{EnvelopeError, Fault};
 use crate::jsonrpc::envelope::{Envelope, EnvelopeLimits, Member, check_id};
-use crate::jsonrpc::params::{Param, Params};
+use crate::jsonrpc::params::{MetaKey, Param, Params};
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +126,12 @@ impl<'a> Message<'a> {
     #[inline]
     pub fn param_place(&self, param: Param) -> Option<Span> {
         self.envelope.named.get(param)
+    }
+
+    /// The raw value of a member of `_meta`.
+    #[inline]
+    pub fn meta(&self, key: MetaKey) -> Option<&'a str> {
+        self.envelope.named.meta(key).map(|place| place.of_text(self.text))
     }
 
     /// The places of the parameters, for callers that outlive this borrow of the text.

@@ -16,7 +16,7 @@ pub use answer::{Answer, AnswerKind};
 pub use envelope::EnvelopeLimits;
 pub use fields::{Field, FieldIter, fields, pick};
 pub use message::{Message, MessageKind};
-pub use params::{Param, Params};
+pub use params::{MetaKey, Param, Params};
 pub use scan::DEPTH_CAP;
 pub use text::{is_string, unescape};
 pub use write::{ErrorParts, error, result, write_string};

@@ -1,16 +1,8 @@
 //! The end of a conversation at which its messages come out.
 
-use std::{
-    cell::RefCell,
-    collections::VecDeque,
-    future::{Future, poll_fn},
-    pin::pin,
-    rc::Rc,
-    task::Poll,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
 
-use shards::local::{Bell, OwnedTurn, Turns};
+use shards::local::{Bell, First, OwnedTurn, Turns, first_of};
 
 use super::Conversation;
 use crate::{
@@ -102,13 +94,11 @@ impl Outlet {
     async fn wait(&mut self, patience: Duration) -> Option<Heard> {
         let session = self.conversation.session.borrow().clone();
         let wishes = session.map(|session| session.wishes()).unwrap_or_default();
-        let mut bell = pin!(self.conversation.outbox.bell.wait());
-        let mut heard = pin!(self.feed.wait(patience, &wishes.uris));
-        poll_fn(|context| match bell.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(None),
-            Poll::Pending => heard.as_mut().poll(context).map(Some),
-        })
-        .await
+        let bell = self.conversation.outbox.bell.wait();
+        match first_of(bell, self.feed.wait(patience, &wishes.uris)).await {
+            First::One(()) => None,
+            First::Other(heard) => Some(heard),
+        }
     }
 }
 

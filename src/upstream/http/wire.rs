@@ -235,20 +235,31 @@ impl Wire {
         shipment: &Shipment<'_>,
         deadline: Deadline,
     ) -> Result<Response, Failure> {
+        // What is rare is on the heap, here and below: every request would be as large otherwise.
         let lease = match shipment.apart {
-            true => self.lease_apart(deadline).await?,
+            true => Box::pin(self.lease_apart(deadline)).await?,
             false => self.lease(deadline).await?,
         };
         let is_reused = lease.is_reused();
         match self.exchange(lease, path, shipment, deadline).await {
             Ok(response) => Ok(response),
             Err(error) if is_reused && may_repeat(&error, shipment) => {
-                let lease = self.fresh_lease(deadline).await?;
-                let outcome = self.exchange(lease, path, shipment, deadline).await;
-                outcome.map_err(|error| self.broken(&error))
+                Box::pin(self.repeat(path, shipment, deadline)).await
             }
             Err(error) => Err(self.broken(&error)),
         }
+    }
+
+    /// Sends a request on a connection of its own.
+    async fn repeat(
+        &self,
+        path: &str,
+        shipment: &Shipment<'_>,
+        deadline: Deadline,
+    ) -> Result<Response, Failure> {
+        let lease = self.fresh_lease(deadline).await?;
+        let outcome = self.exchange(lease, path, shipment, deadline).await;
+        outcome.map_err(|error| self.broken(&error))
     }
 
     async fn exchange(
@@ -270,7 +281,7 @@ impl Wire {
         let place = self.pool.place(deadline).await.map_err(|error| self.broken(&error))?;
         match place.idle() {
             Ok(lease) => Ok(lease),
-            Err(place) => self.connect(place, deadline).await,
+            Err(place) => Box::pin(self.connect(place, deadline)).await,
         }
     }
 
