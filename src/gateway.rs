@@ -46,6 +46,7 @@ mod guard;
 mod own_tool;
 mod parked;
 mod rounds;
+mod sending;
 mod session;
 mod stream;
 mod tasks;
@@ -584,7 +585,9 @@ impl<R: Relay> Call<'_, R> {
         cached: bool,
         execution: Option<Execution<'_>>,
     ) -> Result<Reply, Failure> {
-        let modern_upstream = upstream.record.era == Some(storage::record::Era::Modern);
+        let moved = self.parts.relay.moved(upstream);
+        let upstream = moved.as_ref().unwrap_or(upstream);
+        let modern_upstream = sending::is_modern(upstream);
         let mut translation = stream::Translation::between(self.era, modern_upstream, cached);
         let name = &upstream.record.name;
         let meters = self.parts.meters;
@@ -604,25 +607,10 @@ impl<R: Relay> Call<'_, R> {
                 Ok(answer)
             }
             None => {
-                if self.era == Era::Modern && !modern_upstream {
-                    outgoing.capabilities = self.declared();
-                    parker = self.parker(upstream, outgoing.name.unwrap_or_default());
-                }
-                let answer = self.parts.relay.request(upstream, outgoing).await;
-                let answer = answer.and_then(|answer| self.in_rounds(upstream, outgoing, answer));
-                let answer = answer.map(|answer| match modern_upstream {
-                    true => {
-                        let name = outgoing.name.unwrap_or_default();
-                        self.with_state_sealed(upstream, name, answer)
-                    }
-                    false => answer,
-                });
-                match &execution {
-                    Some(execution) if modern_upstream && execution.entity == Entity::Tool => {
-                        answer.map(|answer| self.with_task_sealed(upstream, answer))
-                    }
-                    _ => answer,
-                }
+                parker = self.introduced(upstream, outgoing);
+                let is_tool =
+                    execution.as_ref().is_some_and(|execution| execution.entity == Entity::Tool);
+                self.sent(upstream, outgoing, is_tool).await
             }
         };
         match answer {
@@ -645,8 +633,13 @@ impl<R: Relay> Call<'_, R> {
                 stream::relay(source, id, name, translation, accepts, asked).await
             }
             Err(failure) => {
-                end(meters, execution, false);
-                Err(discreet(upstream, failure))
+                match Box::pin(self.parts.relay.probe_again(upstream, &failure)).await {
+                    Some(moved) => Box::pin(self.relay(&moved, outgoing, cached, execution)).await,
+                    None => {
+                        end(meters, execution, false);
+                        Err(discreet(upstream, failure))
+                    }
+                }
             }
         }
     }

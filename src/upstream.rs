@@ -7,15 +7,17 @@
 pub mod a2a;
 pub mod address;
 pub mod discover;
+mod eras;
 pub mod fetch;
 pub mod http;
 pub mod issuer;
 mod keyed;
 mod legs;
+mod levels;
+pub mod link;
 mod meta;
 mod question;
 pub mod rest;
-pub mod sse;
 pub mod stdio;
 pub mod watch;
 
@@ -25,6 +27,7 @@ use crate::{failure::Failure, mcp::Capabilities};
 
 pub use keyed::KeyedLimits;
 pub use legs::{Health, Upstreams};
+pub use levels::LogWish;
 pub use question::Question;
 
 /// A request of a client on its way to an upstream.
@@ -51,9 +54,9 @@ pub struct Outgoing<'a> {
     pub within: std::time::Duration,
     /// What the client can be asked meanwhile.
     pub capabilities: Capabilities,
-    /// The level from which on a client of a session hears of log messages; `None` if it gets none. A
-    /// client of the stateless revision says so itself.
-    pub log_level: Option<&'static str>,
+    /// From which level on the client hears of log messages; `None` if it gets none, or says so itself
+    /// in a way that its upstream understands.
+    pub log_level: Option<LogWish>,
     /// Whose session with the upstream it is; `None` where all who can be asked the same share one.
     pub client: Option<std::sync::Arc<str>>,
 }
@@ -207,6 +210,24 @@ pub trait Relay {
         upstream: &std::sync::Arc<crate::catalog::Upstream>,
         outgoing: &Outgoing<'_>,
     ) -> impl Future<Output = Result<Answer, Failure>>;
+
+    /// The upstream as it was found to be, if that is otherwise than this record says.
+    fn moved(
+        &self,
+        _upstream: &std::sync::Arc<crate::catalog::Upstream>,
+    ) -> Option<std::sync::Arc<crate::catalog::Upstream>> {
+        None
+    }
+
+    /// Looks whether an upstream speaks another era by now, if a failure is a sign of that; returns it
+    /// as it is then. What failed so was not executed.
+    fn probe_again(
+        &self,
+        _upstream: &std::sync::Arc<crate::catalog::Upstream>,
+        _failure: &Failure,
+    ) -> impl Future<Output = Option<std::sync::Arc<crate::catalog::Upstream>>> {
+        std::future::ready(None)
+    }
 
     /// Calls a REST tool and returns the raw result object. That the service failed is a result too,
     /// with `isError`.

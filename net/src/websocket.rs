@@ -1,4 +1,4 @@
-//! WebSockets, the server's end (RFC 6455): the handshake, and messages over a connection.
+//! WebSockets, either end (RFC 6455): the handshake, and messages over a connection.
 //!
 //! Frames are read by tungstenite, which does no I/O here: it is fed whatever arrived. While a socket
 //! waits it holds no buffer of ours, and no message that it has handed on.
@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use aws_lc_rs::digest;
+use aws_lc_rs::{digest, rand};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use shards::{buffer, watch};
 use tungstenite::{
@@ -23,8 +23,9 @@ use tungstenite::{
 };
 
 use crate::{
+    client::Response,
     connection::Connection,
-    http1::{Method, Version, server::Request},
+    http1::{Method, Version, encode, server::Request},
 };
 
 /// What a key is hashed with (RFC 6455 §1.3).
@@ -99,6 +100,61 @@ fn words(field: &[u8]) -> impl Iterator<Item = &[u8]> {
     field.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
+/// What a client asks for a socket with.
+pub struct Offer(String);
+
+impl Offer {
+    /// Makes one with a key that nobody can guess.
+    ///
+    /// # Errors
+    ///
+    /// If the system gives no random bytes.
+    pub fn new() -> io::Result<Offer> {
+        Ok(Offer(BASE64_STANDARD.encode(random::<16>()?)))
+    }
+
+    /// Appends the lines of the request, which is a GET, that ask for a socket of the subprotocol
+    /// `name`.
+    pub fn write(&self, out: &mut Vec<u8>, name: &str) {
+        encode::lines(out, "connection: Upgrade\r\nupgrade: websocket\r\n");
+        encode::lines(out, "sec-websocket-version: 13\r\n");
+        encode::header(out, "sec-websocket-key", self.0.as_bytes());
+        encode::header(out, "sec-websocket-protocol", name.as_bytes());
+    }
+
+    /// Checks that an answer takes the offer. A server may leave the subprotocol unnamed, as many do
+    /// that know one only.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the answer, as the end of a sentence about the server.
+    pub fn check(&self, response: &Response, name: &str) -> Result<(), &'static str> {
+        let is = |field: &str, value: &[u8]| {
+            response.header(field).is_some_and(|found| found.eq_ignore_ascii_case(value))
+        };
+        let named = response.header("sec-websocket-protocol");
+        if response.status() != 101 || !is("upgrade", b"websocket") {
+            Err("it did not switch to a WebSocket")
+        } else if response.header("sec-websocket-accept")
+            != Some(accept_of(self.0.as_bytes()).as_bytes())
+        {
+            Err("it switched without having read the key")
+        } else if response.header("sec-websocket-extensions").is_some_and(|all| !all.is_empty()) {
+            Err("it wants extensions that were not offered")
+        } else if named.is_some_and(|named| named != name.as_bytes()) {
+            Err("it wants a subprotocol that was not offered")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn random<const SIZE: usize>() -> io::Result<[u8; SIZE]> {
+    let mut bytes = [0; SIZE];
+    rand::fill(&mut bytes).map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    Ok(bytes)
+}
+
 /// What came from the peer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming {
@@ -106,8 +162,8 @@ pub enum Incoming {
     Message(Vec<u8>),
     /// A sign of life.
     Sign,
-    /// Its wish to end, which [`Socket::flush`] agrees to.
-    Close,
+    /// Its wish to end, which [`Socket::flush`] agrees to, and the code by which it says why.
+    Close(Option<u16>),
 }
 
 /// Why we end a connection.
@@ -126,6 +182,8 @@ impl Closing {
     pub const BINARY: Closing = Closing { code: 1003, reason: "Messages are text" };
     /// The peer sent text that is not UTF-8.
     pub const UTF8: Closing = Closing { code: 1007, reason: "Text must be UTF-8" };
+    /// All was said.
+    pub const DONE: Closing = Closing { code: 1000, reason: "" };
     /// The peer sent a message that is too large.
     pub const TOO_LARGE: Closing = Closing { code: 1009, reason: "The message is too large" };
 }
@@ -146,7 +204,25 @@ impl<'c> Socket<'c> {
         message_size_max: usize,
         write_within: Duration,
     ) -> Socket<'c> {
-        let mut codec = Codec::new(message_size_max);
+        Socket::over(connection, early, Codec::new(message_size_max), write_within)
+    }
+
+    /// The same at the client's end, of a connection that the server has switched.
+    pub fn client(
+        connection: &'c mut Connection,
+        early: Vec<u8>,
+        message_size_max: usize,
+        write_within: Duration,
+    ) -> Socket<'c> {
+        Socket::over(connection, early, Codec::client(message_size_max), write_within)
+    }
+
+    fn over(
+        connection: &'c mut Connection,
+        early: Vec<u8>,
+        mut codec: Codec,
+        write_within: Duration,
+    ) -> Socket<'c> {
         match early.is_empty() {
             true => buffer::give(early),
             false => codec.feed(early),
@@ -184,7 +260,7 @@ impl<'c> Socket<'c> {
         let mut out = buffer::take();
         out.reserve(message.len() + FRAME_HEAD_SIZE_MAX);
         let frame = Frame::message(message, OpCode::Data(Data::Text), true);
-        frame.format(&mut out).map_err(io::Error::other)?;
+        self.codec.write(frame, &mut out)?;
         self.write(out).await
     }
 
@@ -195,7 +271,7 @@ impl<'c> Socket<'c> {
     /// As [`Socket::send`].
     pub async fn ping(&mut self) -> io::Result<()> {
         let mut out = buffer::take();
-        Frame::ping(Bytes::new()).format(&mut out).map_err(io::Error::other)?;
+        self.codec.write(Frame::ping(Bytes::new()), &mut out)?;
         self.write(out).await
     }
 
@@ -241,8 +317,9 @@ impl<'c> Socket<'c> {
     }
 }
 
-/// Frames of a client, bytes to messages and back, without a socket.
+/// Frames of the peer, bytes to messages and back, without a socket.
 pub struct Codec {
+    role: Role,
     context: WebSocketContext,
     wire: Wire,
     /// The bytes of the last message. While they are held, what is read next goes to other memory;
@@ -253,15 +330,33 @@ pub struct Codec {
 }
 
 impl Codec {
-    /// Makes one for messages of at most `message_size_max` bytes.
+    /// Makes one for a client's messages of at most `message_size_max` bytes.
     pub fn new(message_size_max: usize) -> Codec {
+        Codec::of(Role::Server, message_size_max)
+    }
+
+    /// Makes one for a server's messages of at most `message_size_max` bytes.
+    pub fn client(message_size_max: usize) -> Codec {
+        Codec::of(Role::Client, message_size_max)
+    }
+
+    /// Makes one at the end `role`.
+    fn of(role: Role, message_size_max: usize) -> Codec {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_SIZE)
             .write_buffer_size(0)
             .max_message_size(Some(message_size_max))
             .max_frame_size(Some(message_size_max));
-        let context = WebSocketContext::new(Role::Server, Some(config));
-        Codec { context, wire: Wire::default(), held: None, is_broken: false }
+        let context = WebSocketContext::new(role, Some(config));
+        Codec { role, context, wire: Wire::default(), held: None, is_broken: false }
+    }
+
+    /// Appends a frame of ours; a client's is masked (RFC 6455 §5.3).
+    fn write(&self, mut frame: Frame, out: &mut Vec<u8>) -> io::Result<()> {
+        if self.role == Role::Client {
+            frame.header_mut().mask = Some(random()?);
+        }
+        frame.format(out).map_err(io::Error::other)
     }
 
     /// Takes bytes of the peer; none are their end.
@@ -286,7 +381,9 @@ impl Codec {
             }
             Ok(Message::Binary(_)) => Err(Closing::BINARY),
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Ok(Some(Incoming::Sign)),
-            Ok(Message::Close(_)) => Ok(Some(Incoming::Close)),
+            Ok(Message::Close(frame)) => {
+                Ok(Some(Incoming::Close(frame.map(|frame| frame.code.into()))))
+            }
             Err(error) if is_only_empty(&error) => Ok(None),
             Err(Error::Capacity(_)) => Err(Closing::TOO_LARGE),
             Err(Error::Utf8(_)) => Err(Closing::UTF8),
@@ -317,7 +414,7 @@ impl Codec {
         self.feed(bytes);
         loop {
             match self.take() {
-                Ok(Some(Incoming::Close)) => return true,
+                Ok(Some(Incoming::Close(_))) => return true,
                 Ok(Some(_)) | Err(Closing::BINARY) => {}
                 Ok(None) | Err(_) => return false,
             }

@@ -112,6 +112,7 @@ fn tried(gateway: &Gateway) -> String {
             let way = match gateway.transport {
                 Transport::Sse => "HTTP with SSE",
                 Transport::Http => "plain HTTP",
+                Transport::WebSocket => "a WebSocket",
                 _ => "streamable HTTP",
             };
             format!("{way} at {}", url.split('?').next().unwrap_or_default())

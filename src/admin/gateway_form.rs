@@ -215,6 +215,25 @@ impl Draft {
             None => is_moved,
         };
         self.gateway.transport = transport.flatten().unwrap_or(self.gateway.transport);
+        self.match_scheme(transport.flatten().is_some(), fields);
+    }
+
+    /// Makes a URL and its transport fit: a WebSocket has a scheme of its own, which says enough.
+    fn match_scheme(&mut self, is_named: bool, fields: &mut Fields) {
+        let is_socket = self.gateway.url.as_deref().is_some_and(is_socket_url);
+        match (is_socket, self.gateway.transport == Transport::WebSocket) {
+            (true, false) if is_named => {
+                fields.error("transport", "A url of ws:// or wss:// has transport WEBSOCKET");
+            }
+            (true, _) => {
+                self.gateway.transport = Transport::WebSocket;
+                self.transport_is_open = false;
+            }
+            (false, true) if is_named && self.gateway.url.is_some() => {
+                fields.error("transport", "Transport WEBSOCKET takes a url of ws:// or wss://");
+            }
+            (false, _) => {}
+        }
     }
 
     /// Whether the upstream has to be asked anew, since it is reached otherwise than before.
@@ -268,12 +287,16 @@ pub fn same_url(url: &str) -> String {
     parsed.into()
 }
 
-const TRANSPORT_FORM: &str = "STREAMABLEHTTP, SSE, HTTP, STDIO or auto";
+const TRANSPORT_FORM: &str = "STREAMABLEHTTP, SSE, HTTP, WEBSOCKET, STDIO or auto";
 
 fn transport(text: &str) -> Option<Option<Transport>> {
     let word: String = text.chars().filter(|letter| !matches!(letter, '-' | '_')).collect();
     let word = word.to_ascii_uppercase();
-    if word == "AUTO" || word.is_empty() { Some(None) } else { word.parse().ok().map(Some) }
+    match word.as_str() {
+        "AUTO" | "" => Some(None),
+        "WS" => Some(Some(Transport::WebSocket)),
+        word => word.parse().ok().map(Some),
+    }
 }
 
 fn protocol(text: &str) -> Option<ProtocolPin> {
@@ -286,7 +309,12 @@ fn session_mode(text: &str) -> Option<SessionMode> {
 
 fn url_field(fields: &mut Fields, rules: &Rules) -> Option<String> {
     let text = fields.text("url")?;
-    if let Err(problem) = check_url(&text, rules.url_length_max) {
+    // The other rules are those of HTTP, by which a WebSocket begins.
+    let checked = match is_socket_url(&text) {
+        true => format!("http{}", &text["ws".len()..]),
+        false => text.clone(),
+    };
+    if let Err(problem) = check_url(&checked, rules.url_length_max) {
         // A password in a URL is a secret too.
         if text.contains('@') {
             fields.hidden_error("url", problem);
@@ -295,6 +323,11 @@ fn url_field(fields: &mut Fields, rules: &Rules) -> Option<String> {
         }
     }
     Some(text)
+}
+
+fn is_socket_url(text: &str) -> bool {
+    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+    scheme.eq_ignore_ascii_case("ws") || scheme.eq_ignore_ascii_case("wss")
 }
 
 /// Checks a URL by the contract's rules.
@@ -434,6 +467,9 @@ mod tests {
             assert_eq!(transport(text), Some(Some(Transport::StreamableHttp)));
         }
         assert_eq!(transport("sse"), Some(Some(Transport::Sse)));
+        for text in ["WEBSOCKET", "websocket", "ws"] {
+            assert_eq!(transport(text), Some(Some(Transport::WebSocket)));
+        }
         assert_eq!(transport("auto"), Some(None));
         assert_eq!(transport("carrier pigeon"), None);
     }

@@ -53,7 +53,8 @@ fn wire(url: &str, headers: &[(String, String)], within: Duration) -> Result<Wir
     }
     let connector = match parsed.scheme() {
         "https" => Some(Connector::system().map_err(|error| BridgeError(error.to_string()))?),
-        _ => None,
+        "http" => None,
+        other => return Err(BridgeError(format!("{other} is neither http nor https"))),
     };
     let limits = LegLimits {
         connect_within: CONNECT_WITHIN,

@@ -16,7 +16,7 @@ use crate::settings::Settings;
 pub struct AddArgs {
     /// What to call it; the names of its tools begin with that.
     pub name: String,
-    /// Where it answers, as http://127.0.0.1:9000/mcp.
+    /// Where it answers, as http://127.0.0.1:9000/mcp or ws://127.0.0.1:9000.
     #[arg(value_name = "URL")]
     pub upstream: Option<String>,
     /// The command line that the gateway runs to start it, instead of a URL.
@@ -34,7 +34,8 @@ pub struct AddArgs {
     /// A user's name and password that do.
     #[arg(long, value_name = "NAME:PASSWORD", conflicts_with_all = ["command", "bearer"])]
     pub basic: Option<String>,
-    /// How it is reached: streamablehttp, sse or http. Default: streamable HTTP is tried, then SSE.
+    /// How it is reached: streamablehttp, sse, http or websocket. Default: a WebSocket for ws:// and
+    /// wss://; else streamable HTTP is tried, then SSE.
     #[arg(long, value_name = "TRANSPORT", conflicts_with = "command")]
     pub transport: Option<String>,
     /// The protocol era to speak: auto, legacy or modern.

@@ -10,6 +10,7 @@ use net::{
 };
 use serde_json::json;
 use shards::{task, time};
+use storage::record::Transport;
 
 use super::{
     Call,
@@ -26,7 +27,8 @@ use crate::{
         parking::{Hearing, Parking, Place, Resume, Told},
     },
     upstream::{
-        Answer, Event, EventSource, Outcome, Question, Relay, Reply as UpstreamReply, Stream,
+        Answer, Event, EventSource, LogWish, Outcome, Question, Relay, Reply as UpstreamReply,
+        Stream,
     },
 };
 
@@ -53,6 +55,15 @@ impl<R: Relay> Call<'_, R> {
         let level = self.message.meta(MetaKey::LogLevel);
         let level = level.and_then(|level| jsonrpc::unescape(level).ok());
         level.and_then(|level| stream::place(&level)).map_or(Logs::None, Logs::From)
+    }
+
+    /// The log messages that a client of the stateless revision wants, where its upstream cannot know
+    /// or does not say for whom they are.
+    pub(super) fn log_wish(&self, upstream: &Upstream) -> Option<LogWish> {
+        let record = &upstream.record;
+        let is_shared = matches!(record.transport, Transport::WebSocket | Transport::Stdio);
+        let is_modern = record.era == Some(storage::record::Era::Modern);
+        (is_shared || !is_modern).then(|| self.logs().wish()).flatten()
     }
 
     /// Where this call can wait, if its client may come back.

@@ -15,7 +15,7 @@ use crate::{
     failure::{Failure, UpstreamKind},
     mcp::Capabilities,
     upstream::{
-        Answer, Edit, Event, EventSource, Held, Outcome, Outgoing, Question, Reply, Stream,
+        Answer, Edit, Event, EventSource, Held, LogWish, Outcome, Outgoing, Question, Reply, Stream,
     },
 };
 
@@ -35,7 +35,7 @@ pub struct Original {
     param_headers: Vec<(String, String)>,
     within: Duration,
     capabilities: Capabilities,
-    log_level: Option<&'static str>,
+    log_level: Option<LogWish>,
     client: Option<Arc<str>>,
 }
 

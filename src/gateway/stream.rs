@@ -13,7 +13,7 @@ use crate::{
     observe::meters::{LongExecution, Meters},
     reply::{self, Accepts, Messages, Reply},
     session::{Asks, Session},
-    upstream::{Event, Outcome, Question, Reply as UpstreamReply, Stream},
+    upstream::{Event, LogWish, Outcome, Question, Reply as UpstreamReply, Stream},
 };
 
 /// How results differ between the client's era and the upstream's.
@@ -184,6 +184,14 @@ pub enum Logs {
 }
 
 impl Logs {
+    /// What the upstream is to know of it.
+    pub fn wish(self) -> Option<LogWish> {
+        match self {
+            Logs::From(place) => Some(LogWish::named(place)),
+            Logs::All | Logs::None => None,
+        }
+    }
+
     /// Whether a notification is to be relayed.
     fn want(self, message: &[u8]) -> bool {
         let level = || std::str::from_utf8(message).ok().and_then(level_of);
@@ -242,12 +250,12 @@ impl Client {
         true
     }
 
-    /// The least level of log messages that the client wants. One that never named any gets those
-    /// that are no debugging aid; the revisions with a handshake leave that to us.
-    pub fn log_level(&self) -> &'static str {
+    /// The log messages that the client wants. One that never named a level gets those that are no
+    /// debugging aid; the revisions with a handshake leave that to us.
+    pub fn log_level(&self) -> LogWish {
         let wishes = self.session.wishes();
         let wished = wishes.level.as_deref().and_then(place);
-        wished.map_or("info", |place| LEVELS[place])
+        wished.map_or_else(LogWish::unnamed, LogWish::named)
     }
 
     /// Whether the client wants a notification: of log messages those of its level and above.

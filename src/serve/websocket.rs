@@ -60,7 +60,7 @@ impl Talk {
                     match incoming {
                         Incoming::Message(message) => self.take(message).await,
                         Incoming::Sign => socket.flush().await.ok()?,
-                        Incoming::Close => {
+                        Incoming::Close(_) => {
                             let _ = socket.flush().await;
                             return None;
                         }

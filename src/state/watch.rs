@@ -33,6 +33,7 @@ mod refresh;
 mod tests;
 mod watcher;
 
+use refresh::Refresh;
 use watcher::Watcher;
 
 /// How long is waited for a mailbox that is full.
@@ -113,9 +114,27 @@ struct Surroundings {
     mailboxes: Mailboxes,
 }
 
-/// Watches the upstreams that are this shard's to watch, until it drains. Does nothing if that is
-/// switched off.
+/// Reads an upstream again that turned out to speak another era than its record says. If that fails,
+/// the shard knows, and the next health check is another chance.
+fn follow_moved(shard: &Rc<Shard>, mailboxes: &Mailboxes) {
+    let (weak, mailboxes) = (Rc::downgrade(shard), mailboxes.clone());
+    shard.upstreams.tell_of_moved(move |id| {
+        let Some(shard) = weak.upgrade() else { return };
+        let (id, mailboxes) = (id.to_owned(), mailboxes.clone());
+        task::spawn(async move {
+            let world = Surroundings { shard, mailboxes };
+            let refresh = Refresh { world: &world, id: &id };
+            if let Err(panic) = task::guard(refresh.renew(false)).await {
+                tracing::error!(upstream_id = id, ?panic, "it cannot be read again");
+            }
+        });
+    });
+}
+
+/// Watches the upstreams that are this shard's to watch, until it drains; only follows those that speak
+/// otherwise than before if that is switched off.
 pub async fn run(shard: Rc<Shard>, mailboxes: Mailboxes) {
+    follow_moved(&shard, &mailboxes);
     if !shard.settings.upstreams.watched {
         return;
     }

@@ -16,8 +16,10 @@ use shards::task;
 use storage::record::Era;
 
 use super::{
-    Answer, Outgoing,
+    Answer, Event, Outgoing,
+    discover::plain,
     keyed::{Keyed, KeyedLimits, SessionKey},
+    levels,
 };
 use crate::{
     catalog::Upstream,
@@ -184,6 +186,7 @@ impl Shared {
     ) -> Result<Answer, Failure> {
         let key = SessionKey::of(outgoing);
         let session = self.session(&key, deadline).await?;
+        self.raise_level(&session, outgoing).await;
         let call = Call::legacy(self.id(), outgoing);
         match self.call(&call, Some(&session), deadline).await {
             Err(failure) if is_kind(&failure, UpstreamKind::SessionLost) => {
@@ -192,8 +195,31 @@ impl Shared {
             outcome => return outcome,
         }
         let session = self.session(&key, deadline).await?;
+        self.raise_level(&session, outgoing).await;
         let call = Call::legacy(self.id(), outgoing);
         self.call(&call, Some(&session), deadline).await
+    }
+
+    /// Has the upstream give more log messages, if the client wants more than any before.
+    async fn raise_level(self: &Rc<Self>, session: &Rc<Session>, outgoing: &Outgoing<'_>) {
+        if let Some(params) = session.levels.due(outgoing.log_level) {
+            // The request is worth its answer without them.
+            let _ = Box::pin(self.set_level(session, &params)).await;
+        }
+    }
+
+    async fn set_level(
+        self: &Rc<Self>,
+        session: &Rc<Session>,
+        params: &str,
+    ) -> Result<(), Failure> {
+        let outgoing = plain("logging/setLevel", params.as_bytes(), levels::WITHIN);
+        let call = Call::legacy(self.id(), &outgoing);
+        let deadline = Deadline::after(levels::WITHIN);
+        let answer = self.call(&call, Some(session), deadline).await?;
+        let Answer::Stream(mut stream) = answer else { return Ok(()) };
+        while !matches!(stream.next().await?, Event::Reply(_)) {}
+        Ok(())
     }
 
     async fn call(

@@ -14,10 +14,11 @@ use super::{
     a2a::{self, AgentCall, Agents},
     address::{self, AddressPolicy},
     discover::{self, DiscoverLimits, Handshake, Requester, Verdict},
+    eras::{self, Eras},
     http::{HttpLeg, LegLimits, Resolver, Setup},
     keyed::KeyedLimits,
+    link::{LinkLeg, Medium},
     rest::{Rest, RestCall, RestLimits},
-    sse::SseLeg,
     stdio::{self, Post, StdioHost, StdioLeg, StdioLimits, StdioMail},
 };
 use crate::{
@@ -30,6 +31,10 @@ mod health;
 mod watching;
 
 pub use health::Health;
+
+/// How long an upstream over a WebSocket may take to answer `server/discover` until it is taken for a
+/// legacy one.
+const SOCKET_PROBE_WITHIN: Duration = Duration::from_secs(10);
 
 /// As good as no limit of its own: every exchange has one in all.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -45,6 +50,7 @@ pub struct Upstreams {
     legs: RefCell<AHashMap<Box<str>, Entry>>,
     rest: Rest,
     agents: Agents,
+    eras: Eras,
 }
 
 struct Entry {
@@ -57,8 +63,8 @@ struct Entry {
 pub enum Leg {
     /// Streamable HTTP.
     Http(HttpLeg),
-    /// HTTP+SSE, of revision 2024-11-05.
-    Sse(SseLeg),
+    /// HTTP+SSE, of revision 2024-11-05, or a WebSocket.
+    Link(LinkLeg),
     /// A child process.
     Stdio(Rc<StdioLeg>),
 }
@@ -109,6 +115,7 @@ impl Upstreams {
             legs: RefCell::default(),
             rest: Rest::new(RestLimits::of(settings)),
             agents: Agents::new(upstreams.answer_size_max),
+            eras: Eras::default(),
         }
     }
 
@@ -128,6 +135,7 @@ impl Upstreams {
         legs.retain(|id, entry| {
             catalog.upstream(id).is_some_and(|upstream| same_way(upstream, &entry.upstream))
         });
+        self.eras.retain(catalog);
         self.rest.retain(|id| catalog.tool(id).is_some());
         self.agents.retain(|id| catalog.agent(id));
     }
@@ -163,14 +171,22 @@ impl Upstreams {
                 let answer_within = self.limits.answer_within;
                 Ok(Leg::Stdio(Rc::new(StdioLeg::new(upstream.clone(), courier, answer_within))))
             }
-            Transport::Sse => Ok(Leg::Sse(SseLeg::new(upstream, self.setup(upstream)?)?)),
+            Transport::Sse => {
+                let setup = self.setup(upstream)?;
+                Ok(Leg::Link(LinkLeg::new(upstream, Medium::Sse, Era::Legacy, setup)?))
+            }
+            Transport::WebSocket => {
+                let setup = self.setup(upstream)?;
+                Ok(Leg::Link(LinkLeg::new(upstream, Medium::Socket, era, setup)?))
+            }
         }
     }
 
     pub(super) fn setup(&self, upstream: &Upstream) -> Result<Setup, Failure> {
         let record = &upstream.record;
-        let https = record.url.as_deref().is_some_and(|url| url.starts_with("https:"));
-        self.setup_for(&record.name, https, record.ca_certificate.as_deref())
+        let url = record.url.as_deref().and_then(|url| url::Url::parse(url).ok());
+        let has_tls = url.is_some_and(|url| matches!(url.scheme(), "https" | "wss"));
+        self.setup_for(&record.name, has_tls, record.ca_certificate.as_deref())
     }
 
     /// What a leg needs to what every failure calls `name`.
@@ -204,6 +220,12 @@ impl Upstreams {
             let name = name.clone();
             Box::pin(async move { address::resolve(policy, &name, &host, port, within).await })
         })
+    }
+
+    /// Has `tell` told of each upstream that turns out to speak another era than its record says, by
+    /// its id.
+    pub fn tell_of_moved(&self, tell: impl Fn(&str) + 'static) {
+        self.eras.tell(tell);
     }
 
     /// Takes mail for the children that this shard owns.
@@ -244,6 +266,32 @@ impl Relay for Upstreams {
     ) -> Result<Answer, Failure> {
         let leg = self.leg(upstream)?;
         leg.request(outgoing).await
+    }
+
+    fn moved(&self, upstream: &Arc<Upstream>) -> Option<Arc<Upstream>> {
+        self.eras.moved(upstream)
+    }
+
+    async fn probe_again(
+        &self,
+        upstream: &Arc<Upstream>,
+        failure: &Failure,
+    ) -> Option<Arc<Upstream>> {
+        if !eras::may_have_moved(upstream, failure) {
+            return None;
+        }
+        let probe = self.eras.probe(upstream);
+        let _turn = probe.turns.take().await;
+        // Somebody else may have found it out meanwhile.
+        if let Some(moved) = self.eras.moved(upstream) {
+            return Some(moved);
+        }
+        if !probe.begin() {
+            return None;
+        }
+        let greeted = Box::pin(self.greet(upstream, eras::WITHIN)).await.ok()?;
+        greeted.leg.close().await;
+        self.eras.note(upstream, greeted.handshake)
     }
 
     async fn call_rest(&self, call: &RestCall<'_>) -> Result<Vec<u8>, Failure> {
@@ -290,7 +338,7 @@ impl Leg {
     pub async fn request(&self, outgoing: &Outgoing<'_>) -> Result<Answer, Failure> {
         match self {
             Leg::Http(leg) => leg.request(outgoing).await,
-            Leg::Sse(leg) => leg.request(outgoing).await,
+            Leg::Link(leg) => leg.request(outgoing).await,
             Leg::Stdio(leg) => leg.request(outgoing).await,
         }
     }
@@ -299,7 +347,7 @@ impl Leg {
     async fn handshake(&self, name: &str, within: Duration) -> Result<Handshake, Failure> {
         let raw = match self {
             Leg::Http(leg) => leg.initialize_result(within).await?,
-            Leg::Sse(leg) => Some(leg.initialize_result(within).await?),
+            Leg::Link(leg) => Some(leg.initialize_result(within).await?),
             Leg::Stdio(leg) => return leg.handshake(within).await,
         };
         // Servers that know no `initialize` are taken for legacy ones that said nothing.
@@ -312,7 +360,7 @@ impl Leg {
     async fn close(&self) {
         match self {
             Leg::Http(leg) => leg.close().await,
-            Leg::Sse(leg) => leg.close(),
+            Leg::Link(leg) => leg.close(),
             Leg::Stdio(_) => {}
         }
     }
@@ -394,11 +442,23 @@ impl Upstreams {
     async fn greet(&self, upstream: &Arc<Upstream>, within: Duration) -> Result<Greeted, Failure> {
         let (name, began) = (&upstream.record.name, Instant::now());
         let (transport, pin) = (upstream.record.transport, upstream.record.protocol);
-        let is_http = matches!(transport, Transport::StreamableHttp | Transport::Http);
-        if pin != ProtocolPin::Legacy && is_http {
+        let probed = match transport {
+            Transport::StreamableHttp | Transport::Http => Some(within),
+            // One of the legacy era may say nothing to what comes before `initialize`.
+            Transport::WebSocket => Some(within.min(SOCKET_PROBE_WITHIN)),
+            Transport::Sse | Transport::Stdio => None,
+        };
+        if pin != ProtocolPin::Legacy
+            && let Some(within) = probed
+        {
             let leg = self.open(upstream, transport, Era::Modern)?;
-            if let Some(handshake) = probe(&leg, name, within).await? {
-                return Ok(Greeted { leg, handshake });
+            match probe(&leg, name, within).await {
+                Ok(Some(handshake)) => return Ok(Greeted { leg, handshake }),
+                Err(failure) if transport != Transport::WebSocket || !is_mute(&failure) => {
+                    return Err(failure);
+                }
+                // It may have ended the session for what it took to be out of place.
+                Ok(None) | Err(_) => leg.close().await,
             }
             if pin == ProtocolPin::Modern {
                 let detail = "it does not speak the stateless revision that it is pinned to";
@@ -412,7 +472,13 @@ impl Upstreams {
     }
 }
 
-/// Asks by `server/discover` whether an HTTP upstream is modern; `None` if it is not.
+/// Whether an upstream could be reached and gave no answer.
+fn is_mute(failure: &Failure) -> bool {
+    let Failure::Upstream(UpstreamFailure { kind, .. }) = failure else { return false };
+    matches!(kind, UpstreamKind::Timeout(_) | UpstreamKind::Broken)
+}
+
+/// Asks by `server/discover` whether an upstream is modern; `None` if it is not.
 async fn probe(leg: &Leg, name: &str, within: Duration) -> Result<Option<Handshake>, Failure> {
     let outgoing = discover::plain("server/discover", b"{}", within);
     let verdict = match leg.request(&outgoing).await {

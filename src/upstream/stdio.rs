@@ -8,6 +8,7 @@
 mod charge;
 mod command;
 mod host;
+mod ids;
 mod letter;
 pub(crate) mod lines;
 mod listen;
@@ -225,7 +226,8 @@ impl StdioLeg {
         let key = self.key(outgoing);
         let asked = outgoing.asked();
         let can_be_asked = asked.is_some_and(|capabilities| !capabilities.is_empty());
-        let hears = outgoing.progress_token.is_some() || can_be_asked;
+        let wants_logs = outgoing.log_level.is_some();
+        let hears = outgoing.progress_token.is_some() || can_be_asked || wants_logs;
         let (notices, noticed) = hears.then(|| mailbox::channel(NOTICE_COUNT_MAX)).unzip();
         let sent = Arc::new(AtomicBool::new(false));
         let mut incoming = Incoming {
@@ -241,7 +243,7 @@ impl StdioLeg {
         self.post(StdioMail::Request(Box::new(StdioRequest {
             upstream: self.upstream.clone(),
             letter: Letter::new(outgoing),
-            waiting: Waiting { answer, notices, asked },
+            waiting: Waiting { answer, notices, asked, wants_logs },
             key,
             sent,
         })))?;

@@ -10,12 +10,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use net::jsonrpc;
+use net::jsonrpc::{self, ErrorParts};
 use serde_json::{Value, json};
 pub use shards::local::{First, first_of};
 use shards::{local::Bell, time};
 
-use crate::{failure::Failure, mcp::Kind};
+use super::{Outcome, Reply};
+use crate::{
+    failure::Failure,
+    mcp::{Kind, code},
+};
 
 /// How long opening a watch may take, and each request on it.
 pub(in crate::upstream) const WITHIN: Duration = Duration::from_secs(30);
@@ -131,6 +135,14 @@ pub(in crate::upstream) fn listen_params(uris: &BTreeSet<String>) -> String {
         wanted["resourceSubscriptions"] = json!(uris);
     }
     json!({ "notifications": wanted }).to_string()
+}
+
+/// Whether an upstream answers so to a subscription because it knows none.
+pub(in crate::upstream) fn knows_none(reply: &Reply) -> bool {
+    let raw = String::from_utf8_lossy(reply.raw());
+    let unknown = [i64::from(code::METHOD_NOT_FOUND), i64::from(code::INVALID_PARAMS)];
+    reply.outcome == Outcome::Error
+        && ErrorParts::parse(&raw).is_ok_and(|error| unknown.contains(&error.code))
 }
 
 /// Which of these resources an upstream does not promise to tell of, if this message is its promise: the

@@ -1,8 +1,12 @@
 //! Clients and upstreams of different eras: what an upstream asks reaches the client in the words of
 //! its own revision, and the answer comes back.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
+use crate::harness::eventually;
+use crate::harness::faulty::{Era, Faulty};
 use crate::harness::gateway::Gateway;
 use crate::harness::mcp::{Client, MODERN, envelope};
 use crate::harness::tools::tools;
@@ -70,11 +74,13 @@ fn what_an_upstream_asks_is_answered_by_clients_of_either_era() {
 
 /// There the requests of all clients share one connection.
 #[test]
-fn what_an_upstream_asks_over_stdio_or_sse_is_answered_too() {
-    let sse = Served::everything_sse();
+fn what_an_upstream_asks_over_stdio_sse_or_a_websocket_is_answered_too() {
+    let (sse, socket) = (Served::everything_sse(), Served::socket("everything"));
     for mode in ["shared", "per_client"] {
         let gateway = Gateway::start();
-        for mut registration in [everything_stdio("stdio"), sse.registration("sse")] {
+        let registrations =
+            [everything_stdio("stdio"), sse.registration("sse"), socket.registration("socket")];
+        for mut registration in registrations {
             registration["session_mode"] = mode.into();
             let added = gateway.add(&registration);
             assert_eq!(added["sessionMode"], mode);
@@ -84,6 +90,111 @@ fn what_an_upstream_asks_over_stdio_or_sse_is_answered_too() {
             }
         }
     }
+}
+
+/// How long something may take to show.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const LEGACY_ERA: Era = Era::Legacy { forgotten: 404 };
+
+/// Waits until the record of an upstream says that it speaks this revision.
+fn wait_for_revision(gateway: &Gateway, added: &Value, revision: &str) {
+    let path = format!("/gateways/{}", added["id"].as_str().expect("an id"));
+    eventually(revision, PATIENCE, || {
+        (gateway.get(&path).expect(200).json()["protocolVersion"] == revision).then_some(())
+    });
+}
+
+#[test]
+fn an_upstream_that_changes_its_era_is_followed() {
+    let upstream = Faulty::legacy();
+    let gateway = Gateway::start();
+    let added = gateway.add(&upstream.registration("up"));
+    let clients = [Client::legacy(&gateway, "/mcp"), Client::modern(&gateway, "/mcp")];
+    let call = |client: &Client<'_>| {
+        client.ask("tools/call", json!({"name": "up-echo", "arguments": {"a": 1}}))
+    };
+    let works = |envelope: &Value| envelope["result"]["structuredContent"] == json!({"a": 1});
+    for client in &clients {
+        assert!(works(&call(client)));
+    }
+    upstream.speak(Era::Modern);
+    // The first call that fails is repeated in the other era: it was not executed.
+    for client in &clients {
+        let envelope = call(client);
+        assert!(works(&envelope), "{envelope}");
+        assert_eq!(envelope["result"].get("resultType").is_some(), client.version() == MODERN);
+    }
+    wait_for_revision(&gateway, &added, MODERN);
+    upstream.speak(LEGACY_ERA);
+    for client in &clients {
+        // A shard that has not read the record yet waits before it probes again.
+        eventually("it is called as before", PATIENCE, || works(&call(client)).then_some(()));
+    }
+    wait_for_revision(&gateway, &added, "2025-11-25");
+}
+
+#[test]
+fn an_upstream_that_is_pinned_is_not_asked_what_it_speaks() {
+    let upstream = Faulty::legacy();
+    let gateway = Gateway::start();
+    let mut registration = upstream.registration("up");
+    registration["protocol"] = "legacy".into();
+    gateway.add(&registration);
+    upstream.speak(Era::Modern);
+    for _ in 0..3 {
+        let params = json!({"name": "up-echo", "arguments": {"a": 1}});
+        let envelope = Client::modern(&gateway, "/mcp").ask("tools/call", params);
+        assert!(envelope["error"]["code"].is_i64(), "{envelope}");
+    }
+    assert_eq!(upstream.count("server/discover"), 0);
+}
+
+#[test]
+fn a_real_server_that_takes_the_place_of_another_is_spoken_to_in_its_own_era() {
+    let mut upstream = Served::conformance();
+    let gateway = Gateway::start();
+    let added = gateway.add(&upstream.registration("up"));
+    assert_eq!(added["protocolVersion"], MODERN, "{added}");
+    let call = |name: &str, arguments: Value| {
+        let params = json!({"name": name, "arguments": arguments});
+        Client::legacy(&gateway, "/mcp").ask("tools/call", params)
+    };
+    let simple = call("up-test-simple-text", json!({}));
+    assert!(simple.to_string().contains("simple text response"), "{simple}");
+    upstream.restart_everything("streamableHttp");
+    // It has no such tool, and says so itself.
+    let unknown = call("up-test-simple-text", json!({}));
+    assert!(unknown.to_string().contains("test_simple_text not found"), "{unknown}");
+    eventually("its own tools are there", PATIENCE, || {
+        let echoed = call("up-echo", json!({"message": "hello"}));
+        (echoed["result"]["content"][0]["text"] == "Echo: hello").then_some(())
+    });
+}
+
+#[test]
+fn a_server_over_a_websocket_that_changes_its_era_is_followed() {
+    let mut upstream = Served::socket("modern");
+    let gateway = Gateway::start();
+    let added = gateway.add(&upstream.registration("up"));
+    let call = |name: &str, arguments: Value| {
+        let params = json!({"name": name, "arguments": arguments});
+        Client::modern(&gateway, "/mcp").ask("tools/call", params)
+    };
+    assert!(call("up-count", json!({})).to_string().contains("count of 2026-07-28"));
+    upstream.restart_socket("everything");
+    eventually("its own tools are there", PATIENCE, || {
+        call("up-count", json!({}));
+        let echoed = call("up-echo", json!({"message": "hello"}));
+        (echoed["result"]["content"][0]["text"] == "Echo: hello").then_some(())
+    });
+    wait_for_revision(&gateway, &added, "2025-11-25");
+    upstream.restart_socket("modern");
+    eventually("it is what it was", PATIENCE, || {
+        call("up-echo", json!({"message": "hello"}));
+        let counted = call("up-count", json!({})).to_string();
+        counted.contains("count of 2026-07-28").then_some(())
+    });
 }
 
 /// Calls a tool as a client that can be asked, with the answers and the state of the round before.

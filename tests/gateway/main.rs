@@ -44,6 +44,7 @@ mod secrets;
 mod servers;
 mod sessions;
 mod smuggling;
+mod sockets;
 mod stand_ins;
 mod stdio;
 mod tasks;

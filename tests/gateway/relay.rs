@@ -143,6 +143,16 @@ fn serves_npm_s_everything_server_over_sse() {
 }
 
 #[test]
+fn serves_npm_s_everything_server_over_a_websocket() {
+    let upstream = Served::socket("everything");
+    let gateway = Gateway::start();
+    // The URL says which transport it is.
+    let added = gateway.add(&json!({ "name": "everything", "url": upstream.url() }));
+    assert_eq!(added["transport"], "WEBSOCKET");
+    assert_everything(&gateway, &added);
+}
+
+#[test]
 fn serves_pypi_s_time_server_over_stdio() {
     let gateway = Gateway::start();
     gateway.add(&time_stdio("time"));

@@ -31,7 +31,7 @@ fn decode(parts: &[&[u8]]) -> Read {
                 Ok(Some(one)) => {
                     answered.extend(codec.answers().unwrap_or_default());
                     incoming.push(one);
-                    if incoming.last() == Some(&Incoming::Close) {
+                    if matches!(incoming.last(), Some(Incoming::Close(_))) {
                         return (incoming, None, answered);
                     }
                 }
@@ -93,7 +93,8 @@ fn model(mut bytes: &[u8]) -> (Vec<Incoming>, bool) {
             (0, Some((is_text, former))) => (is_text, [former, payload].concat()),
             (kind @ (1 | 2), None) => (kind == 1, payload),
             (8, _) if is_close(&payload) => {
-                incoming.push(Incoming::Close);
+                let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+                incoming.push(Incoming::Close(code.map(close_code)));
                 return (incoming, true);
             }
             (9 | 10, former) => {
@@ -120,6 +121,14 @@ fn model(mut bytes: &[u8]) -> (Vec<Incoming>, bool) {
 /// Whether bytes are the beginning of a text.
 fn may_be_text(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).map_or_else(|error| error.error_len().is_none(), |_| true)
+}
+
+/// A code that a peer may close with, or the one by which we say that it may not (§7.4).
+fn close_code(code: u16) -> u16 {
+    match code {
+        1000..=1003 | 1007..=1013 | 3000..=4999 => code,
+        _ => 1002,
+    }
 }
 
 /// The payload of a frame that ends the connection: nothing, or a code and a text.

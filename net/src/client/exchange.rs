@@ -7,12 +7,16 @@ use shards::{buffer, watch, watch::Action};
 use super::{Cause, ClientError, Lease, Progress, Streaming};
 use crate::{
     Span,
+    connection::Connection,
     error::BodyError,
     http1::{Framing, HeadLimits, Method, body::BodyDecoder},
 };
 
 /// Most memory that is set aside for a body on the word of its head alone.
 const TRUSTED_SIZE_MAX: usize = 1024 * 1024;
+
+/// The status of a server that speaks another protocol from then on.
+const SWITCHED: u16 = 101;
 
 /// A point in time on the shard's coarse clock: good to a tick of it.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +88,7 @@ impl Body {
 
 impl Lease {
     /// Sends a request and reads until the head of its answer is there; answers of 1xx are passed
-    /// over.
+    /// over, but for 101, behind which there is no HTTP any more.
     ///
     /// # Errors
     ///
@@ -139,7 +143,9 @@ impl Lease {
             let size = parsed
                 .map_err(|error| ClientError::new(Cause::Head(error), Progress::Answering))?;
             match size {
-                Some(size) if head.status() < 200 => drop(bytes.drain(..size)),
+                Some(size) if head.status() < 200 && head.status() != SWITCHED => {
+                    drop(bytes.drain(..size));
+                }
                 size => return Ok(size),
             }
         }
@@ -177,7 +183,7 @@ impl From<io::Error> for Ending {
 }
 
 impl Response {
-    /// The status, 200 to 999.
+    /// The status: 101, or 200 to 999.
     pub fn status(&self) -> u16 {
         self.lease.link.head.status()
     }
@@ -204,11 +210,23 @@ impl Response {
         buffer::give(std::mem::take(&mut self.bytes));
         // Bytes behind the answer are an answer to nothing: who sends them is not to be trusted
         // with another request.
-        let is_clean = body.rest == 0 && self.lease.link.head.keep_alive();
+        let is_clean = body.rest == 0
+            && self.lease.link.head.keep_alive()
+            && self.lease.link.head.status() != SWITCHED;
         if is_clean {
             self.lease.give_back(server_idle);
         }
         Ok(body.body)
+    }
+
+    /// Takes the connection of a server that has switched to another protocol, without a deadline,
+    /// and what came behind its answer.
+    pub fn into_connection(self) -> (Connection, Vec<u8>) {
+        let Response { lease, mut bytes, head_size, .. } = self;
+        bytes.drain(..head_size);
+        let connection = lease.into_connection();
+        connection.watch().disarm();
+        (connection, bytes)
     }
 
     /// Hands on the body as it comes.

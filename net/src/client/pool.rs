@@ -261,6 +261,11 @@ impl Lease {
         self.link.served_count > 0
     }
 
+    /// Takes the connection away for good.
+    pub(super) fn into_connection(self) -> Connection {
+        self.link.connection
+    }
+
     /// Gives the connection back for another exchange. `server_idle` is for how long the server
     /// said it would keep it.
     pub(super) fn give_back(self, server_idle: Option<Duration>) {

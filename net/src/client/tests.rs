@@ -491,3 +491,30 @@ fn uses_one_connection_for_many_exchanges_over_tls_and_trusts_no_other_name() {
         assert!(matches!(&error.cause, Cause::Connect(text) if text.contains("TLS")), "{error}");
     });
 }
+
+#[test]
+fn a_connection_that_was_switched_is_handed_over_with_what_came_behind() {
+    on_each_driver(|| async {
+        let (address, _accepts) = serve(|_, connection| {
+            assert!(read_request(connection));
+            let switched = "HTTP/1.1 101 Switched\r\nupgrade: x\r\n\r\nearly";
+            let _ = connection.write_all(switched.as_bytes());
+            let mut said = [0; 4];
+            let _ = connection.read_exact(&mut said);
+            let _ = connection.write_all(&said);
+        });
+        let pool = pool(address);
+        let response = respond(&pool, address).await.expect("a head");
+        assert_eq!(response.status(), 101);
+        let (mut connection, mut early) = response.into_connection();
+        let (written, _) = connection.write_all(b"echo".to_vec()).await;
+        written.expect("it is open");
+        while early.len() < "earlyecho".len() {
+            let more = connection.receive().await.expect("it is open");
+            assert!(!more.is_empty(), "it ended");
+            early.extend(more);
+        }
+        assert_eq!(early, b"earlyecho");
+        assert_eq!(pool.idle_count(), 0);
+    });
+}

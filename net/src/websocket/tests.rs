@@ -102,7 +102,7 @@ fn answers_pings_and_agrees_to_the_end() {
     assert_eq!(codec.answers().unwrap(), b"\x8a\x03abc");
     assert_eq!(codec.answers(), None);
     codec.feed(frame(CLOSE, true, b"\x03\xe8"));
-    assert_eq!(codec.take(), Ok(Some(Incoming::Close)));
+    assert_eq!(codec.take(), Ok(Some(Incoming::Close(Some(1000)))));
     assert_eq!(codec.answers().unwrap(), b"\x88\x02\x03\xe8");
 }
 
@@ -119,6 +119,25 @@ fn ends_with_a_code_and_knows_when_the_peer_agrees() {
     assert_eq!(codec.take(), Err(Closing::TOO_LARGE));
     assert!(codec.close(Closing::TOO_LARGE).starts_with(b"\x88\x1a\x03\xf1"));
     assert!(!codec.agrees(frame(CLOSE, true, b"")));
+}
+
+#[test]
+fn a_client_masks_what_a_server_reads() {
+    let (client, mut server) = (Codec::client(100), Codec::new(100));
+    for text in ["", "one", "two"] {
+        let mut out = Vec::new();
+        let frame = Frame::message(text.to_owned(), OpCode::Data(Data::Text), true);
+        client.write(frame, &mut out).unwrap();
+        assert_eq!(out[1] & 0x80, 0x80, "{out:?}");
+        server.feed(out);
+        assert_eq!(server.take(), Ok(Some(message(text))));
+    }
+    // A server masks nothing, and a client takes nothing that is masked.
+    let mut client = Codec::client(100);
+    client.feed(b"\x81\x02hi".to_vec());
+    assert_eq!(client.take(), Ok(Some(message("hi"))));
+    client.feed(frame(TEXT, true, b"hi"));
+    assert_eq!(client.take(), Err(Closing::PROTOCOL));
 }
 
 #[test]

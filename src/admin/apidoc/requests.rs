@@ -87,7 +87,7 @@ struct GatewayFields {
     url: Option<String>,
     /// The command that starts it, as words or as one line.
     command: Option<Command>,
-    /// `STREAMABLEHTTP`, `SSE`, `HTTP`, `STDIO`, or `auto` to find out.
+    /// `STREAMABLEHTTP`, `SSE`, `HTTP`, `WEBSOCKET`, `STDIO`, or `auto` to find out.
     transport: Option<String>,
     /// Which revision to speak: `auto`, `legacy` or `modern`.
     protocol: Option<String>,

@@ -47,10 +47,19 @@ impl<W: World> Refresh<'_, W> {
             self.tell_same(stale).await;
             return Outcome::Same;
         }
+        let outcome = self.renew(!stale.kinds.is_empty()).await;
+        if matches!(outcome, Outcome::Changed | Outcome::Same) {
+            self.tell_same(stale).await;
+        }
+        outcome
+    }
+
+    /// Reads what the upstream offers, and stores what changed; if nothing did, only `if_same`.
+    pub(super) async fn renew(&self, if_same: bool) -> Outcome {
         let lease = format!("refresh:{}", self.id);
-        let outcome = match self.world.hold(&lease).await {
+        match self.world.hold(&lease).await {
             Ok(Some(_)) => {
-                let outcome = self.read(stale).await;
+                let outcome = self.read(if_same).await;
                 if let Err(failure) = self.world.release(&lease).await {
                     tracing::debug!(%failure, "a lease is not given back; it ends by itself");
                 }
@@ -62,11 +71,7 @@ impl<W: World> Refresh<'_, W> {
                 tracing::debug!(%failure, "cannot ask for the lease");
                 Outcome::Later
             }
-        };
-        if matches!(outcome, Outcome::Changed | Outcome::Same) {
-            self.tell_same(stale).await;
         }
-        outcome
     }
 
     fn upstream(&self) -> Option<Arc<Upstream>> {
@@ -82,7 +87,7 @@ impl<W: World> Refresh<'_, W> {
         read_at(self.upstream().as_ref()) != read_at(stale.former.upstream(self.id))
     }
 
-    async fn read(&self, stale: &Stale) -> Outcome {
+    async fn read(&self, if_same: bool) -> Outcome {
         let Some(upstream) = self.upstream() else { return Outcome::Same };
         let inventory = match self.world.read(&upstream).await {
             Ok(inventory) => inventory,
@@ -92,7 +97,7 @@ impl<W: World> Refresh<'_, W> {
                 return Outcome::Later;
             }
         };
-        self.store(&upstream, &inventory, !stale.kinds.is_empty()).await
+        self.store(&upstream, &inventory, if_same).await
     }
 
     /// Stores what the upstream offers. If nothing of that is new, only `if_same`, so that the other
@@ -118,7 +123,7 @@ impl<W: World> Refresh<'_, W> {
         match self.world.apply(mutations).await {
             Ok(()) if is_same => Outcome::Same,
             Ok(()) => {
-                tracing::info!(upstream = name, "said that its lists changed: read again");
+                tracing::info!(upstream = name, "is not what it was: read again");
                 Outcome::Changed
             }
             Err(Failure::Storage(StoreError::VersionMismatch { .. })) => {

@@ -4,14 +4,30 @@ use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use net::{http1::encode, span::Span};
+use storage::record::Era;
 
 use crate::mcp::{Capabilities, meta};
-use crate::upstream::{Edit, Outgoing, meta::rewrite_meta};
+use crate::upstream::{Edit, Outgoing, levels::LogWish, meta::rewrite_meta};
 
 /// The lines of a modern request that are always the same.
 const MODERN_LINES: &str = "content-type: application/json\r\n\
     accept: application/json, text/event-stream\r\n\
     mcp-protocol-version: 2026-07-28\r\n";
+
+/// The members of `_meta` that every modern request must have, and what stands around them.
+macro_rules! meta_members {
+    ($before:literal, $behind:literal) => {
+        concat!(
+            $before,
+            "\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\",",
+            "\"io.modelcontextprotocol/clientCapabilities\":{},",
+            "\"io.modelcontextprotocol/clientInfo\":{\"name\":\"ringway\",\"version\":\"",
+            env!("CARGO_PKG_VERSION"),
+            "\"}",
+            $behind
+        )
+    };
+}
 
 /// A request on its way.
 pub(in crate::upstream) struct Call<'a> {
@@ -55,6 +71,33 @@ impl<'a> Call<'a> {
         Call::new(id, outgoing, own)
     }
 
+    /// A call of `era` on a connection that many requests share: in either era the upstream sees our
+    /// id in place of the client's progress token.
+    pub(in crate::upstream) fn multiplexed(
+        id: u64,
+        outgoing: &'a Outgoing<'a>,
+        era: Era,
+    ) -> Call<'a> {
+        let Some(token) = outgoing.progress_token.filter(|_| era == Era::Modern) else {
+            return match era {
+                Era::Legacy => Call::legacy(id, outgoing),
+                Era::Modern => Call::modern(id, outgoing),
+            };
+        };
+        let own = match outgoing.meta.filter(|_| !outgoing.modern) {
+            Some(span) => {
+                let raw = std::str::from_utf8(span.of_bytes(outgoing.params)).unwrap_or("{}");
+                let members = completed(meta_members!("", ""), outgoing);
+                let members = std::str::from_utf8(&members).expect("they are written here");
+                let mut text = Vec::with_capacity(raw.len() + members.len());
+                rewrite_meta(&mut text, raw, Some(id), Some(members));
+                Edit { span, replacement: Cow::Owned(text) }
+            }
+            None => Edit { span: token, replacement: Cow::Owned(id.to_string().into_bytes()) },
+        };
+        Call::new(id, outgoing, Some(own))
+    }
+
     fn new(id: u64, outgoing: &'a Outgoing<'a>, own: Option<Edit<'a>>) -> Call<'a> {
         let is_plain =
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-');
@@ -66,6 +109,11 @@ impl<'a> Call<'a> {
     /// What the client can be asked meanwhile.
     pub(in crate::upstream) fn capabilities(&self) -> Capabilities {
         self.outgoing.capabilities
+    }
+
+    /// Whether the client hears of log messages.
+    pub(in crate::upstream) fn wants_logs(&self) -> bool {
+        self.outgoing.log_level.is_some()
     }
 
     /// See [`Outgoing::asked`].
@@ -175,21 +223,6 @@ impl<'a> Call<'a> {
     }
 }
 
-/// The members of `_meta` that every modern request must have, and what stands around them.
-macro_rules! meta_members {
-    ($before:literal, $behind:literal) => {
-        concat!(
-            $before,
-            "\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\",",
-            "\"io.modelcontextprotocol/clientCapabilities\":{},",
-            "\"io.modelcontextprotocol/clientInfo\":{\"name\":\"ringway\",\"version\":\"",
-            env!("CARGO_PKG_VERSION"),
-            "\"}",
-            $behind
-        )
-    };
-}
-
 /// What is put into params so that a legacy client's request is a modern one.
 fn meta_edit<'a>(outgoing: &Outgoing<'_>) -> Edit<'a> {
     let object = outgoing.meta.unwrap_or(Span::new(0, outgoing.params.len()));
@@ -216,7 +249,7 @@ fn completed(text: &'static str, outgoing: &Outgoing<'_>) -> Cow<'static, [u8]> 
         return text.as_bytes().into();
     }
     let mut declared = format!("Capabilities\":{},", outgoing.capabilities.to_json());
-    if let Some(level) = outgoing.log_level {
+    if let Some(level) = outgoing.log_level.map(LogWish::level) {
         declared.push_str(&format!("\"{}\":\"{level}\",", meta::LOG_LEVEL));
     }
     text.replacen("Capabilities\":{},", &declared, 1).into_bytes().into()
@@ -268,7 +301,8 @@ mod tests {
         for (params, meta) in
             [(r#"{"name":"x"}"#, None), (r#"{"_meta":{"a":1}}"#, Some(r#"{"a":1}"#))]
         {
-            let outgoing = Outgoing { log_level: Some("warning"), ..outgoing(params, meta, false) };
+            let outgoing =
+                Outgoing { log_level: Some(LogWish::named(3)), ..outgoing(params, meta, false) };
             let value: serde_json::Value =
                 serde_json::from_str(&body(&Call::modern(1, &outgoing))).expect("JSON");
             assert_eq!(value["params"]["_meta"][meta::LOG_LEVEL], "warning", "{value}");
@@ -325,6 +359,28 @@ mod tests {
         let call = Call::legacy(42, &outgoing);
         assert!(body(&call).ends_with(r#"{"name":"x","_meta":{"progressToken":42},"z":2}}"#));
         assert_eq!(call.token().as_deref(), Some(&b"\"t\""[..]));
+    }
+
+    #[test]
+    fn a_token_on_a_shared_connection_is_our_own_in_either_era() {
+        for modern in [false, true] {
+            for era in [Era::Legacy, Era::Modern] {
+                let version = "\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\"";
+                let said = if modern { format!(",{version}") } else { String::new() };
+                let meta = format!("{{\"a\":1,\"progressToken\":\"t\"{said}}}");
+                let params = format!("{{\"name\":\"x\",\"_meta\":{meta}}}");
+                let token = params.find("\"t\"").expect("it is there");
+                let mut outgoing = outgoing(&params, Some(&meta), modern);
+                outgoing.progress_token = Some(Span::new(token, token + 3));
+                let call = Call::multiplexed(42, &outgoing, era);
+                let text = body(&call);
+                let value: serde_json::Value = serde_json::from_str(&text).expect(&text);
+                assert_eq!(value["params"]["_meta"]["progressToken"], 42, "{text}");
+                assert_eq!(value["params"]["_meta"]["a"], 1, "{text}");
+                assert_eq!(text.contains(version), era == Era::Modern, "{text}");
+                assert_eq!(call.token().as_deref(), Some(&b"\"t\""[..]), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::{
 
 use net::{
     client::{Deadline, Streaming},
-    jsonrpc::ErrorParts,
     sse::{Decoder, SseLimits},
 };
 use shards::{buffer, time};
@@ -23,14 +22,13 @@ use super::{
 };
 use crate::{
     failure::{Failure, UpstreamKind},
-    mcp::code,
     upstream::{
-        Answer, Event, Outcome, Reply,
+        Answer, Event,
         discover::plain,
         keyed::SessionKey,
         watch::{
             Deaf, Ear, First, GATHER, MESSAGE_SIZE_MAX, Pace, Told, WITHIN, attend, can_subscribe,
-            first_of, listen_params, withheld,
+            first_of, knows_none, listen_params, withheld,
         },
     },
 };
@@ -161,19 +159,10 @@ impl Shared {
             return response.stream(usize::MAX).map(Some).map_err(|error| self.wire.broken(&error));
         }
         match answer::read(&self.wire, response, call.id(), false).await {
-            Ok(reply) => self.judge_refusal(&reply).map(|Deaf| None),
+            Ok(reply) if knows_none(&reply) => Ok(None),
+            Ok(_) => Err(self.over("it ends subscriptions at once")),
             Err(failure) if has_none(&failure) => Ok(None),
             Err(failure) => Err(failure),
-        }
-    }
-
-    /// What it means that a subscription was answered at once.
-    fn judge_refusal(&self, reply: &Reply) -> Result<Deaf, Failure> {
-        let raw = String::from_utf8_lossy(reply.raw());
-        let unknown = [i64::from(code::METHOD_NOT_FOUND), i64::from(code::INVALID_PARAMS)];
-        match (reply.outcome, ErrorParts::parse(&raw)) {
-            (Outcome::Error, Ok(error)) if unknown.contains(&error.code) => Ok(Deaf),
-            _ => Err(self.over("it ends subscriptions at once")),
         }
     }
 

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     failure::{Failure, UpstreamKind},
     mcp::Capabilities,
-    upstream::{Answer, Event, Outcome, Reply, discover::plain},
+    upstream::{Answer, Event, Outcome, Reply, discover::plain, levels::Levels},
 };
 
 /// The revisions that have a handshake.
@@ -38,6 +38,8 @@ pub(super) struct Session {
     pub(super) has_id: bool,
     /// The raw result of `initialize`; none from a server that does not know it.
     pub(super) initialize_result: Option<Vec<u8>>,
+    /// Of log messages.
+    pub(super) levels: Levels,
 }
 
 /// Shakes hands: `initialize`, then `notifications/initialized`.
@@ -109,7 +111,8 @@ fn make_session(shared: &Shared, id: Option<Vec<u8>>, reply: &Reply) -> Result<S
     }
     let lines = [LEGACY_LINES.as_bytes(), &stream_lines].concat();
     let initialize_result = revision.map(|_| reply.raw().to_vec());
-    Ok(Session { lines, stream_lines, has_id, initialize_result })
+    let levels = Levels::of_initialize(initialize_result.as_deref().unwrap_or_default());
+    Ok(Session { lines, stream_lines, has_id, initialize_result, levels })
 }
 
 /// Returns the revision that the upstream chose in its answer to `initialize`; none if it does not

@@ -13,7 +13,7 @@ use shards::{Driver, Preference, driver, runtime, task, time};
 use storage::record::{Era, Gateway};
 
 use super::*;
-use crate::upstream::{Event, Outcome, Reply, discover};
+use crate::upstream::{Event, LogWish, Outcome, Reply, discover};
 
 /// Longer than any test takes.
 pub(in crate::upstream) const AGES: Duration = Duration::from_secs(20);
@@ -581,4 +581,38 @@ fn refuses_urls_and_headers_that_cannot_be_used() {
         let headers = vec![(name.to_owned(), "x".to_owned())];
         assert!(refused(&Upstream { headers, ..fake.upstream("/") }), "{name}");
     }
+}
+
+#[test]
+fn tells_a_legacy_upstream_a_level_of_log_messages_only_when_more_are_wanted() {
+    on_each_driver(|| async {
+        let fake = Fake::new(|seen, to| match seen.method() {
+            "initialize" => {
+                let capabilities = json!({"logging": {}});
+                let hello = json!({"protocolVersion": "2025-06-18", "capabilities": capabilities});
+                answer(to, 200, JSON, &result(&seen.body["id"], hello));
+            }
+            "notifications/initialized" => answer(to, 202, "", ""),
+            // That it cannot is no reason not to call it.
+            "logging/setLevel" => answer(to, 500, "", "no"),
+            _ => answer(to, 200, JSON, &result(&seen.body["id"], json!({}))),
+        });
+        let leg = fake.leg(Era::Legacy);
+        let ask = async |wish: Option<LogWish>| {
+            let outgoing = Outgoing { log_level: wish, ..call("tools/call", "{}") };
+            whole(leg.request(&outgoing).await);
+        };
+        let [debug, warning, error] = [0, 3, 4].map(|place| Some(LogWish::named(place)));
+        for wish in [None, Some(LogWish::unnamed()), None] {
+            ask(wish).await;
+        }
+        assert!(fake.seen().iter().all(|seen| seen.method() != "logging/setLevel"));
+        for wish in [error, warning, None, error, debug, warning, debug] {
+            ask(wish).await;
+        }
+        let seen = fake.seen();
+        let told = seen.iter().filter(|seen| seen.method() == "logging/setLevel");
+        let told: Vec<_> = told.map(|seen| &seen.body["params"]["level"]).collect();
+        assert_eq!(told, ["info", "debug"]);
+    });
 }

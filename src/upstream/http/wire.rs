@@ -34,7 +34,7 @@ const REDIRECT_COUNT_MAX: usize = 3;
 const ANSWER_SIZE_CAP: usize = 1 << 30;
 
 /// Header fields that the leg itself writes, or that would break its framing.
-const RESERVED: [&str; 13] = [
+const RESERVED: [&str; 18] = [
     "accept",
     "connection",
     "content-length",
@@ -46,6 +46,11 @@ const RESERVED: [&str; 13] = [
     "mcp-name",
     "mcp-protocol-version",
     "mcp-session-id",
+    "sec-websocket-accept",
+    "sec-websocket-extensions",
+    "sec-websocket-key",
+    "sec-websocket-protocol",
+    "sec-websocket-version",
     "transfer-encoding",
     "upgrade",
 ];
@@ -381,9 +386,9 @@ fn may_repeat(error: &ClientError, shipment: &Shipment<'_>) -> bool {
 
 fn origin(url: &Url) -> Result<Origin, String> {
     let tls = match url.scheme() {
-        "http" => false,
-        "https" => true,
-        other => return Err(format!("{other} is neither http nor https")),
+        "http" | "ws" => false,
+        "https" | "wss" => true,
+        other => return Err(format!("{other} is neither http nor https, nor that of a WebSocket")),
     };
     let host = url.host_str().unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();

@@ -17,6 +17,7 @@ use crate::{
     upstream::{
         Outgoing,
         discover::{self, DiscoverLimits},
+        eras,
         stdio::{self, Pulse, StdioMail},
     },
 };
@@ -59,7 +60,9 @@ impl Upstreams {
             },
             Err(failure) => failure,
         };
-        if !is_misunderstood(&failure) {
+        let is_misunderstood =
+            matches!(&failure, Failure::Upstream(failure) if eras::is_misunderstood(failure));
+        if !is_misunderstood {
             return judge(failure);
         }
         // It answered, if not that question: some servers know only what the handshake needs.
@@ -106,17 +109,6 @@ async fn ask(leg: &Leg, outgoing: &Outgoing<'_>) -> Result<(), Failure> {
     match leg.request(outgoing).await {
         Ok(_) | Err(Failure::Protocol(_)) => Ok(()),
         Err(failure) => Err(failure),
-    }
-}
-
-/// Whether the upstream answered and did not understand the question.
-fn is_misunderstood(failure: &Failure) -> bool {
-    let Failure::Upstream(UpstreamFailure { kind, .. }) = failure else { return false };
-    match kind {
-        UpstreamKind::Status(401 | 403 | 407 | 408 | 425 | 429) => false,
-        UpstreamKind::Status(status) => (400..500).contains(status) || *status == 501,
-        UpstreamKind::Nonsense => true,
-        _ => false,
     }
 }
 

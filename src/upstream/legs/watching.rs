@@ -23,7 +23,7 @@ impl Upstreams {
         }
         match self.open(upstream, record.transport, era_of(upstream))? {
             Leg::Http(leg) => leg.watch(ear).await,
-            Leg::Sse(leg) => leg.watch(ear).await,
+            Leg::Link(leg) => leg.watch(ear).await,
             Leg::Stdio(_) => match self.host.watch(&record.id, ear).await {},
         }
     }

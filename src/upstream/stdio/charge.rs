@@ -301,7 +301,7 @@ impl Running {
                     return;
                 }
                 request.sent.store(true, Ordering::Relaxed);
-                self.session.send(&request.letter, request.waiting, self.handshake.era);
+                self.send(&request.letter, request.waiting);
             }
             Waiter::Handshake(request) => {
                 let _ = request.answer.send(Ok(self.handshake.clone()));

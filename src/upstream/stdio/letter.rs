@@ -10,6 +10,7 @@ use crate::{
     mcp::{Capabilities, MODERN, meta},
     upstream::{
         Edit, Outgoing,
+        levels::LogWish,
         meta::{CLIENT_INFO, rewrite_meta},
         splice,
     },
@@ -25,7 +26,8 @@ pub(super) struct Letter {
     modern: bool,
     /// What the client can be asked.
     capabilities: Capabilities,
-    log_level: Option<&'static str>,
+    /// Which log messages it wants.
+    pub(super) log_level: Option<LogWish>,
 }
 
 impl Letter {
@@ -72,8 +74,8 @@ impl Letter {
         let raw = self.meta.map(|meta| meta.of_bytes(&self.params)).unwrap_or(b"{}");
         let raw = std::str::from_utf8(raw).expect("a checked message is UTF-8");
         let mut text = Vec::with_capacity(raw.len() + 256);
-        let modern =
-            (era == Era::Modern).then(|| modern_members(self.capabilities, self.log_level));
+        let modern = (era == Era::Modern)
+            .then(|| modern_members(self.capabilities, self.log_level.map(LogWish::level)));
         rewrite_meta(&mut text, raw, self.token.map(|_| id), modern.as_deref());
         match self.meta {
             Some(span) => Some(Edit { span, replacement: text.into() }),

@@ -27,6 +27,7 @@ use storage::record::Era;
 
 use super::{
     StdioLimits,
+    ids::{number, outer_id},
     letter::{self, Letter},
     lines::{Line, Lines},
     stderr::{Stderr, printable},
@@ -37,6 +38,7 @@ use crate::{
     upstream::{
         Edit, Outcome, Question, Reply,
         keyed::SessionKey,
+        levels::whose,
         question::{OwnAnswer, whom},
         splice,
         watch::{Ear, MESSAGE_SIZE_MAX},
@@ -69,12 +71,14 @@ pub(super) struct Waiting {
     pub(super) notices: Option<mailbox::Sender<Notice>>,
     /// What the client can be asked meanwhile; `None` if it is not for the upstream to ask.
     pub(super) asked: Option<Capabilities>,
+    /// Whether the client hears of log messages.
+    pub(super) wants_logs: bool,
 }
 
 impl Waiting {
     /// Who wants the answer alone.
     pub(super) fn for_answer(answer: oneshot::Sender<Result<Reply, Failure>>) -> Waiting {
-        Waiting { answer, notices: None, asked: None }
+        Waiting { answer, notices: None, asked: None, wants_logs: false }
     }
 }
 
@@ -236,6 +240,15 @@ impl Session {
             letter::write_own(out, Some(id), method, params);
         });
         answered.await.unwrap_or_else(|_| Err(Failure::Upstream(self.broken())))
+    }
+
+    /// Asks something of our own, the answer to which makes no difference.
+    pub(super) fn tell(&self, method: &str, params: &str) {
+        let (answer, _) = oneshot::channel();
+        let waiting = Waiting::for_answer(answer);
+        self.enqueue(Pending { waiting, token: None, cancellable: false }, |out, id| {
+            letter::write_own(out, Some(id), method, params);
+        });
     }
 
     /// Sends a notification of our own, unless the child is behind with reading.
@@ -508,14 +521,32 @@ impl Session {
         let _ = notices.send(Notice::Notification(text));
     }
 
-    /// A notification that belongs to no request: logs and changed lists.
+    /// A notification that names no request: logs and changed lists.
     fn unclaimed(&self, message: &Answer<'_>) {
+        if message.method() == "notifications/message" && self.log(message.text()) {
+            return;
+        }
         let ear = self.ear.borrow().clone();
         if let Some(ear) = ear.filter(|_| message.text().len() <= MESSAGE_SIZE_MAX) {
             ear.take(message.text().as_bytes());
         }
         let text = printable(&message.text().as_bytes()[..message.text().len().min(1024)]);
         tracing::debug!(upstream = %self.upstream, method = message.method(), "notification: {text}");
+    }
+
+    /// Hands a log message to whom it can only be for; false if it is nobody's.
+    fn log(&self, text: &str) -> bool {
+        let pending = self.pending.borrow();
+        let waiting = pending.iter().filter(|(_, pending)| pending.waiting.asked.is_some());
+        let waiting = waiting.map(|(number, pending)| (*number, &pending.waiting));
+        let client = whose(&self.key, waiting).filter(|waiting| waiting.wants_logs);
+        let Some(notices) = client.and_then(|waiting| waiting.notices.as_ref()) else {
+            return false;
+        };
+        if text.len() <= NOTICE_SIZE_MAX {
+            let _ = notices.send(Notice::Notification(text.as_bytes().to_vec()));
+        }
+        true
     }
 
     /// A line that is no message: a stray print, usually.
@@ -551,48 +582,4 @@ fn one_line(mut message: Vec<u8>) -> Vec<u8> {
         *byte = b' ';
     }
     message
-}
-
-/// Reads an id or token of ours; some servers give it back as a string.
-fn number(raw: &str) -> Option<u64> {
-    raw.trim_matches('"').parse().ok()
-}
-
-/// Bytes at either end of a message in which its id is looked for.
-const EDGE_SIZE: usize = 128;
-
-/// Finds the number of an answer of which only the beginning and the end can be read: writers put
-/// the id right behind the version, or last.
-fn outer_id(head: &[u8], tail: &[u8]) -> Option<u64> {
-    let head = String::from_utf8_lossy(&head[..head.len().min(EDGE_SIZE)]);
-    let tail = String::from_utf8_lossy(&tail[tail.len().saturating_sub(EDGE_SIZE)..]);
-    let first = || {
-        let (_, rest) = head.split_once("\"2.0\"").filter(|(before, _)| before.len() < 24)?;
-        let rest = rest.trim_start().strip_prefix(',')?;
-        number_of_id(rest.trim_start()).filter(|(_, rest)| rest.starts_with(','))
-    };
-    let last = || number_of_id(&tail[tail.rfind("\"id\"")?..]).filter(|(_, rest)| *rest == "}");
-    first().or_else(last).map(|(id, _)| id)
-}
-
-/// Reads `"id":number` and returns what stands behind it.
-fn number_of_id(text: &str) -> Option<(u64, &str)> {
-    let value = text.strip_prefix("\"id\"")?.trim_start().strip_prefix(':')?.trim_start();
-    let end = value.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(value.len());
-    Some((value[..end].parse().ok()?, value[end..].trim()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_the_id_of_an_answer_that_cannot_be_read() {
-        let head = br#"{"jsonrpc":"2.0","id":17,"result":{"content":[{"id":3,"#;
-        assert_eq!(outer_id(head, b"xx}]}}"), Some(17));
-        let head = br#"{"result":{"content":[{"id":3,"text":"xx"#;
-        assert_eq!(outer_id(head, br#"xx"}]},"jsonrpc":"2.0","id": 18}"#), Some(18));
-        assert_eq!(outer_id(head, br#"xx"},"id":18}]}}"#), None);
-        assert_eq!(outer_id(b"xxxx", b"yyyy"), None);
-    }
 }

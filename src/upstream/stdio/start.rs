@@ -8,7 +8,11 @@ use shards::{
 };
 use storage::record::{Era, ProtocolPin};
 
-use super::{StdioLimits, command, letter, session::Session};
+use super::{
+    StdioLimits, command,
+    letter::{self, Letter},
+    session::{Session, Waiting},
+};
 use crate::{
     catalog::Upstream,
     failure::{Failure, UpstreamFailure, UpstreamKind},
@@ -17,6 +21,7 @@ use crate::{
         discover::{Handshake, Verdict, judge_discover},
         http::session::initialize_params,
         keyed::SessionKey,
+        levels::Levels,
     },
 };
 
@@ -25,6 +30,26 @@ use crate::{
 pub(super) struct Running {
     pub(super) session: Rc<Session>,
     pub(super) handshake: Handshake,
+    /// Of log messages.
+    levels: Rc<Levels>,
+}
+
+impl Running {
+    fn new(session: Rc<Session>, handshake: Handshake) -> Running {
+        let levels = match handshake.era {
+            Era::Legacy => Levels::new(handshake.capabilities.as_deref()),
+            Era::Modern => Levels::default(),
+        };
+        Running { session, handshake, levels: Rc::new(levels) }
+    }
+
+    /// Hands it a request. If its client wants more log messages than any before, it is told so first.
+    pub(super) fn send(&self, letter: &Letter, waiting: Waiting) {
+        if let Some(params) = self.levels.due(letter.log_level) {
+            self.session.tell("logging/setLevel", &params);
+        }
+        self.session.send(letter, waiting, self.handshake.era);
+    }
 }
 
 /// Starts the child of `upstream` and greets it in the era that it is pinned to, or else in the one
@@ -86,7 +111,7 @@ impl Starting<'_> {
             Ok(Err(_)) | Err(_) => Verdict::Legacy,
         };
         match verdict {
-            Verdict::Modern(handshake) => return Ok(Running { session, handshake }),
+            Verdict::Modern(handshake) => return Ok(Running::new(session, handshake)),
             Verdict::Hopeless(text) => {
                 let failure = self.fail(UpstreamKind::Nonsense, text);
                 return self.or_stop(&session, Err(failure));
@@ -101,7 +126,7 @@ impl Starting<'_> {
     async fn modern(&self, session: &Rc<Session>) -> Result<Running, UpstreamFailure> {
         let reply = self.ask(session, "server/discover", &letter::modern_params()).await?;
         match judge(&reply) {
-            Verdict::Modern(handshake) => Ok(Running { session: session.clone(), handshake }),
+            Verdict::Modern(handshake) => Ok(Running::new(session.clone(), handshake)),
             Verdict::Hopeless(text) => Err(self.fail(UpstreamKind::Nonsense, text)),
             Verdict::Legacy => {
                 let text = format!("it does not speak the stateless revision: {}", shown(&reply));
@@ -127,7 +152,7 @@ impl Starting<'_> {
         let handshake = Handshake::from_initialize(&raw)
             .map_err(|text| self.fail(UpstreamKind::Nonsense, text))?;
         session.notify("notifications/initialized", "{}");
-        Ok(Running { session: session.clone(), handshake })
+        Ok(Running::new(session.clone(), handshake))
     }
 
     /// Asks within what is left of the time.

@@ -77,6 +77,9 @@ def call(message):
     elif name == "elicit":
         say({"jsonrpc": "2.0", "id": "e", "method": "elicitation/create", "params": {"message": "?"}})
         result(message, {"pid": os.getpid(), "answer": read()})
+    elif name == "log":
+        say({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "error", "data": "x"}})
+        result(message, {})
     elif name == "env":
         result(message, dict(os.environ))
     elif name == "sleep":
@@ -107,20 +110,21 @@ while True:
         error(message, -32022, {"supported": ["2026-07-28"]})
     elif method == "initialize":
         result(message, {"protocolVersion": message["params"]["protocolVersion"],
-            "capabilities": {"tools": {}, "resources": {"subscribe": mode == "talks"}}, "serverInfo": {"name": mode, "version": "1"}})
+            "capabilities": {"tools": {}, "logging": {}, "resources": {"subscribe": mode == "talks"}}, "serverInfo": {"name": mode, "version": "1"}})
     elif method == "resources/subscribe":
         result(message, {})
         updated(message["params"]["uri"])
     elif method == "subscriptions/listen":
         for uri in message["params"]["notifications"].get("resourceSubscriptions", []):
             updated(uri)
-    elif method == "resources/unsubscribe":
+    elif method in ("resources/unsubscribe", "logging/setLevel"):
         result(message, {})
     elif method == "tools/call":
         call(message)
 "#;
 
 mod listen;
+mod logs;
 
 fn limits() -> StdioLimits {
     StdioLimits {

@@ -114,6 +114,8 @@ text_enum! {
         Http = "HTTP",
         /// Streamable HTTP.
         StreamableHttp = "STREAMABLEHTTP",
+        /// A WebSocket, whose texts are the messages.
+        WebSocket = "WEBSOCKET",
         /// A child process.
         Stdio = "STDIO",
     }

@@ -106,7 +106,7 @@ struct State {
 }
 
 struct Shared {
-    era: Era,
+    era: Mutex<Era>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -114,6 +114,10 @@ struct Shared {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn era(&self) -> Era {
+        *self.era.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -135,7 +139,8 @@ impl Faulty {
     pub fn start(era: Era) -> Self {
         let port = Port::take();
         let listener = TcpListener::bind(("127.0.0.1", port.number)).expect("the port is ours");
-        let shared = Arc::new(Shared { era, state: Mutex::default(), changed: Condvar::new() });
+        let (era, state) = (Mutex::new(era), Mutex::default());
+        let shared = Arc::new(Shared { era, state, changed: Condvar::new() });
         let accepting = Arc::clone(&shared);
         std::thread::spawn(move || accept(&listener, &accepting));
         Self { port, shared }
@@ -199,6 +204,12 @@ impl Faulty {
             state.extra_tools.push(definition("mirror"));
         }
         result.clone_into(&mut state.mirrored);
+    }
+
+    /// Speaks so from now on, as another version of a program does. It forgets every session.
+    pub fn speak(&self, era: Era) {
+        *self.shared.era.lock().unwrap_or_else(PoisonError::into_inner) = era;
+        self.forget_sessions();
     }
 
     /// Treats requests in this way from now on.
@@ -343,7 +354,7 @@ impl Exchange<'_> {
             return self.plain(405, "");
         }
         let method = seen.body["method"].as_str().unwrap_or_default();
-        match (self.shared.era, method) {
+        match (self.shared.era(), method) {
             (Era::Legacy { .. }, "server/discover") => self.refuse_era(),
             (Era::Legacy { .. }, "initialize") => self.initialize(seen),
             (Era::Legacy { forgotten }, _) if !self.knows(seen) => {
@@ -357,6 +368,13 @@ impl Exchange<'_> {
                     &json!({ "jsonrpc": "2.0", "error": error, "id": seen.body["id"] }),
                     &[],
                 )
+            }
+            (Era::Modern, _) if seen.header("mcp-protocol-version") != Some("2026-07-28") => {
+                let data = json!({ "supported": ["2026-07-28"] });
+                let error =
+                    json!({ "code": -32022, "message": "Unsupported revision", "data": data });
+                let envelope = json!({ "jsonrpc": "2.0", "error": error, "id": seen.body["id"] });
+                self.json(400, &envelope, &[])
             }
             _ if seen.body.get("id").is_none() => self.plain(202, ""),
             (_, "tools/call") => self.call(seen),

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,6 +12,9 @@ use serde_json::{Value, json};
 use super::eventually;
 use super::port::Port;
 use super::tools::{tests_folder, tools};
+
+/// The path of servers over WebSockets.
+const SOCKET: &str = "/ws";
 
 /// Node takes its time on a busy machine.
 const START_MAX: Duration = Duration::from_secs(60);
@@ -61,6 +65,26 @@ impl Served {
         Self::start(command, port, "/mcp")
     }
 
+    /// A server over WebSockets, of a kind that the script upstreams/socket.mjs knows.
+    pub fn socket(kind: &str) -> Self {
+        let port = Port::take();
+        let command = socket(port.number, kind);
+        Self::start(command, port, SOCKET)
+    }
+
+    /// The same over TLS.
+    pub fn socket_over_tls(kind: &str, key: &Path, certificate: &Path) -> Self {
+        let port = Port::take();
+        let mut command = socket(port.number, kind);
+        command.args([key, certificate]);
+        Self::start(command, port, SOCKET)
+    }
+
+    /// Starts such a server again on its port.
+    pub fn restart_socket(&mut self, kind: &str) {
+        self.restart(socket(self.port.number, kind));
+    }
+
     /// Starts a program that listens on `port`.
     pub fn start(command: Command, port: Port, path: &'static str) -> Self {
         let printed = Arc::default();
@@ -103,12 +127,17 @@ impl Served {
     }
 
     pub fn url(&self) -> String {
-        format!("http://localhost:{}{}", self.port.number, self.path)
+        let scheme = if self.path == SOCKET { "ws" } else { "http" };
+        format!("{scheme}://localhost:{}{}", self.port.number, self.path)
     }
 
     /// The body of `POST /gateways` that registers it under `name`.
     pub fn registration(&self, name: &str) -> Value {
-        let transport = if self.path == "/sse" { "SSE" } else { "STREAMABLEHTTP" };
+        let transport = match self.path {
+            "/sse" => "SSE",
+            SOCKET => "WEBSOCKET",
+            _ => "STREAMABLEHTTP",
+        };
         json!({ "name": name, "url": self.url(), "transport": transport })
     }
 }
@@ -118,6 +147,13 @@ fn everything(transport: &str, port: u16) -> Command {
     let script = tools().package_file("@modelcontextprotocol/server-everything/dist/index.js");
     let mut command = tools().node(script);
     command.arg(transport).env("PORT", port.to_string());
+    command
+}
+
+/// The command of a server over WebSockets on a port.
+fn socket(port: u16, kind: &str) -> Command {
+    let mut command = tools().node("upstreams/socket.mjs");
+    command.arg(port.to_string()).arg(kind);
     command
 }
 

@@ -83,7 +83,7 @@ impl Exchange<'_> {
         }
         let session = seen.header("mcp-session-id").unwrap_or_default().to_owned();
         let uri = seen.body["params"]["uri"].as_str().unwrap_or_default().to_owned();
-        let is_legacy = self.shared.era != Era::Modern;
+        let is_legacy = self.shared.era() != Era::Modern;
         Some(match seen.body["method"].as_str().unwrap_or_default() {
             _ if seen.http_method == "GET" && is_legacy && self.knows(seen) => {
                 self.listen(session, BTreeSet::new(), "")

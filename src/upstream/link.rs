@@ -1,12 +1,13 @@
-//! The leg to an upstream over HTTP+SSE, the transport of revision 2024-11-05: one stream down,
-//! one POST per message up.
+//! The leg to an upstream whose messages all come by one connection: over HTTP+SSE, the transport
+//! of revision 2024-11-05, as the events of a stream, while each message up is a POST
+//! (`link/sse.rs`); over a WebSocket both ways as texts (`link/socket.rs`).
 //!
-//! A leg keeps one stream per shard, opened by the first request and again when it was lost. All
+//! A leg keeps one connection per shard, opened by the first request and again when it was lost. All
 //! requests of all clients share it, so the upstream sees ids and progress tokens of our own
 //! counting, and who waits is found by them.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::VecDeque,
     pin::Pin,
     rc::Rc,
@@ -14,23 +15,26 @@ use std::{
 };
 
 use ahash::AHashMap;
-use net::{client::Deadline, http1::encode};
+use net::client::Deadline;
 use shards::{
     local::{Bell, Gate},
     task, time, watch,
 };
+use storage::record::Era;
 
 use super::{
     Answer, Event, EventSource, Outgoing, Stream,
+    discover::plain,
     http::{
         Call, Setup,
         answer::settle,
         errand::{self, Errands, cancelled},
         is_kind,
         single::Single,
-        wire::{Shipment, Wire},
+        wire::Wire,
     },
     keyed::{Keyed, SessionKey},
+    levels::{self, Levels},
     watch::Ear,
 };
 use crate::{
@@ -40,42 +44,56 @@ use crate::{
 };
 
 mod backoff;
+mod dispatch;
 mod listen;
 mod open;
-mod reader;
+mod socket;
+mod sse;
 #[cfg(test)]
 mod tests;
 
 use backoff::Backoff;
+use socket::Outbox;
 
-/// Most requests that wait for an answer on one stream.
+/// Most requests that wait for an answer on one connection.
 const PENDING_COUNT_MAX: usize = 10_000;
 
 /// Most notifications that wait for one client; those beyond are dropped, since a client that does
 /// not read must not fill the memory. None of them is promised to arrive.
 const NOTIFICATION_COUNT_MAX: usize = 256;
 
-/// The leg of one shard to one upstream over HTTP+SSE. Clones share it.
+/// What carries the messages of a leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Medium {
+    /// HTTP+SSE.
+    Sse,
+    /// A WebSocket.
+    Socket,
+}
+
+/// The leg of one shard to one upstream over such a connection. Clones share it.
 #[derive(Clone)]
-pub struct SseLeg(Rc<Shared>);
+pub struct LinkLeg(Rc<Shared>);
 
 struct Shared {
     wire: Rc<Wire>,
+    medium: Medium,
+    era: Era,
     links: Keyed<Link>,
     backoff: Rc<Backoff>,
     next_id: Rc<Cell<u64>>,
     errands: Rc<Errands>,
 }
 
-/// A stream that is open, and who waits for something on it.
+/// A connection that is open, and who waits for something on it.
 struct Link {
     wire: Rc<Wire>,
     key: SessionKey,
-    /// Where messages are posted.
-    endpoint: Rc<str>,
-    /// Opened to close the stream.
+    era: Era,
+    way_up: WayUp,
+    /// Opened to close the connection.
     closing: Gate,
-    /// Why the stream has ended.
+    /// Why it has ended.
     ended: RefCell<Option<UpstreamFailure>>,
     /// Opened behind that.
     gone: Gate,
@@ -86,6 +104,16 @@ struct Link {
     waiters: RefCell<AHashMap<u64, Rc<Waiter>>>,
     errands: Rc<Errands>,
     initialize_result: RefCell<Vec<u8>>,
+    /// Of log messages; none before the handshake.
+    levels: OnceCell<Levels>,
+}
+
+/// How messages get to the upstream.
+enum WayUp {
+    /// They are posted to this target.
+    Posts(Rc<str>),
+    /// They are put here, for who holds the socket.
+    Outbox(Outbox),
 }
 
 /// Who waits for the answer to one request.
@@ -94,20 +122,29 @@ struct Waiter {
     token: Option<Vec<u8>>,
     /// What it can be asked meanwhile; `None` if it is not for the upstream to ask.
     asked: Option<Capabilities>,
+    /// Whether it hears of log messages.
+    wants_logs: bool,
     arrived: RefCell<VecDeque<Result<Event, UpstreamFailure>>>,
     bell: Bell,
 }
 
-impl SseLeg {
-    /// Makes a leg; nothing is connected yet.
+impl LinkLeg {
+    /// Makes a leg that speaks `era`; nothing is connected yet. HTTP+SSE is of the legacy era.
     ///
     /// # Errors
     ///
     /// A refused upstream, if its URL or one of its headers cannot be used.
-    pub fn new(upstream: &Upstream, setup: Setup) -> Result<SseLeg, Failure> {
+    pub fn new(
+        upstream: &Upstream,
+        medium: Medium,
+        era: Era,
+        setup: Setup,
+    ) -> Result<LinkLeg, Failure> {
         let links = Keyed::new(setup.limits.sessions);
-        Ok(SseLeg(Rc::new(Shared {
+        Ok(LinkLeg(Rc::new(Shared {
             wire: Rc::new(Wire::new(upstream, setup)?),
+            medium,
+            era,
             links,
             backoff: Rc::default(),
             next_id: Rc::new(Cell::new(1)),
@@ -122,20 +159,21 @@ impl SseLeg {
     /// An upstream failure.
     pub async fn request(&self, outgoing: &Outgoing<'_>) -> Result<Answer, Failure> {
         let deadline = Deadline::after(outgoing.within);
-        let key = SessionKey::of_shared(outgoing);
-        let link = self.0.link(&key, deadline).await?;
+        let key = self.0.key(outgoing);
+        let link = self.0.ready_link(&key, outgoing, deadline).await?;
         match self.0.call(&link, outgoing, deadline).await {
-            // Turned away before it was executed: the stream belongs to a session that is gone.
+            // Turned away before it was executed: it belongs to a session that is gone.
             Err(failure) if is_kind(&failure, UpstreamKind::SessionLost) => {
                 self.0.drop_link(&link)?;
             }
             outcome => return outcome,
         }
-        let link = self.0.link(&key, deadline).await?;
+        let link = self.0.ready_link(&key, outgoing, deadline).await?;
         self.0.call(&link, outgoing, deadline).await
     }
 
-    /// Returns the raw result of `initialize`, opening the stream if need be.
+    /// Returns the raw result of `initialize`, opening the connection if need be; empty in the
+    /// modern era, which has none.
     ///
     /// # Errors
     ///
@@ -146,7 +184,7 @@ impl SseLeg {
         Ok(result)
     }
 
-    /// Closes the stream, which ends the session upstream, and idle connections.
+    /// Closes the connection, which ends the session upstream, and idle ones.
     pub fn close(&self) {
         self.0.links.take().iter().for_each(|link| link.closing.open());
         self.0.wire.pool.clear();
@@ -162,15 +200,25 @@ impl Drop for Shared {
 }
 
 impl Shared {
-    /// Returns the open stream. After attempts that failed it waits longer and longer before it
+    /// Which connection a request is for: an upstream of the stateless revision is told with each
+    /// request what the client can do.
+    fn key(&self, outgoing: &Outgoing<'_>) -> SessionKey {
+        let key = SessionKey::of_shared(outgoing);
+        match self.era {
+            Era::Legacy => key,
+            Era::Modern => SessionKey { capabilities: Capabilities::NONE, ..key },
+        }
+    }
+
+    /// Returns the open connection. After attempts that failed it waits longer and longer before it
     /// tries again, and answers with the last failure meanwhile.
     async fn link(&self, key: &SessionKey, deadline: Deadline) -> Result<Rc<Link>, Failure> {
         let open = || {
-            let (wire, errands, key) = (self.wire.clone(), self.errands.clone(), key.clone());
+            let opening = self.opening(key);
             let (next_id, backoff) = (self.next_id.clone(), self.backoff.clone());
             async move {
                 backoff.check()?;
-                let outcome = open::open(wire, errands, key, &next_id, deadline).await;
+                let outcome = opening.run(&next_id, deadline).await;
                 backoff.note(&outcome);
                 outcome
             }
@@ -185,12 +233,55 @@ impl Shared {
         single.get(&self.wire, deadline, open).await
     }
 
-    /// Where the stream of these clients is.
+    fn opening(&self, key: &SessionKey) -> open::Opening {
+        open::Opening {
+            wire: self.wire.clone(),
+            medium: self.medium,
+            era: self.era,
+            key: key.clone(),
+            errands: self.errands.clone(),
+        }
+    }
+
+    fn new_id(&self) -> u64 {
+        let id = self.next_id.get();
+        self.next_id.set(id + 1);
+        id
+    }
+
+    /// Where the connection of these clients is.
     fn single(&self, key: &SessionKey) -> Result<Rc<Single<Link>>, Failure> {
         let place = self.links.place(key, |link| link.waiters.borrow().is_empty());
         let place = place.ok_or_else(|| self.wire.all_used())?;
         place.ended.iter().for_each(|link| link.closing.open());
         Ok(place.single)
+    }
+
+    /// Returns the open connection once its upstream gives the log messages that the client wants.
+    async fn ready_link(
+        &self,
+        key: &SessionKey,
+        outgoing: &Outgoing<'_>,
+        deadline: Deadline,
+    ) -> Result<Rc<Link>, Failure> {
+        let link = self.link(key, deadline).await?;
+        let due = link.levels.get().and_then(|levels| levels.due(outgoing.log_level));
+        let Some(params) = due else { return Ok(link) };
+        let setting = plain("logging/setLevel", params.as_bytes(), levels::WITHIN);
+        match self.ask(&link, &setting).await {
+            Ok(()) => Ok(link),
+            // The request is worth its answer without them; but the connection may be lost by now.
+            Err(_) => self.link(key, deadline).await,
+        }
+    }
+
+    /// Asks something of our own, and waits for the answer.
+    async fn ask(&self, link: &Rc<Link>, outgoing: &Outgoing<'_>) -> Result<(), Failure> {
+        let deadline = Deadline::after(outgoing.within);
+        let answer = Box::pin(self.call(link, outgoing, deadline)).await?;
+        let Answer::Stream(mut stream) = answer else { return Ok(()) };
+        while !matches!(stream.next().await?, Event::Reply(_)) {}
+        Ok(())
     }
 
     fn drop_link(&self, link: &Rc<Link>) -> Result<(), Failure> {
@@ -205,11 +296,10 @@ impl Shared {
         outgoing: &Outgoing<'_>,
         deadline: Deadline,
     ) -> Result<Answer, Failure> {
-        let id = self.next_id.get();
-        self.next_id.set(id + 1);
-        let call = Call::legacy(id, outgoing);
+        let id = self.new_id();
+        let call = Call::multiplexed(id, outgoing, self.era);
         let mut ticket = Ticket::new(link, &call, deadline)?;
-        if let Err(failure) = link.post_call(&call, deadline).await {
+        if let Err(failure) = link.send_call(&call, deadline).await {
             ticket.is_settled = !is_late(&failure);
             return Err(failure);
         }
@@ -221,7 +311,7 @@ impl Shared {
             }
             Err(failure) => {
                 if is_late(&failure) && link.heard_ms.get() < ticket.since_ms {
-                    // Not a sound since the request: the stream is dead, as after a peer's crash.
+                    // Not a sound since the request: it is dead, as after a peer's crash.
                     self.drop_link(link)?;
                 }
                 Err(failure)
@@ -235,50 +325,51 @@ fn is_late(failure: &Failure) -> bool {
 }
 
 impl Link {
-    /// Posts a request. Its answer comes by the stream.
-    async fn post_call(&self, call: &Call<'_>, deadline: Deadline) -> Result<(), Failure> {
-        let write = |out: &mut Vec<u8>, path: &str| {
-            self.write_head(out, path, call.body_size());
-            call.write_body(out);
-        };
-        // The stream would carry the answer twice, so nothing is repeated here.
-        let shipment = Shipment::post(&write, false).to(self.endpoint.clone());
-        match errand::post(&self.wire, shipment, deadline).await {
-            Err(failure) if is_kind(&failure, UpstreamKind::Status(404)) => {
-                let detail = "it does not know its session any more";
-                Err(self.wire.failure(UpstreamKind::SessionLost, detail, false))
+    /// Sends a request. Its answer comes by the connection.
+    async fn send_call(&self, call: &Call<'_>, deadline: Deadline) -> Result<(), Failure> {
+        match &self.way_up {
+            WayUp::Posts(endpoint) => sse::post_call(&self.wire, endpoint, call, deadline).await,
+            WayUp::Outbox(outbox) => {
+                let mut message = Vec::with_capacity(call.body_size());
+                call.write_body(&mut message);
+                outbox.put(&self.wire, Some(call.id()), message)
             }
-            outcome => outcome,
         }
     }
 
-    /// Posts a message that is no request.
-    async fn post(&self, message: &[u8], deadline: Deadline) -> Result<(), Failure> {
-        let write = |out: &mut Vec<u8>, path: &str| {
-            self.write_head(out, path, message.len());
-            out.extend_from_slice(message);
-        };
-        let shipment = Shipment::post(&write, true).to(self.endpoint.clone());
-        errand::post(&self.wire, shipment, deadline).await
+    /// Sends a message that is no request.
+    async fn send(&self, message: Vec<u8>, deadline: Deadline) -> Result<(), Failure> {
+        match &self.way_up {
+            WayUp::Posts(endpoint) => sse::post(&self.wire, endpoint, &message, deadline).await,
+            WayUp::Outbox(outbox) => outbox.put(&self.wire, None, message),
+        }
     }
 
-    fn write_head(&self, out: &mut Vec<u8>, path: &str, body_size: usize) {
-        encode::begin_request(out, "POST", path);
-        out.extend_from_slice(self.wire.lines());
-        encode::lines(out, "content-type: application/json\r\naccept: application/json\r\n");
-        encode::content_length(out, body_size);
-        encode::end(out);
-    }
-
-    /// Posts a message in a task of its own.
+    /// Sends a message in a task of its own, if that takes time.
     fn run_errand(self: &Rc<Self>, message: Vec<u8>) {
+        if let WayUp::Outbox(outbox) = &self.way_up {
+            if let Err(failure) = outbox.put(&self.wire, None, message) {
+                tracing::debug!(%failure, "a message to an upstream was not taken");
+            }
+            return;
+        }
         let link = self.clone();
-        self.errands.run(async move { link.post(&message, Deadline::after(errand::WITHIN)).await });
+        self.errands.run(async move { link.send(message, Deadline::after(errand::WITHIN)).await });
     }
 
-    /// Notes that the stream has ended, and tells all who wait.
+    /// Notes that the connection has ended, and tells all who wait.
     fn end(&self, failure: UpstreamFailure) {
-        let waiters = std::mem::take(&mut *self.waiters.borrow_mut());
+        let mut waiters = std::mem::take(&mut *self.waiters.borrow_mut());
+        if let WayUp::Outbox(outbox) = &self.way_up {
+            let unsent = UpstreamFailure {
+                kind: UpstreamKind::SessionLost,
+                may_have_run: false,
+                ..failure.clone()
+            };
+            for waiter in outbox.close().into_iter().filter_map(|id| waiters.remove(&id)) {
+                waiter.push(Err(unsent.clone()));
+            }
+        }
         for waiter in waiters.values() {
             waiter.push(Err(failure.clone()));
         }
@@ -318,8 +409,8 @@ impl Ticket {
             return Err(link.wire.failure(UpstreamKind::Full, detail, false));
         }
         let (arrived, bell) = Default::default();
-        let (token, asked) = (call.token(), call.asked());
-        let waiter = Rc::new(Waiter { token, asked, arrived, bell });
+        let (token, asked, wants_logs) = (call.token(), call.asked(), call.wants_logs());
+        let waiter = Rc::new(Waiter { token, asked, wants_logs, arrived, bell });
         waiters.insert(call.id(), waiter.clone());
         let (link, id, since_ms) = (link.clone(), call.id(), watch::clock_ms());
         Ok(Ticket { link, waiter, id, deadline, since_ms, first: None, is_settled: false })
@@ -349,7 +440,7 @@ impl Ticket {
             let left = self.deadline.left();
             if self.is_settled || time::timeout(left, self.waiter.bell.wait()).await.is_err() {
                 let kind = UpstreamKind::Timeout(self.deadline.within());
-                return Err(self.link.wire.failure(kind, "no answer came by its stream", true));
+                return Err(self.link.wire.failure(kind, "no answer came by its connection", true));
             }
         }
     }

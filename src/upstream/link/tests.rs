@@ -53,8 +53,8 @@ fn upstream(script: impl Fn(&Seen, &mut StdStream, &Streams) + Send + Sync + 'st
     })
 }
 
-fn leg(fake: &Fake) -> SseLeg {
-    SseLeg::new(&fake.upstream("/sse"), fake.setup()).expect("a leg")
+fn leg(fake: &Fake) -> LinkLeg {
+    LinkLeg::new(&fake.upstream("/sse"), Medium::Sse, Era::Legacy, fake.setup()).expect("a leg")
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn serves_all_who_ask_by_one_stream() {
             }
         });
         let leg = leg(&fake);
-        let ask = |leg: SseLeg, n: usize| async move {
+        let ask = |leg: LinkLeg, n: usize| async move {
             let params = format!("{{\"n\":{n}}}");
             (n, leg.request(&call("tools/call", &params)).await)
         };
@@ -226,5 +226,52 @@ fn listens_to_what_comes_by_the_stream_and_belongs_to_no_request() {
         assert_eq!(*heard.borrow(), [Told::Began, Told::Updated(uri)]);
         let subscribed = fake.wait_for(|seen| seen.method() == "resources/subscribe").await;
         assert_eq!(subscribed.body["params"]["uri"], "a://b");
+    });
+}
+
+#[test]
+fn requests_that_were_not_written_are_known_when_a_socket_closes() {
+    on_each_driver(|| async {
+        let fake = Fake::new(|_, _| {});
+        let wire = Wire::new(&fake.upstream("/ws"), fake.setup()).expect("a wire");
+        let outbox = Outbox::default();
+        let put = |id, size| outbox.put(&wire, id, vec![b'x'; size]);
+        for id in [Some(1), None, Some(2), Some(3)] {
+            put(id, 1).expect("it is open");
+        }
+        // What reads nothing is told nothing more, but one message passes however large it is.
+        let failure = put(Some(4), 1 << 30).expect_err("too much waits");
+        assert!(is_kind(&failure, UpstreamKind::Full));
+        assert_eq!(outbox.take(), Some(b"x".to_vec()));
+        assert_eq!(outbox.close(), [2, 3]);
+        let failure = put(Some(5), 1).expect_err("it was closed");
+        assert!(is_kind(&failure, UpstreamKind::SessionLost));
+    });
+}
+
+#[test]
+fn an_answer_that_opens_no_socket_says_why() {
+    on_each_driver(|| async {
+        let open = async |status: u16, lines: &'static str| {
+            let fake = Fake::new(move |_, to| answer(to, status, lines, "what it says"));
+            let (upstream, era) = (fake.upstream("/ws"), Era::Legacy);
+            let leg = LinkLeg::new(&upstream, Medium::Socket, era, fake.setup()).expect("a leg");
+            let failure = failed(leg.request(&call("tools/call", "{}")).await);
+            let seen = &fake.seen()[0];
+            let asked = ["get /ws ", "upgrade: websocket", "sec-websocket-protocol: mcp"];
+            assert!(asked.iter().all(|part| seen.head.contains(part)), "{}", seen.head);
+            assert!(seen.has("authorization: bearer s3cret"));
+            assert!(!failure.may_have_run);
+            failure
+        };
+        let refused = open(403, "").await;
+        assert_eq!(refused.kind, UpstreamKind::Status(403));
+        assert!(refused.detail.contains("what it says"));
+        let plain = open(200, "").await;
+        assert_eq!(plain.kind, UpstreamKind::Nonsense);
+        assert!(plain.detail.contains("did not switch"), "{plain:?}");
+        let blind = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: x\r\n";
+        let blind = open(101, blind).await;
+        assert!(blind.detail.contains("without having read the key"), "{blind:?}");
     });
 }
