@@ -480,8 +480,30 @@ fn is_mute(failure: &Failure) -> bool {
 
 /// Asks by `server/discover` whether an upstream is modern; `None` if it is not.
 async fn probe(leg: &Leg, name: &str, within: Duration) -> Result<Option<Handshake>, Failure> {
+    let verdict = match ask_for_era(leg, within).await? {
+        // Modern, but it refused the question. Who names our revision among those that it speaks
+        // may well answer the next time.
+        Verdict::Modern(silent) if silent.capabilities.is_none() => {
+            match ask_for_era(leg, within).await {
+                Ok(Verdict::Modern(handshake)) => Verdict::Modern(handshake),
+                _ => Verdict::Modern(silent),
+            }
+        }
+        verdict => verdict,
+    };
+    match verdict {
+        Verdict::Modern(handshake) => Ok(Some(handshake)),
+        Verdict::Legacy => Ok(None),
+        Verdict::Hopeless(detail) => {
+            Err(Failure::upstream(name, UpstreamKind::Nonsense, detail, false))
+        }
+    }
+}
+
+/// What an upstream's answer to one `server/discover` says of its era.
+async fn ask_for_era(leg: &Leg, within: Duration) -> Result<Verdict, Failure> {
     let outgoing = discover::plain("server/discover", b"{}", within);
-    let verdict = match leg.request(&outgoing).await {
+    Ok(match leg.request(&outgoing).await {
         Ok(Answer::Whole(reply)) => {
             let raw = String::from_utf8_lossy(reply.raw()).into_owned();
             discover::judge_discover(reply.outcome, &raw)
@@ -489,7 +511,11 @@ async fn probe(leg: &Leg, name: &str, within: Duration) -> Result<Option<Handsha
         Ok(Answer::Stream(_)) => Verdict::Legacy,
         Err(failure) => match &failure {
             Failure::Protocol(error) => {
-                let raw = serde_json::json!({"code": error.code, "message": error.message});
+                let data = error.data.as_deref().and_then(|raw| serde_json::from_str(raw).ok());
+                let data: Option<serde_json::Value> = data;
+                let raw = serde_json::json!({
+                    "code": error.code, "message": error.message, "data": data,
+                });
                 discover::judge_discover(Outcome::Error, &raw.to_string())
             }
             Failure::Upstream(UpstreamFailure { kind: UpstreamKind::Status(status), .. }) => {
@@ -505,12 +531,5 @@ async fn probe(leg: &Leg, name: &str, within: Duration) -> Result<Option<Handsha
             }) => Verdict::Legacy,
             _ => return Err(failure),
         },
-    };
-    match verdict {
-        Verdict::Modern(handshake) => Ok(Some(handshake)),
-        Verdict::Legacy => Ok(None),
-        Verdict::Hopeless(detail) => {
-            Err(Failure::upstream(name, UpstreamKind::Nonsense, detail, false))
-        }
-    }
+    })
 }

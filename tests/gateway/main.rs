@@ -40,6 +40,7 @@ mod real;
 mod registry;
 mod relay;
 mod rest_tools;
+mod scenarios;
 mod secrets;
 mod servers;
 mod sessions;
