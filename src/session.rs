@@ -44,7 +44,12 @@ pub use log::{Entry, EventId, Log};
 pub use ticket::Ticket;
 pub use wanted::{Wanted, Wants};
 
-use crate::{failure::Failure, limits, mcp::code};
+use crate::{
+    failure::Failure,
+    limits,
+    mcp::code,
+    observe::held::{Hold, Kind},
+};
 
 /// The topic on which shards tell of what became of sessions.
 const TOPIC: &str = "sessions";
@@ -80,6 +85,7 @@ pub struct Session {
     is_stale: Cell<bool>,
     /// It lives by its connection, and nobody else knows of it.
     is_private: bool,
+    _hold: Hold,
 }
 
 impl Session {
@@ -91,6 +97,7 @@ impl Session {
             seen_at: Cell::new(Instant::now()),
             is_stale: Cell::new(false),
             is_private: false,
+            _hold: Kind::Session.hold(),
         }
     }
 

@@ -17,6 +17,7 @@ use super::query::Query;
 use super::routes::Route;
 use super::{Ask, Backend, RestAnswer, RestRequest, answer, show};
 use crate::failure::Failure;
+use crate::observe::held;
 use crate::upstream::{Edit, splice};
 
 /// How an answer shows what is measured.
@@ -153,6 +154,7 @@ pub async fn totals<B: Backend>(ask: &Ask<'_, B>) -> Result<RestAnswer, Failure>
         "servers": block(Entity::Server),
         "prompts": block(Entity::Prompt),
         "a2aAgents": show::AgentMetricsRead::of(of(Entity::Agent), agent_count, active_count),
+        "held": held::show(),
     })))
 }
 

@@ -10,7 +10,10 @@ use crate::{
     failure::{Failure, UpstreamKind},
     gateway::{parked::Parker, relayed, succeeded},
     mcp::{self, Capabilities, Era, LEVELS},
-    observe::meters::{LongExecution, Meters},
+    observe::{
+        held::{Hold, Kind},
+        meters::{LongExecution, Meters},
+    },
     reply::{self, Accepts, Messages, Reply},
     session::{Asks, Session},
     upstream::{Event, LogWish, Outcome, Question, Reply as UpstreamReply, Stream},
@@ -104,12 +107,13 @@ fn raw_text(reply: &UpstreamReply) -> &str {
 pub struct Source {
     stream: Stream,
     execution: Option<(Rc<Meters>, LongExecution)>,
+    _hold: Hold,
 }
 
 impl Source {
     /// A stream that is the `execution`, if it is one.
     pub fn new(stream: Stream, execution: Option<(Rc<Meters>, LongExecution)>) -> Source {
-        Source { stream, execution }
+        Source { stream, execution, _hold: Kind::StreamedAnswer.hold() }
     }
 
     /// Waits for the next message.

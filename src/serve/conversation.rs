@@ -25,6 +25,7 @@ use crate::{
     gateway::{self, Agreed, Parts},
     limits,
     mcp::{HeaderSource, Transport, code},
+    observe::held::Kind,
     reply::{self, Accepts, Filter, Reply},
     serve::{
         backend::parts,
@@ -83,7 +84,11 @@ impl Conversation {
     /// 503 if as many streams are open on this shard as may be; 403 or 404 if its endpoint is not for
     /// the client.
     pub fn begin(shard: &Rc<Shard>, partner: Partner, key: &str) -> Result<Outlet, Failure> {
-        let place = Place::take(shard)?;
+        let kind = match partner.transport {
+            Transport::WebSocket => Kind::WebSocket,
+            _ => Kind::Sse,
+        };
+        let place = Place::take(shard, kind)?;
         let caller = (partner.identify)().ok_or_else(gone)?;
         gateway::enter(&shard.catalog(), &caller, &partner.server_id)?;
         let listening = shard.listeners.listen(Some(key));
@@ -245,7 +250,7 @@ impl Conversation {
     /// Tells the client of what it wants to hear of, until it does not any more.
     async fn listen(&self, id: &str, filter: Filter) {
         let Partner { identify, server_id, .. } = &self.partner;
-        let opened = Place::take(&self.shard).and_then(|place| {
+        let opened = Place::take(&self.shard, Kind::Listen).and_then(|place| {
             let listen = Listen::open(&self.shard, server_id, id, filter, identify.clone())?;
             Ok((place, listen))
         });

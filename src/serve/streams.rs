@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::{
     failure::Failure,
     mcp::LEGACY,
+    observe::held::{Hold, Kind},
     reply::Filter,
     serve::{
         changes::Identify,
@@ -30,7 +31,7 @@ pub async fn open(
     last: Option<&str>,
     identify: Identify,
 ) -> Result<Box<dyn BodyStream>, Failure> {
-    let place = Place::take(shard)?;
+    let place = Place::take(shard, Kind::GetStream)?;
     if let Some(id) = last.and_then(EventId::parse)
         && let Some(resumed) = Resumed::open(shard, session, id).await
     {
@@ -59,28 +60,33 @@ fn gone() -> Failure {
 }
 
 /// A place among the streams of a shard.
-pub struct Place(Rc<Shard>);
+pub struct Place {
+    shard: Rc<Shard>,
+    _hold: Hold,
+}
 
 impl Place {
-    /// Takes a place.
+    /// Takes a place for a stream of this kind.
     ///
     /// # Errors
     ///
     /// 503 if there is none.
-    pub fn take(shard: &Rc<Shard>) -> Result<Place, Failure> {
+    pub fn take(shard: &Rc<Shard>, kind: Kind) -> Result<Place, Failure> {
         let open = &shard.stream_count;
         if open.get() >= shard.settings.http.stream_count_max {
+            kind.refuse();
             let text = "As many streams are open as STREAMS_MAX allows; try again";
             return Err(Failure::Busy(text.to_owned()));
         }
         open.set(open.get() + 1);
-        Ok(Place(shard.clone()))
+        Ok(Place { shard: shard.clone(), _hold: kind.hold() })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.stream_count.set(self.0.stream_count.get() - 1);
+        let open = &self.shard.stream_count;
+        open.set(open.get() - 1);
     }
 }
 
@@ -163,7 +169,7 @@ pub fn listen(
     filter: Filter,
     identify: Identify,
 ) -> Result<Box<dyn BodyStream>, Failure> {
-    let place = Place::take(shard)?;
+    let place = Place::take(shard, Kind::Listen)?;
     let listen = Listen::open(shard, server_id, id, filter, identify)?;
     let stream = ListenStream { listen, keepalive: shard.settings.http.sse_keepalive };
     Ok(Box::new(Placed { stream, _place: place }))

@@ -12,7 +12,11 @@ use shards::mailbox::oneshot;
 use storage::{record::new_id, shared::Bus};
 
 use super::Letter;
-use crate::{failure::Failure, limits};
+use crate::{
+    failure::Failure,
+    limits,
+    observe::held::{Hold, Kind},
+};
 
 /// What ids of questions begin with.
 const PREFIX: &str = "ringway";
@@ -48,6 +52,7 @@ pub struct Asked {
     /// Its id, for the client.
     pub id: String,
     answer: oneshot::Receiver<Word>,
+    _hold: Hold,
 }
 
 impl Asked {
@@ -94,6 +99,7 @@ impl Asks {
     /// [`Failure::Busy`] if as many questions wait as may.
     pub fn ask(self: &Rc<Self>, key: &str) -> Result<Asked, Failure> {
         if self.waiting.borrow().len() >= limits::ASK_COUNT_MAX {
+            Kind::Question.refuse();
             return Err(Failure::Busy("Too many questions wait for clients".to_owned()));
         }
         let number = self.last.get() + 1;
@@ -104,7 +110,7 @@ impl Asks {
         let id = format!("{PREFIX}-{node}-{shard}-{number}-{secret}");
         let waiting = Waiting { secret, key: key.into(), answer: sender };
         self.waiting.borrow_mut().insert(number, waiting);
-        Ok(Asked { asks: self.clone(), number, id, answer })
+        Ok(Asked { asks: self.clone(), number, id, answer, _hold: Kind::Question.hold() })
     }
 
     /// Takes an answer of the client of the session `key`: `id` is its raw id. What answers nothing

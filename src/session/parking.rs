@@ -22,7 +22,11 @@ use storage::{
     shared::{Bus, BusItem},
 };
 
-use crate::{failure::Failure, limits};
+use crate::{
+    failure::Failure,
+    limits,
+    observe::held::{Hold, Kind},
+};
 
 /// What states are sealed for.
 const PURPOSE: &str = "mcp-request-state";
@@ -89,6 +93,7 @@ pub struct Place {
     ticket: Ticket,
     /// Where answers come.
     pub resumes: mailbox::Receiver<Resume>,
+    _hold: Hold,
 }
 
 /// Where it is told how a parked call goes on.
@@ -131,6 +136,7 @@ impl Parking {
     /// [`Failure::Busy`] if there is none.
     pub fn take(self: &Rc<Self>, email: &str, call: &str) -> Result<Place, Failure> {
         if self.parked.borrow().len() >= limits::PARKED_COUNT_MAX {
+            Kind::ParkedCall.refuse();
             return Err(Failure::Busy("Too many calls wait for their clients".to_owned()));
         }
         let number = self.number();
@@ -146,7 +152,8 @@ impl Parking {
             email: email.to_owned(),
             call: call.to_owned(),
         };
-        Ok(Place { parking: self.clone(), ticket, resumes: taken })
+        let hold = Kind::ParkedCall.hold();
+        Ok(Place { parking: self.clone(), ticket, resumes: taken, _hold: hold })
     }
 
     /// Reads a `requestState`; `None` if it is none of ours.

@@ -20,6 +20,7 @@ use crate::{
     failure::Failure,
     limits,
     mcp::Kind,
+    observe::held::{self, Hold},
     session::Wants,
     state::{Mailboxes, Message, Shard},
     upstream::{
@@ -162,6 +163,7 @@ pub(crate) struct Warden<W> {
 struct Watched {
     upstream: Arc<Upstream>,
     stop: Rc<Gate>,
+    _hold: Hold,
 }
 
 impl Drop for Watched {
@@ -221,6 +223,7 @@ impl<W: World> Warden<W> {
             if self.watched.len() >= limits::WATCH_COUNT_MAX {
                 if !std::mem::replace(&mut self.is_crowded, true) {
                     let count = self.watched.len();
+                    held::Kind::Watch.refuse();
                     tracing::warn!(count, "as many upstreams are watched as may be: not all are");
                 }
                 return;
@@ -233,7 +236,9 @@ impl<W: World> Warden<W> {
         let (id, stop) = (upstream.record.id.clone(), Rc::<Gate>::default());
         let watcher = Watcher::new(self.world.clone(), upstream.clone(), self.turns.clone());
         self.watchers.ears.borrow_mut().insert(id.as_str().into(), watcher.ear());
-        self.watched.insert(id, Watched { upstream: upstream.clone(), stop: stop.clone() });
+        let hold = held::Kind::Watch.hold();
+        let watched = Watched { upstream: upstream.clone(), stop: stop.clone(), _hold: hold };
+        self.watched.insert(id, watched);
         let name = upstream.record.name.clone();
         task::spawn(async move {
             if let Err(panic) = task::guard(watcher.run(&stop)).await {

@@ -164,6 +164,11 @@ fn children(gateway: &Gateway) -> Vec<String> {
     lists.split_whitespace().map(str::to_owned).collect()
 }
 
+/// How many of each kind the gateway holds, by its own count.
+fn held(gateway: &Gateway) -> Value {
+    gateway.get("/metrics").expect(200).json()["held"].clone()
+}
+
 /// Lets this process and the gateway, which inherits it, hold so many connections.
 fn allow_many_files() {
     let mut limit = getrlimit(Resource::Nofile);
@@ -188,10 +193,16 @@ fn streams_that_come_and_go_hear_everything_once_and_leave_nothing_behind() {
         is_same.then_some(())
     });
     let processes = children(&gateway);
+    let held_before = held(&gateway);
+    assert_eq!(held_before["children"]["open"], processes.len(), "{held_before}");
+    assert_eq!(held_before["listens"]["open"], 0, "{held_before}");
     for number in 0..WAVE_COUNT {
         wave(&gateway, &format!("wave-{number}"), STREAM_COUNT);
         eventually("all its connections are closed", within, || {
             (open_file_count(&gateway) <= before).then_some(())
+        });
+        eventually("all that was held is given back", within, || {
+            (held(&gateway) == held_before).then_some(())
         });
     }
     assert_eq!(children(&gateway), processes);

@@ -9,8 +9,9 @@ use tempfile::TempDir;
 use crate::harness::eventually;
 use crate::harness::faulty::Faulty;
 use crate::harness::gateway::{Gateway, Setup};
-use crate::harness::mcp::Client;
+use crate::harness::mcp::{Client, MODERN, envelope};
 use crate::harness::postgres::{self, Instance, Version};
+use crate::harness::wire::request;
 
 /// How long a gateway may take to notice something.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -237,4 +238,41 @@ fn counts_nothing_when_told_not_to() {
     gateway.add(&upstream.registration("up"));
     call(&gateway, "up-echo");
     assert_eq!(total_counts(&gateway, "tools"), (0, 0));
+}
+
+#[test]
+fn tells_what_is_held_open_and_what_was_refused() {
+    let gateway = Gateway::setup().set("SHARDS", 1).set("STREAMS_MAX", 1).start();
+    let count = |kind: &str, which: &str| {
+        gateway.get("/metrics").expect(200).json()["held"][kind][which].clone()
+    };
+    let bearer = format!("Bearer {}", gateway.token());
+    let listen = || {
+        let meta = json!({
+            "io.modelcontextprotocol/protocolVersion": MODERN,
+            "io.modelcontextprotocol/clientCapabilities": {},
+        });
+        let params = json!({"notifications": {"toolsListChanged": true}, "_meta": meta});
+        let body = envelope("subscriptions/listen", &params).to_string();
+        let headers = [
+            ("Authorization", bearer.as_str()),
+            ("Accept", "application/json, text/event-stream"),
+            ("Content-Type", "application/json"),
+            ("MCP-Protocol-Version", MODERN),
+            ("Mcp-Method", "subscriptions/listen"),
+        ];
+        let mut wire = gateway.wire();
+        wire.send(request("POST", "/mcp", &headers, body.as_bytes()));
+        let status = wire.head().expect("an answer").status;
+        (wire, status)
+    };
+    assert_eq!((count("listens", "open"), count("listens", "refused")), (json!(0), json!(0)));
+    let (first, status) = listen();
+    assert_eq!((status, count("listens", "open")), (200, json!(1)));
+    assert_eq!(listen().1, 503);
+    assert_eq!((count("listens", "open"), count("listens", "refused")), (json!(1), json!(1)));
+    drop(first);
+    eventually("its place is given back", PATIENCE, || {
+        (count("listens", "open") == 0).then_some(())
+    });
 }

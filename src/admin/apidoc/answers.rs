@@ -175,6 +175,17 @@ pub struct Totals {
     servers: MetricsRead,
     prompts: MetricsRead,
     a2a_agents: AgentMetricsRead,
+    /// What this process holds open: sessions, streams, questions, parked calls, children.
+    held: BTreeMap<String, Held>,
+}
+
+/// What there is of a kind.
+#[derive(JsonSchema)]
+pub struct Held {
+    /// How many there are now.
+    open: u64,
+    /// How many were refused since the start, for there were as many as may be.
+    refused: u64,
 }
 
 /// It is done.

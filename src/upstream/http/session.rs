@@ -14,6 +14,7 @@ use super::{
 use crate::{
     failure::{Failure, UpstreamKind},
     mcp::Capabilities,
+    observe::held::{Hold, Kind},
     upstream::{Answer, Event, Outcome, Reply, discover::plain, levels::Levels},
 };
 
@@ -40,6 +41,7 @@ pub(super) struct Session {
     pub(super) initialize_result: Option<Vec<u8>>,
     /// Of log messages.
     pub(super) levels: Levels,
+    _hold: Hold,
 }
 
 /// Shakes hands: `initialize`, then `notifications/initialized`.
@@ -112,7 +114,8 @@ fn make_session(shared: &Shared, id: Option<Vec<u8>>, reply: &Reply) -> Result<S
     let lines = [LEGACY_LINES.as_bytes(), &stream_lines].concat();
     let initialize_result = revision.map(|_| reply.raw().to_vec());
     let levels = Levels::of_initialize(initialize_result.as_deref().unwrap_or_default());
-    Ok(Session { lines, stream_lines, has_id, initialize_result, levels })
+    let _hold = Kind::UpstreamSession.hold();
+    Ok(Session { lines, stream_lines, has_id, initialize_result, levels, _hold })
 }
 
 /// Returns the revision that the upstream chose in its answer to `initialize`; none if it does not

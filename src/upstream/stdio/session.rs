@@ -35,6 +35,7 @@ use super::{
 use crate::{
     failure::{Failure, UpstreamFailure, UpstreamKind},
     mcp::Capabilities,
+    observe::held::{Hold, Kind},
     upstream::{
         Edit, Outcome, Question, Reply,
         keyed::SessionKey,
@@ -142,6 +143,7 @@ pub(super) struct Session {
     epitaph: RefCell<String>,
     ear: RefCell<Option<Rc<Ear>>>,
     started: Instant,
+    _hold: Hold,
 }
 
 impl Session {
@@ -172,6 +174,7 @@ impl Session {
             epitaph: RefCell::default(),
             ear: RefCell::default(),
             started: Instant::now(),
+            _hold: Kind::Child.hold(),
         });
         tracing::info!(upstream = %session.upstream, pid = spawned.child.id(), "child started");
         task::spawn(session.clone().write(spawned.input));
