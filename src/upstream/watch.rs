@@ -101,6 +101,17 @@ impl Ear {
     pub(in crate::upstream) fn uris(&self) -> BTreeSet<String> {
         (self.wanted)()
     }
+
+    /// Waits until others than `uris` are wanted.
+    pub(in crate::upstream) async fn others_than(&self, uris: &BTreeSet<String>) {
+        loop {
+            self.bell.wait().await;
+            time::sleep(GATHER).await;
+            if self.uris() != *uris {
+                return;
+            }
+        }
+    }
 }
 
 /// The upstream has nothing to say by itself, as it stands: it need not be asked again.

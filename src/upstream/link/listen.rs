@@ -3,7 +3,6 @@
 use std::{rc::Rc, time::Duration};
 
 use net::client::Deadline;
-use shards::time;
 use storage::record::Era;
 
 use super::{Link, LinkLeg, Ticket};
@@ -15,7 +14,7 @@ use crate::{
         http::Call,
         keyed::SessionKey,
         watch::{
-            Deaf, Ear, First, GATHER, Told, WITHIN, attend, can_subscribe, first_of, knows_none,
+            Deaf, Ear, First, Told, WITHIN, attend, can_subscribe, first_of, knows_none,
             listen_params,
         },
     },
@@ -68,16 +67,7 @@ impl LinkLeg {
             link.send_call(&call, deadline).await?;
             // Once the new one is asked for, dropping the former cancels it.
             drop(former.take());
-            let changed = async {
-                loop {
-                    ear.bell.wait().await;
-                    time::sleep(GATHER).await;
-                    if ear.uris() != uris {
-                        break;
-                    }
-                }
-            };
-            match first_of(ticket.wait(), changed).await {
+            match first_of(ticket.wait(), ear.others_than(&uris)).await {
                 First::One(Ok(Event::Reply(reply))) if knows_none(&reply) => return Ok(Deaf),
                 First::One(Ok(_)) => {
                     let (kind, detail) = (UpstreamKind::Broken, "its subscription ended");

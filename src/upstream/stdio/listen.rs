@@ -15,7 +15,7 @@ use crate::{
     failure::Failure,
     upstream::{
         discover::plain,
-        watch::{Ear, First, GATHER, Told, WITHIN, attend, first_of, listen_params},
+        watch::{Ear, First, Told, WITHIN, attend, first_of, listen_params},
     },
 };
 
@@ -113,16 +113,7 @@ async fn subscribe(session: &Session, ear: &Ear) {
         session.send(&letter, Waiting::for_answer(answer), Era::Modern);
         // Nobody waits for the former any more, which is what cancels it: once the new one is there.
         drop(former.take());
-        let changed = async {
-            loop {
-                ear.bell.wait().await;
-                time::sleep(GATHER).await;
-                if ear.uris() != uris {
-                    break;
-                }
-            }
-        };
-        match first_of(&mut answered, changed).await {
+        match first_of(&mut answered, ear.others_than(&uris)).await {
             First::One(_) => return,
             First::Other(()) => former = Some(answered),
         }
