@@ -4,12 +4,15 @@
 
 use std::{borrow::Cow, sync::LazyLock};
 
+use aws_lc_rs::digest::{self, SHA256};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use memchr::memmem::Finder;
 use net::{
     Span,
     jsonrpc::{self, Param},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Call, tasks};
 use crate::{
@@ -39,8 +42,32 @@ struct Sealed {
     email: String,
     /// For what: method, upstream and name.
     call: String,
+    /// With which arguments: their digest.
+    arguments: String,
     /// Until when it is good, in seconds since the epoch.
     until: u64,
+}
+
+impl Sealed {
+    /// Whether `now`, in seconds since the epoch, `email` may come back with it for `call` and the
+    /// raw `arguments`.
+    fn is_for(&self, email: &str, call: &str, arguments: Option<&str>, now: u64) -> bool {
+        let is_same_call = self.email == email && self.call == call && now < self.until;
+        is_same_call && self.arguments == digest(arguments)
+    }
+}
+
+/// The digest of raw arguments. Clients may write the same ones differently the next time: neither
+/// the order of members nor white space counts, and none at all are the same as empty ones. What
+/// nests too deeply to be read must come back as it was.
+fn digest(arguments: Option<&str>) -> String {
+    let raw = arguments.filter(|raw| *raw != "null").unwrap_or("{}");
+    let text = serde_json::from_str::<Value>(raw).map(|mut value| {
+        value.sort_all_objects();
+        value.to_string()
+    });
+    let digest = digest::digest(&SHA256, text.as_deref().unwrap_or(raw).as_bytes());
+    URL_SAFE_NO_PAD.encode(digest)
 }
 
 /// The answer to a state that is not this caller's, or not for this request, or no state at all.
@@ -64,10 +91,12 @@ impl<R: Relay> Call<'_, R> {
             return answer;
         }
         let (email, call) = (self.request.caller.email.clone(), self.call_id(upstream, name));
+        let arguments = self.message.param(Param::Arguments).map(str::to_owned);
         let seal = move |raw: &str| {
             let until = now().saturating_add(limits::REQUEST_STATE_AGE_MAX.as_secs());
             let (email, call) = (email.clone(), call.clone());
-            let sealed = Sealed { raw: raw.to_owned(), email, call, until };
+            let arguments = digest(arguments.as_deref());
+            let sealed = Sealed { raw: raw.to_owned(), email, call, arguments, until };
             let bytes = serde_json::to_vec(&sealed).expect("texts become JSON");
             format!("{PREFIX}{}", parking.sealer().seal_for(PURPOSE, bytes))
         };
@@ -97,9 +126,8 @@ impl<R: Relay> Call<'_, R> {
         let opened = sealed.and_then(|sealed| parking.sealer().open_for(PURPOSE, sealed).ok());
         let opened = opened.and_then(|bytes| serde_json::from_slice::<Sealed>(&bytes).ok());
         let call = self.call_id(upstream, outgoing.name.unwrap_or_default());
-        let is_ours = |sealed: &Sealed| {
-            sealed.email == self.request.caller.email && sealed.call == call && now() < sealed.until
-        };
+        let (email, arguments) = (&self.request.caller.email, self.message.param(Param::Arguments));
+        let is_ours = |sealed: &Sealed| sealed.is_for(email, &call, arguments, now());
         let sealed = opened.filter(is_ours).ok_or_else(unknown)?;
         let at = outgoing.edits.partition_point(|edit| edit.span.start < span.start);
         let replacement = Cow::Owned(sealed.raw.into_bytes());
@@ -152,5 +180,37 @@ mod tests {
             assert_eq!(replaced(text, Outcome::Result), text);
         }
         assert_eq!(replaced(asks, Outcome::Error), asks);
+    }
+
+    #[test]
+    fn a_state_is_good_for_its_caller_its_call_and_its_arguments_until_it_expires() {
+        let arguments = Some(r#"{"a":1,"b":{"c":2,"d":[3,4]}}"#);
+        let sealed = Sealed {
+            raw: "\"s\"".to_owned(),
+            email: "anna@example.com".to_owned(),
+            call: "tools/call u t".to_owned(),
+            arguments: digest(arguments),
+            until: 10,
+        };
+        let (email, call) = (sealed.email.as_str(), sealed.call.as_str());
+        assert!(sealed.is_for(email, call, arguments, 9));
+        assert!(!sealed.is_for(email, call, arguments, 10), "expired");
+        assert!(!sealed.is_for("eve@example.com", call, arguments, 9));
+        assert!(!sealed.is_for(email, "tools/call u other", arguments, 9));
+        for other in [None, Some("{}"), Some(r#"{"a":1,"b":{"c":2,"d":[4,3]}}"#)] {
+            assert!(!sealed.is_for(email, call, other, 9), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn arguments_written_in_another_way_are_the_same() {
+        let one = digest(Some(r#"{"a":{"x":"A","y":2},"b":[1]}"#));
+        assert_eq!(one, digest(Some(r#"{ "b":[1], "a":{"y":2,"x":"\u0041"} }"#)));
+        assert_eq!(digest(None), digest(Some("{ }")));
+        assert_eq!(digest(Some("null")), digest(None));
+        assert_ne!(one, digest(None));
+        let deep = |leaf: &str| format!("{{\"a\":{}{leaf}{}}}", "[".repeat(500), "]".repeat(500));
+        assert_eq!(digest(Some(&deep("1"))), digest(Some(&deep("1"))));
+        assert_ne!(digest(Some(&deep("1"))), digest(Some(&deep("2"))));
     }
 }

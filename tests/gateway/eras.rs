@@ -245,6 +245,11 @@ fn the_state_of_an_upstream_is_good_for_the_request_of_its_caller_alone() {
         assert_eq!(error["code"], -32602, "{tool} {state}: {error}");
         assert!(error["message"].as_str().is_some_and(|text| text.contains("requestState")));
     }
+    let mut other_arguments = with(&state);
+    other_arguments["arguments"] = json!({"other": true});
+    let error = round(&owner, tool, other_arguments)["error"].clone();
+    assert_eq!(error["code"], -32602, "{error}");
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("requestState")));
     // The upstream has its own bytes back.
     let done = round(&owner, tool, with(&state))["result"].clone();
     assert!(done.to_string().contains("state-ok"), "{done}");
