@@ -193,9 +193,14 @@ fn streams_that_come_and_go_hear_everything_once_and_leave_nothing_behind() {
         is_same.then_some(())
     });
     let processes = children(&gateway);
-    let held_before = held(&gateway);
-    assert_eq!(held_before["children"]["open"], processes.len(), "{held_before}");
-    assert_eq!(held_before["listens"]["open"], 0, "{held_before}");
+    let held_before = eventually("the child is listened to, and nobody else", within, || {
+        let held = held(&gateway);
+        let open = |kind: &str| held[kind]["open"].as_u64();
+        let is_settled = open("children") == Some(processes.len() as u64)
+            && open("watches") == Some(1)
+            && [open("sessions"), open("getStreams"), open("listens")] == [Some(0); 3];
+        is_settled.then(|| held.clone())
+    });
     for number in 0..WAVE_COUNT {
         wave(&gateway, &format!("wave-{number}"), STREAM_COUNT);
         eventually("all its connections are closed", within, || {

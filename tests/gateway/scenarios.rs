@@ -44,7 +44,8 @@ fn upstreams_see_a_client_that_conforms() {
             run.arg("-o").arg(folder.path());
             run.env("RINGWAY_URL", gateway.url("")).env("RINGWAY_TOKEN", gateway.token());
             let output = run.output().expect("the suite starts");
-            let text = String::from_utf8_lossy(&output.stdout);
+            // It says everything there.
+            let text = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{scenario} of {revision}: {text}");
             assert!(!text.contains("Passed: 0/"), "{scenario} checked nothing: {text}");
             assert!(text.contains("OVERALL: PASSED"), "{scenario} of {revision}: {text}");
