@@ -33,7 +33,7 @@ mod view;
 pub use agent::{AgentEntry, tool_of};
 pub use collection::{Age, Collection, Kept, Record};
 pub use difference::Difference;
-pub use entry::{PromptEntry, ResourceEntry, ToolEntry};
+pub use entry::{Others, PromptEntry, ResourceEntry, TaskSupport, ToolEntry};
 use overrides::Overrides;
 pub use people::People;
 pub use protection::Protection;
@@ -331,8 +331,8 @@ impl Catalog {
         }
         let offers: Vec<Entry> = self.offers_of(owner_id).filter(Entry::enabled).collect();
         for entry in &offers {
-            self.change(former, entry, View::remove);
-            self.change(place, entry, View::insert);
+            self.change(former, entry, Act::Remove);
+            self.change(place, entry, Act::Insert);
         }
     }
 
@@ -371,7 +371,10 @@ impl Catalog {
         for entry in self.members(&record) {
             match self.place(&entry) {
                 Place::Offered => view.insert(&membership, &entry),
-                Place::Away => away.insert(&membership, &entry),
+                Place::Away => {
+                    away.insert(&membership, &entry);
+                    view.note_away(&entry, false);
+                }
                 Place::Hidden => {}
             }
         }
@@ -438,7 +441,7 @@ impl Catalog {
     /// Takes a former version of an entry out of every view and index.
     fn take_out(&mut self, entity: Entity, id: &str) {
         let Some(entry) = self.entry(entity, id) else { return };
-        self.change(self.place(&entry), &entry, View::remove);
+        self.change(self.place(&entry), &entry, Act::Remove);
         let Some(owner_id) = entry.owner_id() else { return };
         if let Some(offers) = self.offers.get_mut(owner_id) {
             offers.remove(&(entity, id.into()));
@@ -452,7 +455,7 @@ impl Catalog {
         if let Some(owner_id) = entry.owner_id() {
             self.offers.entry(owner_id.into()).or_default().insert((entity, id));
         }
-        self.change(self.place(&entry), &entry, View::insert);
+        self.change(self.place(&entry), &entry, Act::Insert);
     }
 
     fn place(&self, entry: &Entry) -> Place {
@@ -479,8 +482,11 @@ impl Catalog {
     /// Puts an entry that has this place into every view of it, or takes it out.
     fn change(&mut self, place: Place, entry: &Entry, act: Act) {
         match place {
-            Place::Offered => act(&mut self.everything, &Membership::All, entry),
-            Place::Away => act(&mut self.away, &Membership::All, entry),
+            Place::Offered => act.on(&mut self.everything, &Membership::All, entry),
+            Place::Away => {
+                act.on(&mut self.away, &Membership::All, entry);
+                self.everything.note_away(entry, act == Act::Remove);
+            }
             Place::Hidden => return,
         }
         let chose = |server: &VirtualServer| server.membership().includes(entry);
@@ -490,14 +496,32 @@ impl Catalog {
             let Some(server) = self.servers.get_mut(&id) else { continue };
             let server = Arc::make_mut(server);
             let (record, overrides) = (server.record.clone(), server.view.overrides.clone());
-            let view = if place == Place::Away { &mut server.away } else { &mut server.view };
-            act(view, &Membership::Server(&record, &overrides), entry);
+            let membership = Membership::Server(&record, &overrides);
+            if place == Place::Away {
+                act.on(&mut server.away, &membership, entry);
+                server.view.note_away(entry, act == Act::Remove);
+            } else {
+                act.on(&mut server.view, &membership, entry);
+            }
         }
     }
 }
 
-/// [`View::insert`] or [`View::remove`].
-type Act = fn(&mut View, &Membership<'_>, &Entry);
+/// What is done with an entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Insert,
+    Remove,
+}
+
+impl Act {
+    fn on(self, view: &mut View, membership: &Membership<'_>, entry: &Entry) {
+        match self {
+            Act::Insert => view.insert(membership, entry),
+            Act::Remove => view.remove(membership, entry),
+        }
+    }
+}
 
 /// Opens an upstream's secrets. What cannot be opened (another `AUTH_ENCRYPTION_SECRET`) leaves
 /// the upstream without them, which it will answer with 401, and says so in the log.

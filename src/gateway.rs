@@ -20,7 +20,7 @@ use crate::{
         access::{self, Object, Verdict},
     },
     catalog::{Catalog, Circles, PromptEntry, Seen, ToolEntry, Upstream, View, param_headers},
-    failure::{Failure, ProtocolError, UpstreamKind},
+    failure::{Failure, UpstreamKind},
     mcp::{
         self, Capabilities, Era, HeaderSource, Kind, Lens, PageRequest, Pages, Shows, Transport,
         code,
@@ -33,24 +33,31 @@ use crate::{
     permission::{Permission, PermissionSet},
     policy::Book,
     reply::{Accepts, Relayed, Reply},
-    route, schema,
+    route::{self, Resources},
+    schema,
     session::{Session, Sessions, parking::Parking},
     state::Options,
     throttle::Throttle,
     upstream::{Answer, Edit, Outcome, Outgoing, Relay, Stream},
 };
 
+mod attended;
 mod audit;
 mod facts;
 mod guard;
+mod links;
+mod older;
 mod own_tool;
 mod parked;
+mod resources;
 mod rounds;
 mod sending;
 mod session;
 mod stream;
 mod tasks;
 mod upstream_state;
+mod urls;
+mod work;
 
 pub use guard::admit_call;
 use guard::{Thing, hold};
@@ -195,7 +202,9 @@ async fn handle<R: Relay>(
     let sees = |owned: &Ownership| request.caller.sees(owned);
     let (view, away) = views(parts.catalog, request.caller, server_id)?;
     let (seen, away) = (Seen { view, sees: &sees }, Seen { view: away, sees: &sees });
-    let call = Call { parts, request, message, era, server_id, seen, away };
+    let reads = |owned: &Ownership| request.caller.may(Permission::ResourcesRead, owned);
+    let call =
+        Call { parts, request, message, era, server_id, seen, away, reads: &reads, is_task: false };
     match message.method() {
         "tools/call" => call.tool().await,
         "tools/list" => call.list(server_id, Kind::Tools),
@@ -206,6 +215,9 @@ async fn handle<R: Relay>(
         "prompts/get" => call.prompt().await,
         "completion/complete" => call.completion().await,
         "tasks/get" | "tasks/update" | "tasks/cancel" if era == Era::Modern => {
+            Box::pin(call.task()).await
+        }
+        "tasks/get" | "tasks/result" | "tasks/cancel" if request.session.is_some() => {
             Box::pin(call.task()).await
         }
         "subscriptions/listen" if era == Era::Modern => call.listen(),
@@ -271,15 +283,20 @@ struct Call<'a, R> {
     server_id: &'a str,
     seen: Seen<'a>,
     away: Seen<'a>,
+    /// Whether the caller may read a resource that is owned like this.
+    reads: &'a dyn Fn(&Ownership) -> bool,
+    /// The upstream makes a task of the call, and only that.
+    is_task: bool,
 }
 
-impl<R: Relay> Call<'_, R> {
+impl<'a, R: Relay> Call<'a, R> {
     fn list(&self, endpoint: &str, kind: Kind) -> Result<Reply, Failure> {
         let (caller, permission) = (self.request.caller, permission_of(kind));
         permit(caller, permission, Object::Nothing)?;
         let cursor = text_param(self.message, Param::Cursor)?;
         let is_filtered = kind == Kind::Tools && self.parts.policies.filters_lists();
         let shows = |entry: &ToolEntry, name: &str| self.lists(entry, name);
+        let uris = self.uris(kind);
         let request = PageRequest {
             endpoint,
             kind,
@@ -289,9 +306,20 @@ impl<R: Relay> Call<'_, R> {
             sees: &|owned| caller.may(permission, owned),
             lens: lens(caller, permission, &self.seen.view.circles),
             missed: self.missed(),
+            uris: &uris,
             shows: is_filtered.then_some(&shows as Shows<'_>),
         };
         self.parts.pages.get(&request, self.seen.view).map(Reply::Page)
+    }
+
+    /// How URIs are written on a list: as its caller reads them, but as everybody does on that of
+    /// tools, which may be that of callers who read other resources.
+    fn uris(&self, kind: Kind) -> Resources<'_> {
+        if kind != Kind::Tools {
+            return self.resources();
+        }
+        let all = |seen: Seen<'a>| Seen::all(seen.view);
+        Resources { catalog: self.parts.catalog, seen: all(self.seen), away: all(self.away) }
     }
 
     /// The names of the upstreams that do not answer, and would have something on the lists.
@@ -361,7 +389,10 @@ impl<R: Relay> Call<'_, R> {
         outgoing.within = self.parts.options.tool_within;
         outgoing.param_headers = param_headers::encode_all(&entry.param_headers, arguments);
         let execution = self.begin(Entity::Tool, &entry.record.id);
-        let reply = self.relay(upstream, &mut outgoing, false, Some(execution)).await?;
+        let reply = match entry.task_support() {
+            None => self.relay(upstream, &mut outgoing, false, Some(execution)).await?,
+            Some(_) => Box::pin(self.tool_of_tasks(entry, upstream, outgoing, execution)).await?,
+        };
         Ok(hold(reply, turn))
     }
 
@@ -425,77 +456,6 @@ impl<R: Relay> Call<'_, R> {
         rendered.map(|result| self.own_result(result, false))
     }
 
-    async fn resource(&self) -> Result<Reply, Failure> {
-        let uri = self.name(Param::Uri, "uri")?;
-        let catalog = self.parts.catalog;
-        if let Some(entry) = route::own_resource(self.seen, &uri) {
-            self.permit(Permission::ResourcesRead, &entry.record.ownership)?;
-            self.guard(Thing::Resource(Some(entry), &uri)).await?;
-            let execution = self.begin(Entity::Resource, &entry.record.id);
-            let result = own::resource::read(&entry.record, &uri);
-            self.parts.meters.end(&execution, true);
-            return Ok(self.own_result(result, true));
-        }
-        if let Some(upstream) = route::absent_resource(catalog, self.seen, self.away, &uri) {
-            return Err(absent(upstream));
-        }
-        let Some((entry, upstream)) = route::resource(catalog, self.seen, &uri) else {
-            return Err(self.no_such_resource(&uri));
-        };
-        let owned = entry.map_or(&upstream.record.ownership, |entry| &entry.record.ownership);
-        self.permit(Permission::ResourcesRead, owned)?;
-        self.guard(Thing::Resource(entry.map(|entry| &**entry), &uri)).await?;
-        let mut outgoing = self.outgoing(Param::Uri, &uri, &uri);
-        let id = entry.map_or("", |entry| &entry.record.id);
-        let execution = self.begin(Entity::Resource, id);
-        self.relay(upstream, &mut outgoing, true, Some(execution)).await
-    }
-
-    async fn completion(&self) -> Result<Reply, Failure> {
-        let reads = [Permission::PromptsRead, Permission::ResourcesRead];
-        if !reads.iter().any(|read| self.request.caller.may(*read, Object::Nothing)) {
-            permit(self.request.caller, Permission::PromptsRead, Object::Nothing)?;
-        }
-        let raw = self.message.param(Param::Ref).filter(|raw| raw.starts_with('{'));
-        let raw = raw.ok_or_else(|| needed("ref"))?;
-        let places = jsonrpc::pick(raw, ["name", "uri"]).map_err(|error| {
-            Failure::protocol(200, code::INVALID_PARAMS, format!("params.ref: {error}"))
-        })?;
-        let [name, uri] = places.map(|place| Some((place?, text_of(place?.of_text(raw))?)));
-        let catalog = self.parts.catalog;
-        if let (None, Some((_, uri))) = (&name, &uri)
-            && let Some(upstream) = route::absent_resource(catalog, self.seen, self.away, uri)
-        {
-            return Err(absent(upstream));
-        }
-        let find = |view| match (&name, &uri) {
-            (Some((_, name)), _) => route::prompt(catalog, view, name)
-                .map(|(entry, upstream)| (entry.record.original_name.as_str(), upstream)),
-            (None, Some((_, uri))) => {
-                route::template(catalog, view, uri).map(|upstream| ("", upstream))
-            }
-            (None, None) => None,
-        };
-        let Some((place, text)) = name.as_ref().or(uri.as_ref()) else {
-            return Err(needed("ref.name or ref.uri"));
-        };
-        let Some((original, upstream)) = find(self.seen) else {
-            if is_own_reference(self.seen, name.as_ref(), uri.as_ref()) {
-                return Ok(self.own_result(NO_COMPLETION.to_vec(), false));
-            }
-            let absent = find(self.away).map(|(_, upstream)| upstream);
-            return Err(unknown(absent, || format!("Unknown reference: {text}")));
-        };
-        let mut outgoing = self.plain_outgoing();
-        if !original.is_empty() && original != text {
-            let offset = raw.as_ptr() as usize - self.params().as_ptr() as usize;
-            outgoing
-                .edits
-                .push(Edit { span: place.shifted(offset), replacement: quoted(original) });
-        }
-        self.relay(upstream, &mut outgoing, false, None).await
-    }
-
     /// The name or URI that the request is about, checked against its header.
     fn name(&self, param: Param, key: &str) -> Result<Cow<'_, str>, Failure> {
         let name = text_param(self.message, param)?.ok_or_else(|| needed(key))?;
@@ -507,16 +467,6 @@ impl<R: Relay> Call<'_, R> {
 
     fn checks_headers(&self) -> bool {
         self.era == Era::Modern && self.request.transport == Transport::StreamableHttp
-    }
-
-    fn no_such_resource(&self, uri: &str) -> Failure {
-        let modern = self.era == Era::Modern;
-        Failure::Protocol(ProtocolError {
-            status: 200,
-            code: if modern { code::INVALID_PARAMS } else { code::RESOURCE_NOT_FOUND },
-            message: format!("Resource not found: {uri}"),
-            data: Some(serde_json::json!({"uri": uri}).to_string()),
-        })
     }
 
     fn params(&self) -> &str {
@@ -608,6 +558,7 @@ impl<R: Relay> Call<'_, R> {
             }
             None => {
                 parker = self.introduced(upstream, outgoing);
+                translation = translation.asking(outgoing.capabilities);
                 let is_tool =
                     execution.as_ref().is_some_and(|execution| execution.entity == Entity::Tool);
                 self.sent(upstream, outgoing, is_tool).await
@@ -672,6 +623,19 @@ impl<R: Relay> Call<'_, R> {
 /// What `server_id` offers to a caller who may use it; nothing if it is not there for them.
 pub fn view<'a>(catalog: &'a Catalog, caller: &Caller, server_id: &str) -> Option<&'a View> {
     views(catalog, caller, server_id).ok().map(|(view, _)| view)
+}
+
+/// The resources of `server_id` for a caller who may use it, as far as `sees` sees them; nothing if it
+/// is not there for them.
+pub fn resources<'a>(
+    catalog: &'a Catalog,
+    caller: &Caller,
+    server_id: &str,
+    sees: &'a dyn Fn(&Ownership) -> bool,
+) -> Option<Resources<'a>> {
+    let (view, away) = views(catalog, caller, server_id).ok()?;
+    let (seen, away) = (Seen { view, sees }, Seen { view: away, sees });
+    Some(Resources { catalog, seen, away })
 }
 
 /// Looks whether `caller` may use what `server_id` offers.
@@ -746,29 +710,6 @@ fn discreet(upstream: &Upstream, failure: Failure) -> Failure {
         other => other,
     }
 }
-
-/// What completes an argument of our own prompts and templates: nothing is known of their values.
-const NO_COMPLETION: &[u8] = br#"{"completion":{"values":[],"total":0,"hasMore":false}}"#;
-
-/// Whether a reference is to a prompt or a template of our own.
-fn is_own_reference(
-    seen: Seen<'_>,
-    name: Option<&Reference<'_>>,
-    uri: Option<&Reference<'_>>,
-) -> bool {
-    match (name, uri) {
-        (Some((_, name)), _) => route::own_prompt(seen, name).is_some(),
-        (None, Some((_, uri))) => {
-            let template = seen.template(uri);
-            template.is_some_and(|entry| entry.record.gateway_id.is_none())
-                || route::own_resource(seen, uri).is_some()
-        }
-        (None, None) => false,
-    }
-}
-
-/// Where a reference lies, and its text.
-type Reference<'a> = (net::Span, Cow<'a, str>);
 
 fn wrong_params(text: impl Into<String>) -> Failure {
     Failure::protocol(200, code::INVALID_PARAMS, text)

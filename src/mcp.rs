@@ -14,7 +14,7 @@ pub use era::{
     reads_argument_errors,
 };
 pub use handshake::{Offer, discover, initialize};
-pub use pages::{Kind, Lens, Page, PageRequest, Pages, Shows};
+pub use pages::{Kind, Lens, Page, PageRequest, Pages, Shows, Uris};
 pub use translate::{complete_result, strip_in_place, strip_modern};
 pub use verdict::is_error;
 

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use storage::record::IntegrationType;
 
-use crate::catalog::{Catalog, PromptEntry, ResourceEntry, Seen, ToolEntry, Upstream};
-use crate::own::resource::variables;
+use crate::catalog::{Catalog, PromptEntry, Seen, ToolEntry, Upstream};
+
+mod resources;
+
+pub use resources::{Found, Resources};
 
 /// What answers a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,81 +126,8 @@ pub fn own_prompt<'a>(seen: Seen<'a>, name: &str) -> Option<&'a Arc<PromptEntry>
     seen.prompt(name).filter(|entry| entry.record.gateway_id.is_none())
 }
 
-/// What reads `uri` and belongs to no upstream: the resource itself, or else the first template that
-/// fits it if that is our own.
-pub fn own_resource<'a>(seen: Seen<'a>, uri: &str) -> Option<&'a Arc<ResourceEntry>> {
-    listed_resource(seen, uri).filter(|entry| entry.record.gateway_id.is_none())
-}
-
-/// The resource at `uri`, or else the first template that fits it.
-pub fn listed_resource<'a>(seen: Seen<'a>, uri: &str) -> Option<&'a Arc<ResourceEntry>> {
-    seen.resource(uri).or_else(|| fitting(seen, uri))
-}
-
-/// The first template that fits `uri`.
-fn fitting<'a>(seen: Seen<'a>, uri: &str) -> Option<&'a Arc<ResourceEntry>> {
-    let mut templates = seen.templates();
-    templates.find(|(template, _)| template_fits(template, uri)).map(|(_, entry)| entry)
-}
-
-/// The upstream that can read `uri`: the one that lists it, else the one with a template that
-/// fits it, else the only one that there is (links in results need not be listed anywhere). The
-/// entry by which it was found comes with it.
-pub fn resource<'a>(
-    catalog: &'a Catalog,
-    seen: Seen<'a>,
-    uri: &str,
-) -> Option<(Option<&'a Arc<ResourceEntry>>, &'a Arc<Upstream>)> {
-    match listed_resource(seen, uri) {
-        Some(entry) => {
-            let upstream = upstream_of(catalog, entry.record.gateway_id.as_deref())?;
-            Some((Some(entry), upstream))
-        }
-        None => Some((None, sole_upstream(catalog, seen)?)),
-    }
-}
-
-/// The upstream that alone should read `uri` and does not answer: `away` lists it, or has a template
-/// that fits it, and `seen` does not. Nobody else is asked for it then.
-pub fn absent_resource<'a>(
-    catalog: &'a Catalog,
-    seen: Seen<'a>,
-    away: Seen<'a>,
-    uri: &str,
-) -> Option<&'a Arc<Upstream>> {
-    if seen.resource(uri).is_some() {
-        return None;
-    }
-    let entry = match away.resource(uri) {
-        Some(entry) => entry,
-        None if fitting(seen, uri).is_some() => return None,
-        None => fitting(away, uri)?,
-    };
-    upstream_of(catalog, entry.record.gateway_id.as_deref())
-}
-
-/// The upstream that has the resource template `uri`, as completion refers to it.
-pub fn template<'a>(catalog: &'a Catalog, seen: Seen<'a>, uri: &str) -> Option<&'a Arc<Upstream>> {
-    match seen.template(uri) {
-        Some(entry) => upstream_of(catalog, entry.record.gateway_id.as_deref()),
-        None => resource(catalog, seen, uri).map(|(_, upstream)| upstream),
-    }
-}
-
 fn upstream_of<'a>(catalog: &'a Catalog, gateway_id: Option<&str>) -> Option<&'a Arc<Upstream>> {
     catalog.upstream(gateway_id?)
-}
-
-/// The upstream of everything that is seen, if there is exactly one.
-fn sole_upstream<'a>(catalog: &'a Catalog, seen: Seen<'a>) -> Option<&'a Arc<Upstream>> {
-    let mut ids = seen.upstream_ids();
-    let first = ids.next()?;
-    ids.all(|id| id == first).then(|| catalog.upstream(first)).flatten()
-}
-
-/// Returns true if `uri` may be an expansion of the RFC 6570 `template`.
-fn template_fits(template: &str, uri: &str) -> bool {
-    variables(template, uri).is_some()
 }
 
 #[cfg(test)]
@@ -234,28 +164,5 @@ mod tests {
         assert_eq!(find("/gw", "/gw", false), Some(Route::Rest("/")));
         assert_eq!(find("/mcp", "/gw", true), None);
         assert_eq!(find("/gwx/mcp", "/gw", true), None);
-    }
-
-    #[test]
-    fn fits_uris_to_templates() {
-        let fits = [
-            ("test://template/{id}/data", "test://template/42/data"),
-            ("file:///{+path}", "file:///a/b/c"),
-            ("db://{table}/{row}", "db://users/1"),
-            ("plain", "plain"),
-        ];
-        for (template, uri) in fits {
-            assert!(template_fits(template, uri), "{template} {uri}");
-        }
-        let misfits = [
-            ("test://template/{id}/data", "test://template/4/2/data"),
-            ("test://template/{id}/data", "test://template/42"),
-            ("db://{table}", "db://users/1"),
-            ("plain", "plainer"),
-            ("broken{", "broken"),
-        ];
-        for (template, uri) in misfits {
-            assert!(!template_fits(template, uri), "{template} {uri}");
-        }
     }
 }

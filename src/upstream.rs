@@ -154,7 +154,11 @@ impl Outgoing<'_> {
     /// What the client can be asked while this runs; `None` if it is no request during which an
     /// upstream may ask.
     pub fn asked(&self) -> Option<Capabilities> {
-        let may_ask = matches!(self.method, "tools/call" | "prompts/get" | "resources/read");
+        let may_ask = matches!(
+            self.method,
+            // What concerns a task belongs to the session of the call that made it.
+            "tools/call" | "prompts/get" | "resources/read" | "tasks/result" | "tasks/cancel"
+        );
         may_ask.then_some(self.capabilities)
     }
 

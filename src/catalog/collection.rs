@@ -95,6 +95,13 @@ impl<T: Kept> Collection<T> {
         self.by_id.ptr_eq(&other.by_id)
     }
 
+    /// Returns what has an id that begins like this: the first of them, if there are several.
+    pub fn beginning(&self, prefix: &str) -> Option<&Arc<T>> {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let (id, entry) = self.by_id.range::<_, str>(from).next()?;
+        id.starts_with(prefix).then_some(entry)
+    }
+
     /// Returns what has this id, to be changed; its id and age must stay.
     pub fn get_mut(&mut self, id: &str) -> Option<&mut Arc<T>> {
         self.by_id.get_mut(id)

@@ -9,15 +9,23 @@ use storage::record::Ownership;
 pub trait Item {
     /// The id that tells two of the same name apart.
     fn id(&self) -> &str;
+    /// When it came, in microseconds since the epoch.
+    fn created_at(&self) -> i64;
     /// Whose it is.
     fn ownership(&self) -> &Ownership;
+
+    /// Its place among those of the same name: who came first goes before.
+    fn rank(&self) -> (i64, &str) {
+        (self.created_at(), self.id())
+    }
 }
 
 /// A persistent map from name to item, in the order of names. Cloning is cheap, and a change costs
 /// the logarithm of the size.
 ///
-/// Of several items that want one name the one with the lowest id has it, on every shard and after
-/// every restart alike; the others wait behind it and are reported, never merged.
+/// Of several items that want one name the one that came first has it, on every shard and after every
+/// restart alike: nobody takes a name from who has it. The others wait behind it and are reported,
+/// never merged.
 pub struct Shelf<T>(OrdMap<Arc<str>, Named<T>>);
 
 struct Named<T> {
@@ -25,10 +33,15 @@ struct Named<T> {
     others: Vec<Arc<T>>,
 }
 
+impl<T> Named<T> {
+    fn all(&self) -> impl Iterator<Item = &Arc<T>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
+
 impl<T: Item> Named<T> {
     fn first_seen(&self, sees: &impl Fn(&Ownership) -> bool) -> Option<&Arc<T>> {
-        let mut all = std::iter::once(&self.first).chain(&self.others);
-        all.find(|item| sees(item.ownership()))
+        self.all().find(|item| sees(item.ownership()))
     }
 }
 
@@ -69,8 +82,8 @@ impl<T: Item> Shelf<T> {
             return None;
         };
         let rival = named.first.id().to_owned();
-        let place = named.others.partition_point(|other| other.id() < item.id());
-        if item.id() < named.first.id() {
+        let place = named.others.partition_point(|other| other.rank() < item.rank());
+        if item.rank() < named.first.rank() {
             let former = std::mem::replace(&mut named.first, item);
             named.others.insert(0, former);
         } else {
@@ -112,19 +125,34 @@ impl<T: Item> Shelf<T> {
         name: Option<&str>,
         sees: impl Fn(&Ownership) -> bool + 's,
     ) -> impl Iterator<Item = (&'s Arc<str>, &'s Arc<T>)> {
+        let named = self.after(name);
+        named.filter_map(move |(name, named)| Some((name, named.first_seen(&sees)?)))
+    }
+
+    /// The same with those that have no name because another has it: they follow the one that does.
+    pub fn all_seen_after<'s>(
+        &'s self,
+        name: Option<&str>,
+        sees: impl Fn(&Ownership) -> bool + 's,
+    ) -> impl Iterator<Item = (&'s Arc<str>, &'s Arc<T>)> {
+        let all =
+            self.after(name).flat_map(|(name, named)| named.all().map(move |one| (name, one)));
+        all.filter(move |(_, item)| sees(item.ownership()))
+    }
+
+    /// All that want `name`, the one that has it first.
+    pub fn wanting(&self, name: &str) -> impl Iterator<Item = &Arc<T>> {
+        self.0.get(name).into_iter().flat_map(Named::all)
+    }
+
+    fn after(&self, name: Option<&str>) -> impl Iterator<Item = (&Arc<str>, &Named<T>)> {
         let from = name.map_or(Bound::Unbounded, |name| Bound::Excluded(Key(name.to_owned())));
-        let range = match from {
+        match from {
             Bound::Excluded(key) => {
                 self.0.range::<_, str>((Bound::Excluded(key.borrow()), Bound::Unbounded))
             }
             _ => self.0.range::<_, str>(..),
-        };
-        range.filter_map(move |(name, named)| Some((name, named.first_seen(&sees)?)))
-    }
-
-    /// Items that have no name because another has it: name, and the item.
-    pub fn shadowed(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<T>)> {
-        self.0.iter().flat_map(|(name, named)| named.others.iter().map(move |other| (name, other)))
+        }
     }
 }
 
@@ -143,11 +171,16 @@ mod tests {
 
     use super::*;
 
+    /// What came at the time of its first digit.
     struct Thing(&'static str);
 
     impl Item for Thing {
         fn id(&self) -> &str {
             self.0
+        }
+
+        fn created_at(&self) -> i64 {
+            self.0[..1].parse().unwrap()
         }
 
         fn ownership(&self) -> &Ownership {
@@ -182,18 +215,35 @@ mod tests {
     }
 
     #[test]
-    fn gives_a_name_to_the_lowest_id_in_whichever_order_they_come() {
-        for order in [["1", "2", "3"], ["3", "1", "2"], ["2", "3", "1"]] {
+    fn gives_a_name_to_who_came_first_in_whichever_order_they_are_read() {
+        for order in [["1c", "2b", "3a"], ["3a", "1c", "2b"], ["2b", "3a", "1c"]] {
             let mut shelf = shelf(&order.map(|id| ("echo", id)));
-            assert_eq!(holder(&shelf, "echo"), Some("1"));
-            let waiting: Vec<_> = shelf.shadowed().map(|(_, item)| item.0).collect();
-            assert_eq!(waiting, ["2", "3"]);
-            shelf.remove("echo", "1");
-            assert_eq!(holder(&shelf, "echo"), Some("2"));
-            shelf.remove("echo", "3");
-            shelf.remove("echo", "2");
+            assert_eq!(holder(&shelf, "echo"), Some("1c"));
+            let all: Vec<_> = shelf.wanting("echo").map(|item| item.0).collect();
+            assert_eq!(all, ["1c", "2b", "3a"]);
+            shelf.remove("echo", "1c");
+            assert_eq!(holder(&shelf, "echo"), Some("2b"));
+            shelf.remove("echo", "3a");
+            shelf.remove("echo", "2b");
             assert!(shelf.is_empty());
         }
+    }
+
+    #[test]
+    fn of_two_that_came_at_once_the_lower_id_has_the_name() {
+        assert_eq!(holder(&shelf(&[("echo", "1b"), ("echo", "1a")]), "echo"), Some("1a"));
+    }
+
+    #[test]
+    fn shows_those_too_that_have_no_name() {
+        let shelf = shelf(&[("a", "3"), ("b", "2"), ("a", "2"), ("a", "1")]);
+        let public = |owned: &Ownership| owned.visibility == Visibility::Public;
+        let all = |from| {
+            let all = shelf.all_seen_after(from, public);
+            all.map(|(name, item)| format!("{name}{}", item.0)).collect::<Vec<_>>()
+        };
+        assert_eq!(all(None), ["a2", "a3", "b2"]);
+        assert_eq!(all(Some("a")), ["b2"]);
     }
 
     #[test]

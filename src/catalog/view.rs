@@ -29,6 +29,9 @@ pub struct View {
     pub overrides: Arc<Overrides>,
     /// Who sees what not everyone does.
     pub circles: Circles,
+    /// Upstreams that have resources or templates here, whether they answer or not, and how many
+    /// each; nothing stands for those of our own.
+    pub resource_owners: OrdMap<Arc<str>, usize>,
 }
 
 /// Teams and users that own something in an offer which not everyone sees, and how much: two callers
@@ -108,19 +111,18 @@ impl<'a> Seen<'a> {
         self.view.prompts.find(name, self.sees)
     }
 
-    /// The resource at `uri`.
-    pub fn resource(&self, uri: &str) -> Option<&'a Arc<ResourceEntry>> {
-        self.view.resources.find(uri, self.sees)
+    /// The resources or templates of a shelf that want `uri`, the one that has it first.
+    pub fn wanting(
+        self,
+        shelf: &'a Shelf<ResourceEntry>,
+        uri: &str,
+    ) -> impl Iterator<Item = &'a Arc<ResourceEntry>> {
+        shelf.wanting(uri).filter(move |entry| (self.sees)(&entry.record.ownership))
     }
 
-    /// The template that is written `uri`.
-    pub fn template(&self, uri: &str) -> Option<&'a Arc<ResourceEntry>> {
-        self.view.templates.find(uri, self.sees)
-    }
-
-    /// Templates as they are written, and their entries, in order.
-    pub fn templates(self) -> impl Iterator<Item = (&'a Arc<str>, &'a Arc<ResourceEntry>)> {
-        self.view.templates.seen_after(None, self.sees)
+    /// Every template.
+    pub fn templates(self) -> impl Iterator<Item = &'a Arc<ResourceEntry>> {
+        self.view.templates.all_seen_after(None, self.sees).map(|(_, entry)| entry)
     }
 
     /// Whether there are resources.
@@ -137,11 +139,11 @@ impl<'a> Seen<'a> {
     /// The upstream of each entry that has one.
     pub fn upstream_ids(self) -> impl Iterator<Item = &'a str> {
         let tools = self.view.tools.seen_after(None, self.sees);
-        let resources = self.view.resources.seen_after(None, self.sees);
+        let resources = self.view.resources.all_seen_after(None, self.sees);
         let prompts = self.view.prompts.seen_after(None, self.sees);
         (tools.map(|(_, entry)| entry.record.gateway_id.as_deref()))
             .chain(resources.map(|(_, entry)| entry.record.gateway_id.as_deref()))
-            .chain(self.templates().map(|(_, entry)| entry.record.gateway_id.as_deref()))
+            .chain(self.templates().map(|entry| entry.record.gateway_id.as_deref()))
             .chain(prompts.map(|(_, entry)| entry.record.gateway_id.as_deref()))
             .flatten()
     }
@@ -265,8 +267,11 @@ impl View {
                 self.prompts.insert(name, prompt.clone())
             }
             Entry::Resource(resource) => {
+                self.count_owner(resource, |count| count + 1);
                 let uri: Arc<str> = resource.record.uri.as_str().into();
-                self.resource_shelf(resource).insert(uri, resource.clone())
+                // Those that have one URI are told apart (see `route::Resources`).
+                self.resource_shelf(resource).insert(uri, resource.clone());
+                None
             }
         };
         if let Some(rival) = rival {
@@ -291,10 +296,26 @@ impl View {
                 self.prompts.remove(&name, &prompt.record.id);
             }
             Entry::Resource(resource) => {
+                self.count_owner(resource, |count| count.saturating_sub(1));
                 let (uri, id) = (&resource.record.uri, &resource.record.id);
                 self.resource_shelf(resource).remove(uri, id);
             }
         }
+    }
+
+    /// Notes what would be in the offer if its upstream answered, or `is_gone` from there: a resource
+    /// keeps its URI while it is away, so that another's of the same URI is listed under another.
+    pub fn note_away(&mut self, entry: &Entry, is_gone: bool) {
+        let Entry::Resource(resource) = entry else { return };
+        let by = |count: usize| if is_gone { count.saturating_sub(1) } else { count + 1 };
+        self.version += 1;
+        self.circles.count(entry.ownership(), by);
+        self.count_owner(resource, by);
+    }
+
+    fn count_owner(&mut self, resource: &ResourceEntry, by: impl Fn(usize) -> usize) {
+        let owner = resource.record.gateway_id.as_deref().unwrap_or_default();
+        count(&mut self.resource_owners, owner, by);
     }
 
     fn resource_shelf(&mut self, resource: &ResourceEntry) -> &mut Shelf<ResourceEntry> {
@@ -305,7 +326,7 @@ impl View {
     }
 }
 
-/// A collision is said, never silently merged: the one with the lower id has the name.
+/// A collision is said, never silently merged: the one that came first has the name.
 fn report_collision(membership: &Membership<'_>, entry: &Entry, rival: &str) {
     let (kind, name, id) = match entry {
         Entry::Tool(entry) => ("tool", &entry.record.original_name, &entry.record.id),
@@ -316,5 +337,12 @@ fn report_collision(membership: &Membership<'_>, entry: &Entry, rival: &str) {
         Membership::All => "/mcp",
         Membership::Server(server, _) => server.name.as_str(),
     };
-    tracing::warn!(endpoint, kind, name, id, rival, "two want one name; the lower id has it");
+    tracing::warn!(
+        endpoint,
+        kind,
+        name,
+        id,
+        rival,
+        "two want one name; the one that came first has it"
+    );
 }

@@ -11,12 +11,12 @@ use storage::{audit::AuditEntry, record::Ownership};
 use super::{Parts, Request, text_param};
 use crate::{
     auth::access::Reason,
-    catalog::{Seen, View},
+    catalog::{Catalog, Seen, View},
     failure::Failure,
     mcp::{self, Transport},
     observe::audit::{self, Trail},
     reply::{Messages, Reply},
-    route,
+    route::Resources,
     settings::AuditCalls,
 };
 
@@ -79,7 +79,7 @@ impl Watch {
         let server_id = server_of(request, message);
         let Some((view, owned)) = endpoint(parts, &server_id) else { return outcome };
         let Some(target) = Target::of(request, message, view) else { return outcome };
-        let known = target.known(view, request);
+        let known = target.known(parts.catalog, view, request);
         let is_hidden = owned.is_some_and(|owned| !request.caller.sees(owned))
             || known.as_ref().is_some_and(|known| !known.is_seen);
         let refusal = outcome.as_ref().err().and_then(|failure| refusal(failure, is_hidden));
@@ -246,13 +246,15 @@ impl<'a> Target<'a> {
     }
 
     /// What the endpoint has under that name, whether the caller sees it or not.
-    fn known(&self, view: &View, request: &Request<'_>) -> Option<Known> {
+    fn known(&self, catalog: &Catalog, view: &View, request: &Request<'_>) -> Option<Known> {
+        let absent = View::default();
         let find = |sees: &dyn Fn(&Ownership) -> bool, is_seen| {
-            let seen = Seen { view, sees };
+            let (seen, away) = (Seen { view, sees }, Seen { view: &absent, sees });
             let (id, owned) = match self.entity {
                 "tool" => seen.tool(&self.name).map(|e| (&e.record.id, &e.record.ownership)),
                 "prompt" => seen.prompt(&self.name).map(|e| (&e.record.id, &e.record.ownership)),
-                _ => route::listed_resource(seen, &self.name)
+                _ => (Resources { catalog, seen, away }.find(&self.name))
+                    .and_then(|found| found.entry)
                     .map(|e| (&e.record.id, &e.record.ownership)),
             }?;
             Some(Known { id: id.clone(), team_id: owned.team_id.clone(), is_seen })

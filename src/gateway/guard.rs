@@ -144,7 +144,17 @@ pub async fn admit_call<R: Relay>(
     let sees = |owned: &Ownership| caller.sees(owned);
     let seen = Seen { view: &parts.catalog.everything, sees: &sees };
     let (message, era, server_id) = (&message, Era::Legacy, "");
-    let call = Call { parts, request: &request, message, era, server_id, seen, away: seen };
+    let call = Call {
+        parts,
+        request: &request,
+        message,
+        era,
+        server_id,
+        seen,
+        away: seen,
+        reads: &sees,
+        is_task: false,
+    };
     call.guard(Thing::Tool(&entry, &entry.record.name)).await
 }
 

@@ -16,6 +16,7 @@ use super::{
     Call,
     stream::{self, Logs, Source, Translation},
     upstream_state::unknown,
+    urls,
 };
 use crate::{
     catalog::Upstream,
@@ -150,10 +151,11 @@ const KEY: &str = "question";
 
 fn input_required(place: &Place, round: u64, question: &Question) -> String {
     let method = json!(question.method);
+    let params = urls::without_id(&question.params);
+    let params = params.as_deref().unwrap_or(&question.params);
     format!(
         "{{\"resultType\":\"input_required\",\"inputRequests\":{{\"{KEY}\":{{\"method\":{method},\
-         \"params\":{}}}}},\"requestState\":{}}}",
-        question.params,
+         \"params\":{params}}}}},\"requestState\":{}}}",
         json!(place.state(round)),
     )
 }
@@ -225,7 +227,7 @@ fn answer_in(responses: &str) -> Option<Word> {
     Some(Word::Result(place?.of_text(responses).to_owned()))
 }
 
-fn told(outcome: Result<Reply, Failure>) -> Told {
+pub(super) fn told(outcome: Result<Reply, Failure>) -> Told {
     let text = |raw: &[u8]| String::from_utf8_lossy(raw).into_owned();
     match outcome {
         Ok(Reply::Result(raw)) => Told::Result(text(&raw)),

@@ -11,6 +11,7 @@ use net::jsonrpc;
 use serde_json::{Map, Value, value::RawValue};
 use shards::local::Bell;
 
+use super::urls;
 use crate::{
     failure::{Failure, UpstreamKind},
     mcp::Capabilities,
@@ -26,6 +27,7 @@ const ROUND_COUNT_MAX: usize = 16;
 const QUESTION_COUNT_MAX: usize = 16;
 
 /// The request, as it is sent again.
+#[derive(Default)]
 pub struct Original {
     method: String,
     params: Vec<u8>,
@@ -37,6 +39,7 @@ pub struct Original {
     capabilities: Capabilities,
     log_level: Option<LogWish>,
     client: Option<Arc<str>>,
+    modern: bool,
 }
 
 impl Original {
@@ -58,11 +61,35 @@ impl Original {
             capabilities: outgoing.capabilities,
             log_level: outgoing.log_level,
             client: outgoing.client.clone(),
+            modern: outgoing.modern,
+        }
+    }
+
+    /// Another request in the session of this one.
+    pub fn about<'o>(
+        &'o self,
+        method: &'o str,
+        params: &'o [u8],
+        within: Duration,
+    ) -> Outgoing<'o> {
+        Outgoing {
+            method,
+            params,
+            edits: Vec::new(),
+            meta: None,
+            progress_token: None,
+            name: None,
+            param_headers: Vec::new(),
+            modern: self.modern,
+            within,
+            capabilities: self.capabilities,
+            log_level: self.log_level,
+            client: self.client.clone(),
         }
     }
 
     /// The request with more members in its params: `members` ends with a comma unless it is empty.
-    fn outgoing(&self, members: String) -> Outgoing<'_> {
+    pub fn outgoing(&self, members: String) -> Outgoing<'_> {
         let brace = self.params.iter().position(|byte| *byte == b'{').map_or(0, |at| at + 1);
         Outgoing {
             method: &self.method,
@@ -79,7 +106,7 @@ impl Original {
                 .iter()
                 .map(|(name, value)| (name.as_str(), value.clone()))
                 .collect(),
-            modern: false,
+            modern: self.modern,
             within: self.within,
             capabilities: self.capabilities,
             log_level: self.log_level,
@@ -211,6 +238,7 @@ impl Rounds {
         }
         self.asked_count += 1;
         let (answers, asked) = (self.answers.clone(), method.clone());
+        let params = urls::with_id(&params).unwrap_or(params);
         Ok(Some(Question::new(method, Some(&params), "0", move |message| {
             answers.all.borrow_mut().insert(key, value_of(&asked, &message));
             answers.bell.ring();

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Call, parked::Parker};
+use super::{Call, parked::Parker, work::Work};
 use crate::{
     catalog::Upstream,
     failure::Failure,
     mcp::Era,
-    upstream::{Answer, Outgoing, Relay},
+    upstream::{Answer, Outgoing, Relay, Stream},
 };
 
 /// Whether this upstream is one of the stateless revision.
@@ -34,6 +34,14 @@ impl<R: Relay> Call<'_, R> {
         self.parker(upstream, outgoing.name.unwrap_or_default())
     }
 
+    /// The answer of an upstream that makes a task of the call.
+    fn worked(&self, upstream: &Arc<Upstream>, outgoing: &Outgoing<'_>) -> Result<Answer, Failure> {
+        let held = self.parts.relay.hold(upstream)?;
+        let work = Work::new(held, outgoing, "\"task\":{},", outgoing.within);
+        let answer = Answer::Stream(Stream::new(Box::new(work)));
+        Ok(self.for_revision(self.with_links(&upstream.record.id, outgoing, answer)))
+    }
+
     /// Sends the request; what an upstream gives out that its caller alone may use is sealed.
     pub(super) async fn sent(
         &self,
@@ -41,8 +49,13 @@ impl<R: Relay> Call<'_, R> {
         outgoing: &Outgoing<'_>,
         is_tool: bool,
     ) -> Result<Answer, Failure> {
+        if self.is_task {
+            return self.worked(upstream, outgoing);
+        }
         let answer = self.parts.relay.request(upstream, outgoing).await?;
         let answer = self.in_rounds(upstream, outgoing, answer)?;
+        let answer = self.with_links(&upstream.record.id, outgoing, answer);
+        let answer = self.for_revision(answer);
         if !is_modern(upstream) {
             return Ok(answer);
         }

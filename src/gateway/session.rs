@@ -3,16 +3,16 @@
 
 use net::jsonrpc::{self, Message, Param};
 
-use storage::record::Ownership;
-
-use super::{Agreed, Call, Parts, Request, needed, stream::Client, text_param, wrong_params};
+use super::{
+    Agreed, Call, Parts, Request, needed, stream::Client, text_param, work::takes_tasks,
+    wrong_params,
+};
 use crate::{
     failure::Failure,
     limits,
     mcp::{Capabilities, Era, LEGACY, LEVELS, Offer, Transport},
     permission::Permission,
     reply::{Filter, Reply},
-    route,
     session::Word,
     upstream::Relay,
 };
@@ -83,25 +83,30 @@ impl<R: Relay> Call<'_, R> {
         Ok(Reply::Listen(Box::new(filter)))
     }
 
-    /// Whose the resource at `uri` is, if there is one or an upstream that may have it.
-    fn readable(&self, uri: &str) -> Option<&Ownership> {
-        if let Some(entry) = route::own_resource(self.seen, uri) {
-            return Some(&entry.record.ownership);
-        }
-        let (entry, upstream) = route::resource(self.parts.catalog, self.seen, uri)?;
-        Some(entry.map_or(&upstream.record.ownership, |entry| &entry.record.ownership))
-    }
-
     /// What is offered to a client that is about to have a session, if it is.
     pub(super) fn with_session(&self, offer: Offer) -> Offer {
         let has_session = match self.request.transport {
             Transport::StreamableHttp => self.parts.sessions.is_some(),
             other => other.is_conversation(),
         };
-        match has_session {
-            true => offer.with_changes(self.has_own_resources()).with_logging(),
+        if !has_session {
+            return offer;
+        }
+        let offer = offer.with_changes(self.has_own_resources()).with_logging();
+        match self.has_tasks() {
+            true => offer.with_tasks(),
             false => offer,
         }
+    }
+
+    /// Whether the client speaks the revision that has tasks of its own, and an upstream does.
+    fn has_tasks(&self) -> bool {
+        let tools = self.seen.view.tools.seen_after(None, self.seen.sees);
+        let tools = tools.filter(|(_, tool)| tool.task_support().is_some());
+        let upstreams = tools.filter_map(|(_, tool)| tool.record.gateway_id.as_deref());
+        agreed(self.message).revision == LEGACY[0] && { upstreams }
+            .filter_map(|id| self.parts.catalog.upstream(id))
+            .any(|upstream| takes_tasks(&upstream.record))
     }
 
     /// What is offered to a client of the stateless revision, which can listen wherever messages come

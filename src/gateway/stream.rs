@@ -3,12 +3,13 @@
 
 use std::{future::Future, pin::Pin, rc::Rc, time::Duration};
 
+use memchr::memmem;
 use net::jsonrpc;
 use shards::{local::Gate, task, time};
 
 use crate::{
     failure::{Failure, UpstreamKind},
-    gateway::{parked::Parker, relayed, succeeded},
+    gateway::{parked::Parker, relayed, succeeded, urls},
     mcp::{self, Capabilities, Era, LEVELS},
     observe::{
         held::{Hold, Kind},
@@ -24,31 +25,51 @@ use crate::{
 pub enum Translation {
     /// Not at all.
     None,
-    /// A legacy result for a modern client; `cached` if it must say how long it holds.
+    /// A legacy result for a modern client.
     Complete {
-        /// It must.
+        /// It must say how long it holds.
         cached: bool,
+        /// The client can send its user to a URL.
+        can_go: bool,
     },
     /// A modern result for a legacy client.
-    Strip,
+    Strip {
+        /// It is the content of a resource.
+        read: bool,
+    },
 }
 
 impl Translation {
-    /// What lies between a client and an upstream.
-    pub fn between(client: Era, modern_upstream: bool, cached: bool) -> Translation {
+    /// What lies between a client and an upstream, for the content of a resource if it is a `read`.
+    pub fn between(client: Era, modern_upstream: bool, read: bool) -> Translation {
         match (client, modern_upstream) {
-            (Era::Modern, false) => Translation::Complete { cached },
-            (Era::Legacy, true) => Translation::Strip,
+            (Era::Modern, false) => Translation::Complete { cached: read, can_go: false },
+            (Era::Legacy, true) => Translation::Strip { read },
             _ => Translation::None,
+        }
+    }
+
+    /// The same for a client that can be asked this.
+    pub fn asking(self, declared: Capabilities) -> Translation {
+        match self {
+            Translation::Complete { cached, .. } => {
+                Translation::Complete { cached, can_go: declared.has(Capabilities::URLS) }
+            }
+            other => other,
         }
     }
 
     /// Translates a whole answer.
     pub fn reply(self, mut reply: UpstreamReply, upstream: &str) -> Result<Reply, Failure> {
         if reply.outcome == Outcome::Error {
+            if let Translation::Complete { can_go, .. } = self
+                && let Some(demanded) = urls::demanded(&reply, can_go)
+            {
+                return demanded.map(relayed);
+            }
             return Ok(self.error(reply));
         }
-        if self == Translation::Strip
+        if matches!(self, Translation::Strip { .. })
             && let Some(span) = mcp::strip_in_place(&mut reply.bytes, reply.span)
         {
             reply.span = span;
@@ -56,7 +77,7 @@ impl Translation {
         }
         match self {
             Translation::None => Ok(relayed(reply)),
-            Translation::Complete { .. } | Translation::Strip => {
+            Translation::Complete { .. } | Translation::Strip { .. } => {
                 let mut out = shards::buffer::take();
                 self.write_result(&mut out, raw_text(&reply), upstream)?;
                 shards::buffer::give(reply.bytes);
@@ -68,8 +89,8 @@ impl Translation {
     fn write_result(self, out: &mut Vec<u8>, raw: &str, upstream: &str) -> Result<(), Failure> {
         match self {
             Translation::None => out.extend_from_slice(raw.as_bytes()),
-            Translation::Complete { cached } => mcp::complete_result(out, raw, cached),
-            Translation::Strip => {
+            Translation::Complete { cached, .. } => mcp::complete_result(out, raw, cached),
+            Translation::Strip { .. } => {
                 if let Some(other) = mcp::strip_modern(out, raw) {
                     let detail = format!(
                         "its answer is of the type {other}, which clients of this revision \
@@ -88,7 +109,9 @@ impl Translation {
         let code = jsonrpc::ErrorParts::parse(raw).map_or(0, |parts| parts.code);
         let renumbered = match (self, code) {
             (Translation::Complete { .. }, -32002) => -32602,
-            (Translation::Strip, -32022..=-32020) => -32603,
+            (Translation::Strip { .. }, -32022..=-32020) => -32603,
+            // What is not there has a code of its own before the stateless revision.
+            (Translation::Strip { read: true }, -32602) => -32002,
             _ => return relayed(reply),
         };
         let Ok([Some(place), ..]) = jsonrpc::pick(raw, ["code"]) else { return relayed(reply) };
@@ -201,6 +224,7 @@ impl Logs {
         let level = || std::str::from_utf8(message).ok().and_then(level_of);
         match self {
             Logs::All => true,
+            _ if is_url_done(message) => false,
             Logs::From(least) => level().is_none_or(|level| place(&level) >= Some(least)),
             Logs::None => level().is_none(),
         }
@@ -269,6 +293,16 @@ impl Client {
         let Some(level) = std::str::from_utf8(message).ok().and_then(level_of) else { return true };
         place(&level) >= place(least)
     }
+}
+
+/// Whether a notification says that a user is back from a URL, which the stateless revision does not
+/// know.
+fn is_url_done(message: &[u8]) -> bool {
+    const METHOD: &[u8] = b"notifications/elicitation/complete";
+    let text = memmem::find(message, METHOD).and_then(|_| std::str::from_utf8(message).ok());
+    let method =
+        text.and_then(|text| Some(jsonrpc::pick(text, ["method"]).ok()?[0]?.of_text(text)));
+    method.is_some_and(|method| method.as_bytes().get(1..=METHOD.len()) == Some(METHOD))
 }
 
 /// The level of a log message, if it is one.

@@ -8,16 +8,19 @@ use net::{
     jsonrpc::{self, MetaKey, Param},
 };
 
-use super::{Call, absent, discreet, needed, stream::Translation, text_param};
+use super::{Call, absent, discreet, needed, stream::Translation, text_param, work};
 use crate::{
-    catalog::Upstream,
+    catalog::{TaskSupport, ToolEntry, Upstream},
     failure::{Failure, ProtocolError},
     mcp::{self, Era, code},
+    observe::meters::Execution,
     permission::Permission,
     reply::Reply,
     route,
     session::task::TaskTicket,
-    upstream::{Answer, Event, EventSource, Outcome, Relay, Reply as UpstreamReply, Stream},
+    upstream::{
+        Answer, Event, EventSource, Outcome, Outgoing, Relay, Reply as UpstreamReply, Stream,
+    },
 };
 
 /// The extension, as clients declare it.
@@ -45,7 +48,7 @@ impl<R: Relay> Call<'_, R> {
         if self.checks_headers() {
             mcp::check_names(self.request.headers, &id)?;
         }
-        if !self.declares_tasks() {
+        if self.era == Era::Modern && !self.declares_tasks() {
             return Err(not_declared());
         }
         let unknown = || Failure::protocol(200, code::INVALID_PARAMS, "Unknown task");
@@ -64,10 +67,17 @@ impl<R: Relay> Call<'_, R> {
         if upstream.record.id != ticket.upstream_id {
             return Err(unknown());
         }
+        if let Some(attended) = &ticket.attended {
+            return self.attended_task(attended, &id, &unknown).await;
+        }
+        if self.era == Era::Legacy {
+            return Err(unknown());
+        }
         let mut outgoing = self.outgoing(Param::TaskId, &id, &ticket.task_id);
         outgoing.client = self.session_owner(upstream);
         let answer = self.parts.relay.request(upstream, &outgoing).await;
-        let mut answer = answer.map_err(|failure| discreet(upstream, failure))?;
+        let answer = answer.map_err(|failure| discreet(upstream, failure))?;
+        let mut answer = self.with_links(&upstream.record.id, &outgoing, answer);
         let reply = loop {
             match answer {
                 Answer::Whole(reply) => break reply,
@@ -85,8 +95,35 @@ impl<R: Relay> Call<'_, R> {
         Translation::None.reply(renamed(reply, &id), &upstream.record.name)
     }
 
+    /// Calls a tool that can be, or must be, a task.
+    pub(super) async fn tool_of_tasks(
+        &self,
+        entry: &ToolEntry,
+        upstream: &Arc<Upstream>,
+        mut outgoing: Outgoing<'_>,
+        execution: Execution<'_>,
+    ) -> Result<Reply, Failure> {
+        let is_required = entry.task_support() == Some(TaskSupport::Required);
+        if !work::takes_tasks(&upstream.record) {
+            return self.relay(upstream, &mut outgoing, false, Some(execution)).await;
+        }
+        let asks = match self.era {
+            Era::Modern => is_required && self.declares_tasks(),
+            Era::Legacy => self.request.session.is_some() && self.asks_for_task(),
+        };
+        if asks {
+            return self.begin_task(entry, upstream, outgoing, execution).await;
+        }
+        let call = Call { is_task: is_required, ..*self };
+        call.relay(upstream, &mut outgoing, false, Some(execution)).await
+    }
+
+    fn asks_for_task(&self) -> bool {
+        jsonrpc::pick(self.params(), ["task"]).is_ok_and(|[task]| task.is_some())
+    }
+
     /// Whether the client says with this request that it knows tasks.
-    fn declares_tasks(&self) -> bool {
+    pub(super) fn declares_tasks(&self) -> bool {
         let declared = self.message.meta(MetaKey::ClientCapabilities).unwrap_or("{}");
         let within = |raw: &str, key: &'static str| {
             let place = jsonrpc::pick(raw, [key]).ok().and_then(|[place]| place)?;
@@ -108,6 +145,7 @@ impl<R: Relay> Call<'_, R> {
             tool: text_param(self.message, Param::Name).ok().flatten().unwrap_or_default().into(),
             email: self.request.caller.email.clone(),
             server_id: self.server_id.to_owned(),
+            attended: None,
         };
         let seal = move |reply: UpstreamReply| match created(&reply) {
             Some(task_id) => {

@@ -155,6 +155,7 @@ impl World {
             policies: Rc::default(),
             throttle: Throttle::new(&settings.rate_limits, Counts::new(&settings), None),
             options: Options {
+                task_within: Duration::from_secs(60),
                 answer_within: Duration::from_secs(5),
                 app_name: "Ringway".to_owned(),
                 envelope: EnvelopeLimits::default(),

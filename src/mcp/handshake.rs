@@ -90,6 +90,13 @@ impl Offer {
         self
     }
 
+    /// The same for a client whose calls can be tasks in the way of revision 2025-11-25.
+    pub fn with_tasks(mut self) -> Offer {
+        let tasks = json!({"cancel": {}, "requests": {"tools": {"call": {}}}});
+        self.capabilities.insert("tasks".to_owned(), tasks);
+        self
+    }
+
     /// The same for a client whose log level is kept.
     pub fn with_logging(mut self) -> Offer {
         self.capabilities.insert("logging".to_owned(), json!({}));

@@ -12,7 +12,7 @@ use net::jsonrpc;
 use storage::record::Ownership;
 
 use crate::{
-    catalog::{Item, PromptEntry, ResourceEntry, Shelf, ToolEntry, View},
+    catalog::{Others, PromptEntry, ResourceEntry, ToolEntry, View},
     failure::Failure,
     limits,
     mcp::{Era, code},
@@ -54,8 +54,19 @@ pub struct PageRequest<'a> {
     pub lens: Option<Lens>,
     /// The upstreams that are missed on the lists, since they do not answer: a raw array of names.
     pub missed: Option<Box<str>>,
+    /// How the endpoint writes URIs.
+    pub uris: &'a dyn Uris,
     /// What shows a tool besides; a page that is picked like that is nobody else's, and not kept.
     pub shows: Option<Shows<'a>>,
+}
+
+/// How an endpoint writes URIs that would lead to another owner if they were left as they are.
+pub trait Uris {
+    /// The URI of a resource, or the template of one; `None` if it is written as it is.
+    fn of_resource(&self, entry: &ResourceEntry) -> Option<String>;
+    /// The URI of what shows a tool (MCP Apps), for all callers alike; `None` if it is written as it
+    /// is, or there is none.
+    fn of_view(&self, entry: &ToolEntry) -> Option<String>;
 }
 
 /// Whether a tool is shown under a name.
@@ -209,25 +220,35 @@ fn render(
     let last = match request.kind {
         Kind::Tools => {
             let write = |entry: &ToolEntry, out: &mut Vec<u8>, name: &str| {
-                entry.write(out, name, view.overrides.description(&entry.record.id));
+                let ui_uri = request.uris.of_view(entry);
+                let others = Others {
+                    description: view.overrides.description(&entry.record.id),
+                    ui_uri: ui_uri.as_deref(),
+                    modern: request.era == Era::Modern,
+                };
+                entry.write(out, name, others);
             };
             let shows = |entry: &ToolEntry, name: &str| {
                 request.shows.is_none_or(|shows| shows(entry, name))
             };
-            render_shelf(&mut out, "tools", &view.tools, from, request, (shows, write))
+            let entries = view.tools.seen_after(from, request.sees);
+            let entries = entries.filter(|(name, entry)| shows(entry, name));
+            render_list(&mut out, "tools", entries, request.count_max, write)
         }
         Kind::Prompts => {
-            let how = (all::<PromptEntry>, PromptEntry::write);
-            render_shelf(&mut out, "prompts", &view.prompts, from, request, how)
+            let entries = view.prompts.seen_after(from, request.sees);
+            render_list(&mut out, "prompts", entries, request.count_max, PromptEntry::write)
         }
-        Kind::Resources => {
-            let write = |entry: &ResourceEntry, out: &mut Vec<u8>, _: &str| entry.write(out);
-            render_shelf(&mut out, "resources", &view.resources, from, request, (all, write))
-        }
-        Kind::Templates => {
-            let write = |entry: &ResourceEntry, out: &mut Vec<u8>, _: &str| entry.write(out);
-            let key = "resourceTemplates";
-            render_shelf(&mut out, key, &view.templates, from, request, (all, write))
+        Kind::Resources | Kind::Templates => {
+            let (key, shelf) = match request.kind {
+                Kind::Resources => ("resources", &view.resources),
+                _ => ("resourceTemplates", &view.templates),
+            };
+            let write = |entry: &ResourceEntry, out: &mut Vec<u8>, _: &str| {
+                entry.write(out, request.uris.of_resource(entry).as_deref());
+            };
+            let entries = shelf.all_seen_after(from, request.sees);
+            render_list(&mut out, key, entries, request.count_max, write)
         }
     };
     if let Some(last) = last {
@@ -249,35 +270,32 @@ fn render(
 /// Where a list says whose entries it does not have.
 const MISSED: &str = "ringway/unavailable";
 
-fn all<T>(_: &T, _: &str) -> bool {
-    true
-}
-
-/// Appends `{"key":[...]` of the entries that are shown, and returns the last name of the page if
-/// there is more behind it.
-fn render_shelf<T: Item>(
+/// Appends `{"key":[...]` of entries by name, and returns the last name of the page if there is more
+/// behind it. Those that share the last name are on the page too.
+fn render_list<'e, T: 'e>(
     out: &mut Vec<u8>,
     key: &str,
-    shelf: &Shelf<T>,
-    from: Option<&str>,
-    request: &PageRequest<'_>,
-    (shows, write): (impl Fn(&T, &str) -> bool, impl Fn(&T, &mut Vec<u8>, &str)),
+    entries: impl Iterator<Item = (&'e Arc<str>, &'e Arc<T>)>,
+    count_max: usize,
+    write: impl Fn(&T, &mut Vec<u8>, &str),
 ) -> Option<Arc<str>> {
     out.extend_from_slice(b"{\"");
     out.extend_from_slice(key.as_bytes());
     out.extend_from_slice(b"\":[");
-    let mut last = None;
-    let entries = shelf.seen_after(from, request.sees);
-    let mut entries = entries.filter(|(name, entry)| shows(entry, name));
-    for (name, entry) in entries.by_ref().take(request.count_max) {
+    let (mut last, mut is_more) = (None, false);
+    for (count, (name, entry)) in entries.enumerate() {
+        is_more = count >= count_max && last != Some(name);
+        if is_more {
+            break;
+        }
         if last.is_some() {
             out.push(b',');
         }
         write(entry, out, name);
-        last = Some(name.clone());
+        last = Some(name);
     }
     out.push(b']');
-    last.filter(|_| entries.next().is_some())
+    last.filter(|_| is_more).cloned()
 }
 
 fn decode_cursor(cursor: &str) -> Result<String, Failure> {

@@ -34,6 +34,8 @@ pub fn strip_modern(out: &mut Vec<u8>, raw: &str) -> Option<String> {
                 continue;
             }
             "ttlMs" | "cacheScope" => continue,
+            // Before the stateless revision it is an object or nothing.
+            "structuredContent" if !field.value.starts_with('{') => continue,
             _ => {}
         }
         if !std::mem::take(&mut first) {
@@ -68,13 +70,24 @@ pub fn strip_in_place(bytes: &mut [u8], place: Span) -> Option<Span> {
     } else {
         return None;
     };
-    if MODERN.iter().any(|finder| finder.find(kept).is_some()) {
+    if MODERN.iter().any(|finder| finder.find(kept).is_some()) || !has_object(kept) {
         return None;
     }
     let edge = if brace == b'{' { 0 } else { kept.len() - 1 };
     kept[edge] = brace;
     Some(Span::new(start, end))
 }
+
+/// Whether the structured content of a result is an object, if it seems to have any.
+fn has_object(raw: &[u8]) -> bool {
+    let Some(at) = STRUCTURED.find(raw) else { return true };
+    let behind = raw[at + STRUCTURED.needle().len()..].trim_ascii_start();
+    let value = behind.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+    value.is_some_and(|value| value.starts_with(b"{"))
+}
+
+static STRUCTURED: LazyLock<Finder<'static>> =
+    LazyLock::new(|| Finder::new("\"structuredContent\""));
 
 /// What makes a result worth a closer look: a member's name, or an escape that may spell one.
 static MODERN: LazyLock<[Finder<'static>; 4]> =
@@ -134,6 +147,32 @@ mod tests {
         let raw = r#"{"resultType":"complete","content":[],"ttlMs":5,"x":{"ttlMs":1}}"#;
         let got = written(|out| assert_eq!(strip_modern(out, raw), None));
         assert_eq!(got, r#"{"content":[],"x":{"ttlMs":1}}"#);
+    }
+
+    #[test]
+    fn structured_content_that_is_no_object_is_nothing_before_the_stateless_revision() {
+        for (raw, expected) in [
+            (
+                r#"{"resultType":"complete","content":[],"structuredContent":[1]}"#,
+                r#"{"content":[]}"#,
+            ),
+            (
+                r#"{"structuredContent" : 1.0,"content":[],"resultType":"complete"}"#,
+                r#"{"content":[]}"#,
+            ),
+            (
+                r#"{"structuredContent" : {"a":1.0},"content":[],"resultType":"complete"}"#,
+                r#"{"structuredContent" : {"a":1.0},"content":[]}"#,
+            ),
+        ] {
+            let mut bytes = raw.as_bytes().to_vec();
+            let place = Span::new(0, bytes.len());
+            let stripped = match strip_in_place(&mut bytes, place) {
+                Some(span) => String::from_utf8(span.of_bytes(&bytes).to_vec()).unwrap(),
+                None => written(|out| drop(strip_modern(out, raw))),
+            };
+            assert_eq!(stripped, expected);
+        }
     }
 
     #[test]

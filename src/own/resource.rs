@@ -78,8 +78,9 @@ fn decoded(part: &str) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The raw result of `resources/read` of `uri`, which is that of the resource or fits its template.
-pub fn read(resource: &Resource, uri: &str) -> Vec<u8> {
+/// The raw result of `resources/read` of `uri`, which is that of the resource or fits its template;
+/// the client has it as `asked`.
+pub fn read(resource: &Resource, uri: &str, asked: &str) -> Vec<u8> {
     let content = resource.content.as_deref().unwrap_or_default();
     let filled = match &resource.uri_template {
         Some(template) if !resource.is_binary => {
@@ -89,7 +90,7 @@ pub fn read(resource: &Resource, uri: &str) -> Vec<u8> {
     };
     let mut out = Vec::with_capacity(filled.len() + 128);
     out.extend_from_slice(b"{\"contents\":[{\"uri\":");
-    jsonrpc::write_string(&mut out, uri);
+    jsonrpc::write_string(&mut out, asked);
     if let Some(mime_type) = &resource.mime_type {
         out.extend_from_slice(b",\"mimeType\":");
         jsonrpc::write_string(&mut out, mime_type);
@@ -133,7 +134,7 @@ mod tests {
     use super::*;
 
     fn shown(resource: &Resource, uri: &str) -> Value {
-        serde_json::from_slice(&read(resource, uri)).unwrap()
+        serde_json::from_slice(&read(resource, uri, uri)).unwrap()
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
     catalog::{Catalog, Item, Shelf, View},
     gateway,
     mcp::{Kind, Lens},
-    route,
+    permission::Permission,
     serve::changes::Identify,
     session::{Listening, Wanted},
     state::{self, Shard},
@@ -172,9 +172,12 @@ impl Feed {
                 news.push(one);
             }
         }
-        while let Some((upstream_id, uri)) = self.listening.next_update() {
-            if uris.contains(&*uri) && self.reads(&catalog, caller, &upstream_id, &uri) {
-                news.push(News::Updated(uri.to_string()));
+        while let Some((owner_id, uri)) = self.listening.next_update() {
+            // The client may have it under a URI that names its owner, and ends with its own.
+            for wanted in uris.iter().filter(|wanted| wanted.ends_with(&*uri)) {
+                if self.reads(&catalog, caller, wanted, (&owner_id, &uri)) {
+                    news.push(News::Updated(wanted.clone()));
+                }
             }
         }
         news
@@ -186,21 +189,20 @@ impl Feed {
         if self.wanted_in == catalog.sequence && self.wanted.keys().eq(uris) {
             return;
         }
-        let Some(view) = gateway::view(&catalog, caller, &self.server_id) else { return };
-        let sees = |owned: &_| caller.sees(owned);
-        let seen = crate::catalog::Seen { view, sees: &sees };
         let mut former = std::mem::take(&mut self.wanted);
+        let reads = |owned: &_| caller.may(Permission::ResourcesRead, owned);
+        let Some(resources) = gateway::resources(&catalog, caller, &self.server_id, &reads) else {
+            return;
+        };
         for uri in uris {
-            let upstream = match route::own_resource(seen, uri) {
-                Some(_) => None,
-                None => route::resource(&catalog, seen, uri).map(|(_, upstream)| upstream),
-            };
-            let wanted = upstream.map(|upstream| {
+            let found = resources.find(uri);
+            let upstream = found.and_then(|found| Some((found.answering()?, found.uri)));
+            let wanted = upstream.map(|(upstream, its)| {
                 let id = upstream.record.id.as_str();
                 let former = former.remove(uri).flatten();
                 former
-                    .filter(|wanted| wanted.upstream_id() == id)
-                    .unwrap_or_else(|| self.shard.wants.want(id, uri))
+                    .filter(|wanted| wanted.upstream_id() == id && wanted.uri() == its)
+                    .unwrap_or_else(|| self.shard.wants.want(id, its))
             });
             self.wanted.insert(uri.clone(), wanted);
         }
@@ -210,12 +212,13 @@ impl Feed {
     /// Adds those of our own resources among `uris` that changed.
     fn note_own(&mut self, caller: &Caller, uris: &BTreeSet<String>, news: &mut Vec<News>) {
         let catalog = self.shard.catalog();
-        let Some(view) = gateway::view(&catalog, caller, &self.server_id) else { return };
-        let sees = |owned: &_| caller.sees(owned);
-        let seen = crate::catalog::Seen { view, sees: &sees };
+        let reads = |owned: &_| caller.may(Permission::ResourcesRead, owned);
+        let Some(resources) = gateway::resources(&catalog, caller, &self.server_id, &reads) else {
+            return;
+        };
         self.versions.retain(|uri, _| uris.contains(uri));
         for uri in uris {
-            let Some(entry) = route::own_resource(seen, uri) else { continue };
+            let Some(entry) = resources.find(uri).and_then(|found| found.own()) else { continue };
             let version = entry.record.audit.version;
             let former = self.versions.insert(uri.clone(), version);
             if former.is_some_and(|former| former != version) {
@@ -232,16 +235,24 @@ impl Feed {
         seen.upstream_ids().any(|id| id == upstream_id)
     }
 
-    /// Whether the caller may read the resource of that upstream under this URI.
-    fn reads(&self, catalog: &Catalog, caller: &Caller, upstream_id: &str, uri: &str) -> bool {
-        let Some(view) = gateway::view(catalog, caller, &self.server_id) else { return false };
-        let sees = |owned: &_| caller.sees(owned);
-        let seen = crate::catalog::Seen { view, sees: &sees };
-        match route::own_resource(seen, uri) {
-            Some(entry) => entry.record.id == upstream_id,
-            None => route::resource(catalog, seen, uri)
-                .is_some_and(|(_, upstream)| upstream.record.id == upstream_id),
-        }
+    /// Whether `wanted` is how the caller reads that owner's resource.
+    fn reads(
+        &self,
+        catalog: &Catalog,
+        caller: &Caller,
+        wanted: &str,
+        (owner_id, uri): (&str, &str),
+    ) -> bool {
+        let reads = |owned: &_| caller.may(Permission::ResourcesRead, owned);
+        let resources = gateway::resources(catalog, caller, &self.server_id, &reads);
+        let Some(found) = resources.and_then(|resources| resources.find(wanted)) else {
+            return false;
+        };
+        let owner = match (found.own(), found.answering()) {
+            (Some(entry), _) => Some(&entry.record.id),
+            (None, upstream) => upstream.map(|upstream| &upstream.record.id),
+        };
+        found.uri == uri && owner.is_some_and(|id| id == owner_id)
     }
 }
 
@@ -294,7 +305,7 @@ fn look<T: Item>(
 ) -> u64 {
     let permission = gateway::permission_of(kind);
     let mut hasher = std::hash::DefaultHasher::new();
-    for (name, item) in shelf.seen_after(None, |owned| caller.may(permission, owned)) {
+    for (name, item) in shelf.all_seen_after(None, |owned| caller.may(permission, owned)) {
         (&**name, item.id(), version(item)).hash(&mut hasher);
     }
     hasher.finish()

@@ -135,12 +135,30 @@ impl Parking {
     ///
     /// [`Failure::Busy`] if there is none.
     pub fn take(self: &Rc<Self>, email: &str, call: &str) -> Result<Place, Failure> {
+        self.take_for(1, email, call)
+    }
+
+    /// The same for what several may ask at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Parking::take`].
+    pub fn take_many(self: &Rc<Self>, email: &str, call: &str) -> Result<Place, Failure> {
+        self.take_for(limits::STREAM_WAITING_COUNT_MAX, email, call)
+    }
+
+    fn take_for(
+        self: &Rc<Self>,
+        waiting_count_max: usize,
+        email: &str,
+        call: &str,
+    ) -> Result<Place, Failure> {
         if self.parked.borrow().len() >= limits::PARKED_COUNT_MAX {
             Kind::ParkedCall.refuse();
             return Err(Failure::Busy("Too many calls wait for their clients".to_owned()));
         }
         let number = self.number();
-        let (resumes, taken) = mailbox::channel(1);
+        let (resumes, taken) = mailbox::channel(waiting_count_max);
         let secret = new_id();
         self.parked.borrow_mut().insert(number, Parked { secret: secret.clone(), resumes });
         let ticket = Ticket {
@@ -268,6 +286,11 @@ impl Parking {
 }
 
 impl Place {
+    /// What leads to it.
+    pub fn ticket(&self) -> &Ticket {
+        &self.ticket
+    }
+
     /// The `requestState` for the question of this round.
     pub fn state(&self, round: u64) -> String {
         let ticket = Ticket { round, ..self.ticket.clone() };

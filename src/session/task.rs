@@ -4,6 +4,8 @@
 use serde::{Deserialize, Serialize};
 use storage::seal::Sealer;
 
+use super::parking::Ticket;
+
 /// What ids are sealed for.
 const PURPOSE: &str = "mcp-task";
 
@@ -20,6 +22,9 @@ pub struct TaskTicket {
     pub email: String,
     /// The virtual server through which it was called; empty for everything.
     pub server_id: String,
+    /// Where it is attended, if it is here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attended: Option<Ticket>,
 }
 
 impl TaskTicket {
@@ -48,6 +53,7 @@ mod tests {
             tool: text("t"),
             email: text("anna@example.com"),
             server_id: String::new(),
+            attended: None,
         };
         let sealer = Sealer::new("secret");
         let id = ticket.seal(&sealer);

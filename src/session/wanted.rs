@@ -71,6 +71,11 @@ impl Wanted {
     pub fn upstream_id(&self) -> &str {
         &self.upstream_id
     }
+
+    /// Its URI there.
+    pub fn uri(&self) -> &str {
+        &self.uri
+    }
 }
 
 impl Drop for Wanted {

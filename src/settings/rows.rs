@@ -431,6 +431,10 @@ table! {
     Upstreams "Upstreams" {
         /// How long a tool call may take in all.
         tool_timeout: Duration, "TOOL_TIMEOUT", [], "60", Seconds { min_ms: 10, max: DAY };
+        /// How long a task of an upstream of revision 2025-11-25 is followed for a client that asked
+        /// for one, and how long its result is kept. Clients that ask for none wait for it as for
+        /// any tool call.
+        task_timeout: Duration, "TASK_TIMEOUT", [], "3600", Seconds { min_ms: 100, max: DAY };
         /// How long any other request to an upstream may take in all.
         request_timeout: Duration, "FEDERATION_TIMEOUT", [], "120",
             Seconds { min_ms: 10, max: DAY };

@@ -20,6 +20,8 @@ pub struct Options {
     pub arguments_checked: bool,
     /// For a tool call in all.
     pub tool_within: Duration,
+    /// For a task of an upstream that is followed for its client.
+    pub task_within: Duration,
     /// For a client, or the person before it, to answer a question.
     pub answer_within: Duration,
     /// For any other request to an upstream in all.
@@ -39,6 +41,7 @@ impl Options {
             page_count_max: settings.catalog.mcp_page_count_max,
             arguments_checked: settings.catalog.arguments_checked,
             tool_within: settings.upstreams.tool_timeout,
+            task_within: settings.upstreams.task_timeout,
             answer_within: settings.sessions.answer_timeout,
             request_within: settings.upstreams.request_timeout,
         }

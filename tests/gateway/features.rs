@@ -1,13 +1,14 @@
 //! The official clients, and what they hear while they work: progress, logs, changes; and they ping,
 //! subscribe, and give up calls.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::harness::gateway::Gateway;
 use crate::harness::mcp::{LEGACY, MODERN, names};
-use crate::harness::tools::tools;
+use crate::harness::tools::{rmcp_client, tools};
 use crate::harness::upstreams::Served;
 
 /// A gateway over the reference upstream, spoken to in the words of one era, and over a slow one.
@@ -160,6 +161,72 @@ fn typescript_clients_without_a_handshake_hear_what_happens_and_answer() {
     ];
     for mode in ["auto", MODERN] {
         visit_typescript(&world, ("v2", mode), MODERN, &asks);
+    }
+}
+
+/// Has the Rust client visit, and makes the changes that it waits to hear of as long as it runs. What
+/// it is asked by the tools of `asks` is as for [`visit_typescript`].
+fn visit_rust(world: &World, mode: &str, version: &str, asks: &[(&str, Value, &str)]) {
+    let label = format!("rmcp-{mode}");
+    let mut plan = world.plan(&label, mode);
+    let calls =
+        asks.iter().map(|(name, arguments, _)| json!({"name": name, "arguments": arguments}));
+    plan["asks"] = calls.collect();
+    let template = "demo://resource/dynamic/text/{resourceId}";
+    plan["template"] = json!({"uri": template, "argument": "resourceId", "value": "12"});
+    let mut command = Command::new(rmcp_client());
+    command.arg(plan.to_string()).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("the client starts");
+    let mut round = 0;
+    while child.try_wait().expect("it can be asked").is_none() {
+        round += 1;
+        let name = format!("{label}-{round}");
+        let tool = json!({"name": name, "url": "http://127.0.0.1:9/", "request_type": "GET"});
+        world.gateway.post("/tools", &json!({"tool": tool, "visibility": "public"})).expect(200);
+        let path = format!("/resources/{}", world.resource["id"].as_str().expect("an id"));
+        let content = json!({"content": name});
+        world.gateway.ask("PUT", &path, Some(&content)).expect(200);
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let output = child.wait_with_output().expect("it has ended");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{label}: the client failed: {error}");
+    let mut seen: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
+    seen["protocolVersion"] = seen["info"]["protocolVersion"].clone();
+    assert_seen(&label, &seen, version);
+    assert_heard(&label, &seen, ["tools/list_changed", "resources/updated"]);
+    for ((name, _, expected), told) in asks.iter().zip(seen["told"].as_array().expect("a list")) {
+        let told = told.as_str().expect("a text");
+        assert!(told.contains(expected), "{label}, {name}: {told}");
+    }
+    assert_eq!(seen["completion"], json!(["12"]), "{label}: {seen}");
+    assert_eq!(seen["read"]["contents"][0]["uri"], "note://one", "{label}: {seen}");
+    for kind in ["tools", "resources", "templates", "prompts"] {
+        assert!(seen[kind].as_u64().is_some_and(|count| count > 1), "{label}, {kind}: {seen}");
+    }
+}
+
+#[test]
+fn rust_clients_with_a_handshake_hear_what_happens_and_answer() {
+    let world = World::start("legacy");
+    let asks = [
+        ("ref-test-sampling", json!({"prompt": "?"}), "LLM response: forty-two"),
+        ("ref-test-elicitation", json!({"message": "?"}), "Ada"),
+    ];
+    visit_rust(&world, "legacy", LEGACY, &asks);
+}
+
+#[test]
+fn rust_clients_without_a_handshake_hear_what_happens_and_answer() {
+    let world = World::start("modern");
+    let none = json!({});
+    let asks = [
+        ("ref-test-input-required-result-sampling", none.clone(), "The model said: forty-two"),
+        ("ref-test-input-required-result-elicitation", none.clone(), "Hello, Ada!"),
+        ("ref-test-input-required-result-list-roots", none, "roots: file:///project"),
+    ];
+    for mode in ["auto", "modern"] {
+        visit_rust(&world, mode, MODERN, &asks);
     }
 }
 

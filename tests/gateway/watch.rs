@@ -143,6 +143,33 @@ fn wait_for_subscribers(upstream: &Faulty, era: Era, count: usize) {
     }
 }
 
+/// What a client without a handshake hears of tools and of these resources, once it is acknowledged.
+fn listen(gateway: &Gateway, uris: &[&str]) -> Heard {
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let wanted = json!({ "toolsListChanged": true, "resourceSubscriptions": uris });
+    let params = json!({ "notifications": wanted, "_meta": meta });
+    let body = json!({
+        "jsonrpc": "2.0", "id": 7, "method": "subscriptions/listen", "params": params,
+    });
+    let bearer = format!("Bearer {}", gateway.token());
+    let headers = [
+        ("Authorization", bearer.as_str()),
+        ("Accept", "application/json, text/event-stream"),
+        ("Content-Type", "application/json"),
+        ("MCP-Protocol-Version", MODERN),
+        ("Mcp-Method", "subscriptions/listen"),
+    ];
+    let mut wire = gateway.wire();
+    wire.send(request("POST", "/mcp", &headers, body.to_string().as_bytes()));
+    assert_eq!(wire.head().expect("an answer").status, 200);
+    let mut heard = Heard { wire, text: String::new() };
+    heard.until("acknowledged");
+    heard
+}
+
 #[test]
 fn a_client_without_a_handshake_hears_of_an_upstream_s_resource() {
     for era in eras() {
@@ -150,34 +177,47 @@ fn a_client_without_a_handshake_hears_of_an_upstream_s_resource() {
         let gateway = Gateway::start();
         gateway.add(&upstream.registration("up"));
         upstream.wait_for_listeners(1);
-        let meta = json!({
-            "io.modelcontextprotocol/protocolVersion": MODERN,
-            "io.modelcontextprotocol/clientCapabilities": {},
-        });
-        let wanted = json!({ "toolsListChanged": true, "resourceSubscriptions": ["talk://b"] });
-        let params = json!({ "notifications": wanted, "_meta": meta });
-        let body = json!({
-            "jsonrpc": "2.0", "id": 7, "method": "subscriptions/listen", "params": params,
-        });
-        let bearer = format!("Bearer {}", gateway.token());
-        let headers = [
-            ("Authorization", bearer.as_str()),
-            ("Accept", "application/json, text/event-stream"),
-            ("Content-Type", "application/json"),
-            ("MCP-Protocol-Version", MODERN),
-            ("Mcp-Method", "subscriptions/listen"),
-        ];
-        let mut wire = gateway.wire();
-        wire.send(request("POST", "/mcp", &headers, body.to_string().as_bytes()));
-        assert_eq!(wire.head().expect("an answer").status, 200);
-        let mut heard = Heard { wire, text: String::new() };
-        heard.until("acknowledged");
+        let mut heard = listen(&gateway, &["talk://b"]);
         upstream.wait_for_subscriptions(&["talk://b"]);
         upstream.say_updated("talk://b");
         heard.until("resources/updated");
         upstream.say_changed("tools");
         heard.until("tools/list_changed");
         assert_eq!(heard.count("subscriptionId\":7"), 3, "{}", heard.text);
+    }
+}
+
+#[test]
+fn of_two_that_have_a_resource_each_is_told_of_under_its_own_uri() {
+    for era in eras() {
+        let upstreams = [Faulty::talking(era), Faulty::talking(era)];
+        let gateway = Gateway::start();
+        gateway.add(&upstreams[0].registration("first"));
+        let second = gateway.add(&upstreams[1].registration("second"));
+        upstreams.iter().for_each(|upstream| upstream.wait_for_listeners(1));
+        let id = second["id"].as_str().expect("it has an id");
+        let named = format!("ringway.second.{}+talk://a", &id[..12]);
+        let client = Client::open(&gateway, gateway.token());
+        let mut heard = Heard::of(&client);
+        subscribe(&client, "resources/subscribe", &named);
+        upstreams[1].wait_for_subscriptions(&["talk://a"]);
+        let mut listening = listen(&gateway, &[&named, "talk://b"]);
+        upstreams[0].wait_for_subscriptions(&["talk://b"]);
+        upstreams[0].say_updated("talk://a");
+        upstreams[1].say_updated("talk://b");
+        upstreams[1].say_updated("talk://a");
+        heard.until(&named);
+        listening.until(&format!("\"uri\":\"{named}"));
+        upstreams[0].say_updated("talk://b");
+        listening.until("\"uri\":\"talk://b\"");
+        for text in [&heard.text, &listening.text] {
+            let count = text.matches("resources/updated").count();
+            assert_eq!(count, text.matches("\"uri\":").count(), "{era:?}: {text}");
+            assert!(!text.contains("\"uri\":\"talk://a"), "{era:?}: {text}");
+        }
+        subscribe(&client, "resources/unsubscribe", &named);
+        drop(listening);
+        upstreams[1].wait_for_subscriptions(&[]);
     }
 }
 

@@ -475,6 +475,10 @@ RESOURCES = {
     "test://static-binary": {"mimeType": "image/png", "blob": PNG},
     "test://watched-resource": {"mimeType": "text/plain", "text": "Watched resource content"},
 }
+# What a tool's result embeds can be read, too, and is on no list.
+UNLISTED = {
+    "test://embedded-resource": {"mimeType": "text/plain", "text": "This is an embedded resource content."},
+}
 TEMPLATE = re.compile(r"test://template/([^/]+)/data")
 
 
@@ -501,9 +505,10 @@ async def read_resource(ctx, params):
     if match := TEMPLATE.fullmatch(uri):
         body = {"id": match[1], "templateTest": True, "data": f"Data for ID: {match[1]}"}
         return cacheable({"contents": [{"uri": uri, "mimeType": "application/json", "text": json.dumps(body)}]})
-    if uri not in RESOURCES:
+    body = RESOURCES.get(uri) or UNLISTED.get(uri)
+    if body is None:
         raise MCPError(INVALID_PARAMS, "Resource not found", {"uri": uri})
-    return cacheable({"contents": [{"uri": uri} | RESOURCES[uri]]})
+    return cacheable({"contents": [{"uri": uri} | body]})
 
 
 # ---- the server -------------------------------------------------------------------------------

@@ -108,6 +108,25 @@ pub fn pick<const N: usize>(
     }
 }
 
+/// Returns the places of the items of a raw array, as strictly checked as an envelope.
+///
+/// # Errors
+///
+/// [`JsonError::Syntax`] where the text is no array, or an item is malformed.
+pub fn items(raw_array: &str) -> Result<Vec<Span>, JsonError> {
+    let mut places = Vec::new();
+    let mut scanner = Scanner::new(raw_array);
+    scanner.space();
+    let read = scanner.items(|scanner| {
+        places.push(scanner.value(DEPTH_CAP)?);
+        Ok(())
+    });
+    match read.and_then(|()| scanner.finish()) {
+        Ok(()) => Ok(places),
+        Err(Stop) => Err(scanner.error()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,5 +162,16 @@ mod tests {
         assert_eq!(pick(twice, ["code"]), Err(JsonError::Duplicate { key: "code" }));
         assert!(pick(twice, ["x"]).is_ok());
         assert!(pick("{\"a\":1}]", ["a"]).is_err());
+    }
+
+    #[test]
+    fn gives_the_items_of_an_array() {
+        let text = " [ 1 , {\"a\":[2]} ,\"x,]\",[ ] ] ";
+        let got: Vec<_> = items(text).unwrap().iter().map(|place| place.of_text(text)).collect();
+        assert_eq!(got, ["1", "{\"a\":[2]}", "\"x,]\"", "[ ]"]);
+        assert_eq!(items("[ ]").unwrap(), []);
+        for text in ["", "{}", "[", "[1", "[1,]", "[1]x", "[1 2]", "[,1]", "[a]"] {
+            assert!(items(text).is_err(), "{text}");
+        }
     }
 }

@@ -14,7 +14,7 @@ mod write;
 
 pub use answer::{Answer, AnswerKind};
 pub use envelope::EnvelopeLimits;
-pub use fields::{Field, FieldIter, fields, pick};
+pub use fields::{Field, FieldIter, fields, items, pick};
 pub use message::{Message, MessageKind};
 pub use params::{MetaKey, Param, Params};
 pub use scan::DEPTH_CAP;

@@ -128,6 +128,33 @@ impl<'a> Scanner<'a> {
         Ok(is_more)
     }
 
+    /// Gives every item of the array that begins here to `take`, as [`Scanner::members`] does.
+    pub(super) fn items(
+        &mut self,
+        mut take: impl FnMut(&mut Scanner<'a>) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        if self.peek() != b'[' {
+            return Err(Stop);
+        }
+        self.at += 1;
+        if self.space() == b']' {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            take(self)?;
+            let byte = self.space();
+            if byte != b',' && byte != b']' {
+                return Err(Stop);
+            }
+            self.at += 1;
+            if byte == b']' {
+                return Ok(());
+            }
+            self.space();
+        }
+    }
+
     /// Takes a key, its colon and the white space before the value.
     #[inline(always)]
     pub(super) fn key(&mut self) -> Result<Key<'a>, Stop> {

@@ -34,6 +34,23 @@ pub fn tools() -> &'static Tools {
     })
 }
 
+/// The program that is the official Rust client (tests/clients/rmcp), built when it changed since the
+/// last time.
+pub fn rmcp_client() -> &'static Path {
+    static CLIENT: OnceLock<PathBuf> = OnceLock::new();
+    CLIENT.get_or_init(|| {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rmcp");
+        let status = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--locked", "--manifest-path"])
+            .arg(tests_folder().join("clients/rmcp/Cargo.toml"))
+            .env("CARGO_TARGET_DIR", &target)
+            .status()
+            .expect("cargo starts");
+        assert!(status.success(), "tests/clients/rmcp cannot be built; see above");
+        target.join("debug/rmcp-client")
+    })
+}
+
 impl Tools {
     /// A command that runs `script`, a path below tests/, with Python.
     pub fn python(&self, script: &str) -> Command {
