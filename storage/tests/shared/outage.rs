@@ -34,6 +34,16 @@ fn a_server_that_is_not_there_yet_is_found_when_it_comes() {
 }
 
 #[test]
+fn what_is_asked_before_the_first_connection_stands_waits_for_it() {
+    with_server(&[], |_server, options| async move {
+        let shared = Shared::start(&options, 0).unwrap();
+        // The very first thing: nothing has been awaited since the start.
+        assert_eq!(shared.state.get("k").await, Ok(None));
+        assert_eq!(options.figures().away_count, 0);
+    });
+}
+
+#[test]
 fn a_server_that_was_killed_and_started_again_is_used_again() {
     with_server(&[], |mut server, options| async move {
         let shared = started(&options, 0).await;

@@ -49,6 +49,8 @@ pub(super) struct Link {
     in_flight: Cell<usize>,
     in_flight_size: Cell<usize>,
     why_away: RefCell<String>,
+    /// Open once a first connection was tried, however that ended.
+    tried: Gate,
     closing: Gate,
 }
 
@@ -91,6 +93,7 @@ impl Link {
             in_flight: Cell::new(0),
             in_flight_size: Cell::new(0),
             why_away: RefCell::new("not connected yet".to_owned()),
+            tried: Gate::default(),
             closing: Gate::default(),
         });
         task::spawn(keep(link.clone(), changed));
@@ -115,8 +118,12 @@ impl Link {
         StateError::Away { reason: self.why_away.borrow().clone() }
     }
 
-    /// Sends a command and waits for its answer. `key` is what errors name.
+    /// Sends a command and waits for its answer. `key` is what errors name. What is asked before the
+    /// first connection was tried waits for that, for at most a command's time.
     pub async fn call(&self, command: &Cmd, key: &str) -> Result<Value, StateError> {
+        if !self.tried.is_open() {
+            let _ = time::timeout(self.options.command_timeout, self.tried.passed()).await;
+        }
         let Some(live) = self.live.borrow().clone() else {
             self.options.counters.refused_away.add();
             return Err(self.away());
@@ -363,6 +370,7 @@ impl Link {
         self.refused.borrow_mut().clear();
         self.why_away.borrow_mut().clear();
         *self.live.borrow_mut() = Some(live.clone());
+        connect::open_gate(&self.tried);
         self.options.counters.connects.add();
         self.options.counters.links_up.add();
     }
@@ -407,6 +415,7 @@ async fn keep(link: Rc<Link>, mut changed: mailbox::Receiver<()>) {
             Err(reason) => {
                 link.options.counters.connect_failures.add();
                 *link.why_away.borrow_mut() = reason;
+                connect::open_gate(&link.tried);
             }
         }
         turn += 1;
