@@ -131,8 +131,9 @@ pub struct Agreed {
     pub capabilities: Capabilities,
 }
 
-/// Tells the transport, before anything is waited for, whether the client's leaving cancels.
-pub type OnEra<'a> = &'a dyn Fn(Era);
+/// Tells the transport, before anything is waited for, of which era a message is, which says what
+/// cancels it, and its raw id.
+pub type OnEra<'a> = &'a dyn Fn(Era, Option<&str>);
 
 /// Answers one message.
 pub async fn answer<'a, R: Relay>(
@@ -158,7 +159,7 @@ pub async fn answer<'a, R: Relay>(
             return Answered { id, modern: true, handshake: None, outcome: Err(failure) };
         }
     };
-    on_era(era);
+    on_era(era, id);
     let modern = era == Era::Modern;
     let outcome = match message.kind() {
         MessageKind::Request => {

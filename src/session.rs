@@ -14,6 +14,7 @@ mod log;
 pub mod parking;
 pub mod task;
 mod ticket;
+mod uncancelled;
 mod wanted;
 
 use std::{
@@ -42,6 +43,7 @@ use letter::Letter;
 pub use listener::{Listener, Listeners, Listening};
 pub use log::{Entry, EventId, Log};
 pub use ticket::Ticket;
+pub use uncancelled::Naming;
 pub use wanted::{Wanted, Wants};
 
 use crate::{
@@ -107,8 +109,9 @@ impl Session {
     }
 }
 
-/// The key of a session and the raw id of a request of it.
-type CallName = (Box<str>, Box<str>);
+/// What the key of a session and the raw id of a request of it come to, on one shard.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct CallName(u64);
 
 /// The sessions of a shard.
 pub struct Sessions {
@@ -119,6 +122,7 @@ pub struct Sessions {
     message_ttl: Duration,
     known: RefCell<AHashMap<Box<str>, Rc<Session>>>,
     calls: RefCell<AHashMap<CallName, Rc<Gate>>>,
+    names: ahash::RandomState,
     /// The streams that are open.
     pub listeners: Listeners,
     /// The questions that wait for clients.
@@ -145,6 +149,7 @@ impl Sessions {
             message_ttl,
             known: RefCell::default(),
             calls: RefCell::default(),
+            names: ahash::RandomState::new(),
             listeners,
             asks: Rc::new(Asks::new(&shared.bus)),
             inlets: Inlets::default(),
@@ -286,10 +291,17 @@ impl Sessions {
 
     /// Notes that a request of a session runs; what is returned opens when its client cancels it.
     pub fn begin_call(self: &Rc<Self>, session: &Session, id: &str) -> Call {
-        let name: CallName = (session.ticket.key.as_str().into(), id.into());
+        self.begin(self.name(&session.ticket.key, id))
+    }
+
+    fn begin(self: &Rc<Self>, name: CallName) -> Call {
         let gate = Rc::<Gate>::default();
-        self.calls.borrow_mut().insert(name.clone(), gate.clone());
+        self.calls.borrow_mut().insert(name, gate.clone());
         Call { sessions: self.clone(), name, cancelled: gate }
+    }
+
+    fn name(&self, key: &str, id: &str) -> CallName {
+        CallName(self.names.hash_one((key, id)))
     }
 
     /// Cancels a request of a session, wherever it runs.
@@ -395,7 +407,7 @@ impl Sessions {
 
     fn cancel_here(&self, key: &str, id: &str) -> bool {
         let calls = self.calls.borrow();
-        let call = calls.get(&(Box::from(key), Box::from(id)));
+        let call = calls.get(&self.name(key, id));
         call.map(|cancelled| cancelled.open()).is_some()
     }
 

@@ -45,14 +45,19 @@ impl Bell {
 #[derive(Default)]
 pub struct Gate {
     open: Cell<bool>,
-    wakers: RefCell<Vec<Waker>>,
+    /// Those who wait, each at its place until it leaves.
+    wakers: RefCell<Vec<Option<Waker>>>,
+    free: RefCell<Vec<usize>>,
 }
 
 impl Gate {
     /// Lets everybody through, now and later.
     pub fn open(&self) {
         self.open.set(true);
-        for waker in self.wakers.borrow_mut().drain(..) {
+        // Nobody comes back for a place.
+        let wakers = std::mem::take(&mut *self.wakers.borrow_mut());
+        self.free.borrow_mut().clear();
+        for waker in wakers.into_iter().flatten() {
             waker.wake();
         }
     }
@@ -63,18 +68,37 @@ impl Gate {
     }
 
     /// Waits until the gate is open.
-    pub async fn passed(&self) {
-        poll_fn(|context| {
-            if self.open.get() {
-                return Poll::Ready(());
-            }
-            let mut wakers = self.wakers.borrow_mut();
-            if !wakers.iter().any(|waker| waker.will_wake(context.waker())) {
-                wakers.push(context.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
+    pub fn passed(&self) -> Passed<'_> {
+        Passed { gate: self, place: None }
+    }
+
+    /// Ready if the gate is open; else has the task woken when it is, which waits at `place` from the
+    /// first time on. Who gives up waiting must [leave](Gate::leave) it.
+    pub fn poll_passed(&self, place: &mut Option<usize>, context: &mut Context<'_>) -> Poll<()> {
+        if self.open.get() {
+            *place = None;
+            return Poll::Ready(());
+        }
+        let mut wakers = self.wakers.borrow_mut();
+        let at = *place.get_or_insert_with(|| {
+            self.free.borrow_mut().pop().unwrap_or_else(|| {
+                wakers.push(None);
+                wakers.len() - 1
+            })
+        });
+        match &mut wakers[at] {
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Gives up a place, if there is one.
+    pub fn leave(&self, place: &mut Option<usize>) {
+        if let Some(at) = place.take().filter(|_| !self.open.get()) {
+            self.wakers.borrow_mut()[at] = None;
+            self.free.borrow_mut().push(at);
+        }
     }
 
     /// Waits for `future`, or returns nothing once the gate is open.
@@ -83,6 +107,27 @@ impl Gate {
             First::One(()) => None,
             First::Other(output) => Some(output),
         })
+    }
+}
+
+/// See [`Gate::passed`].
+pub struct Passed<'a> {
+    gate: &'a Gate,
+    place: Option<usize>,
+}
+
+impl Future for Passed<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let gate = self.gate;
+        gate.poll_passed(&mut self.place, context)
+    }
+}
+
+impl Drop for Passed<'_> {
+    fn drop(&mut self) {
+        self.gate.leave(&mut self.place);
     }
 }
 
@@ -264,6 +309,31 @@ mod tests {
         bell.ring();
         assert!(bell.wait().now_or_never().is_some());
         assert!(bell.wait().now_or_never().is_none());
+    }
+
+    #[test]
+    fn a_gate_keeps_nothing_of_those_who_left() {
+        let gate = Gate::default();
+        let mut held = Box::pin(gate.passed());
+        for _ in 0..100 {
+            assert!((&mut held).now_or_never().is_none());
+            assert!(gate.passed().now_or_never().is_none());
+        }
+        assert_eq!(gate.wakers.borrow().len(), 2);
+        drop(held);
+        assert_eq!(gate.wakers.borrow().iter().flatten().count(), 0);
+    }
+
+    #[test]
+    fn a_gate_lets_everybody_through_once_it_is_open() {
+        let gate = Gate::default();
+        let (mut one, mut other) = (Box::pin(gate.passed()), Box::pin(gate.passed()));
+        assert!((&mut one).now_or_never().is_none());
+        assert!((&mut other).now_or_never().is_none());
+        drop(other);
+        gate.open();
+        assert!(one.now_or_never().is_some());
+        assert!(gate.is_open() && gate.passed().now_or_never().is_some());
     }
 
     #[test]

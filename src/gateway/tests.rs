@@ -184,7 +184,7 @@ impl World {
             parking: None,
             options: &self.options,
         };
-        let answered = answer(&parts, request, &|_| ()).now_or_never();
+        let answered = answer(&parts, request, &|_, _| {}).now_or_never();
         let answered = answered.expect("canned upstreams answer at once");
         let id = answered.id.unwrap_or("null");
         let mut out = Vec::new();

@@ -281,7 +281,7 @@ impl admin::Backend for Backend<'_> {
             accepts: Accepts { json: true, events: false },
             body: body.as_bytes(),
         };
-        let answered = gateway::answer(&parts, &request, &|_| ()).await;
+        let answered = gateway::answer(&parts, &request, &|_, _| {}).await;
         reply::into_result(answered.outcome?).await
     }
 

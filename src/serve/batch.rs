@@ -68,12 +68,10 @@ pub async fn answer<'a, R: Relay>(
 ) -> Option<Answers> {
     let answered = join_all(messages.iter().map(|message| one(parts, like, message.get()))).await;
     let mut answers = Answers { ready: VecDeque::new(), steps: FuturesUnordered::new() };
-    for Answered { id, outcome, .. } in answered {
+    for (Answered { id, outcome, .. }, call) in answered {
         let id = id.unwrap_or("null");
         match outcome {
             Ok(Reply::Stream(messages)) => {
-                let begin = |sessions| Sessions::begin_call(sessions, like.session?, id).into();
-                let call = parts.sessions.and_then(begin);
                 answers.steps.push(Box::pin(step(Part { messages, call })));
             }
             outcome => {
@@ -90,18 +88,23 @@ async fn one<'a, R: Relay>(
     parts: &Parts<'_, R>,
     like: &Request<'a>,
     message: &'a str,
-) -> Answered<'a> {
+) -> (Answered<'a>, Option<Call>) {
     let place = jsonrpc::pick(message, ["method", "id"]);
-    if let Ok([Some(method), id]) = place
-        && method.of_text(message) == "\"initialize\""
-    {
+    let [method, id] =
+        place.unwrap_or_default().map(|place| place.map(|place| place.of_text(message)));
+    let answered = |outcome| Answered { id, modern: false, handshake: None, outcome };
+    if method == Some("\"initialize\"") {
         let text = "initialize cannot be part of a batch";
-        let outcome = Err(Failure::protocol(400, code::INVALID_REQUEST, text));
-        let id = id.map(|id| id.of_text(message));
-        return Answered { id, modern: false, handshake: None, outcome };
+        let failure = Failure::protocol(400, code::INVALID_REQUEST, text);
+        return (answered(Err(failure)), None);
     }
     let request = Request { body: message.as_bytes(), ..*like };
-    gateway::answer(parts, &request, &|_| {}).await
+    let answering = gateway::answer(parts, &request, &|_, _| {});
+    let begin = |sessions| Some(Sessions::begin_call(sessions, like.session?, id?));
+    let Some(call) = parts.sessions.and_then(begin) else { return (answering.await, None) };
+    // Who cancels a request wants no answer to it.
+    let uncancelled = call.cancelled.unless(answering).await;
+    (uncancelled.unwrap_or_else(|| answered(Ok(Reply::Accepted))), Some(call))
 }
 
 /// The answers to a batch.

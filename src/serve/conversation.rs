@@ -209,7 +209,7 @@ impl Conversation {
         let session = self.session.borrow().clone();
         let headers = self.headers(session.as_ref());
         let request = self.request(session.as_ref(), caller, &headers, message, ip);
-        let answered = gateway::answer(&parts, &request, &|_| {}).await;
+        let answered = gateway::answer(&parts, &request, &|_, _| {}).await;
         if let Some(agreed) = answered.handshake {
             self.shake_hands(agreed);
         }
@@ -242,7 +242,7 @@ impl Conversation {
         let session = self.session.borrow().clone();
         let headers = self.headers(session.as_ref());
         let request = self.request(session.as_ref(), caller, &headers, message, ip);
-        if let Err(failure) = gateway::answer(&parts, &request, &|_| {}).await.outcome {
+        if let Err(failure) = gateway::answer(&parts, &request, &|_, _| {}).await.outcome {
             tracing::debug!(%failure, "a message of a client is good for nothing");
         }
     }

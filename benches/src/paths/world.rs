@@ -206,7 +206,7 @@ impl World {
             parking: None,
             options: &self.options,
         };
-        let answered = at_once(gateway::answer(&parts, &rpc, &|_| ()));
+        let answered = at_once(gateway::answer(&parts, &rpc, &|_, _| {}));
         match answered.outcome {
             Ok(reply) => reply::write(&mut responder, answered.id, reply, accepts),
             Err(failure) => unreachable!("the request is answered, but: {failure}"),

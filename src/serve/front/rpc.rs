@@ -25,7 +25,7 @@ use crate::{
         door::Endpoint,
         legacy, replay, streams,
     },
-    session::{Session, Ticket},
+    session::{Naming, Session, Ticket},
     state,
     throttle::Tier,
     upstream::Upstreams,
@@ -72,12 +72,21 @@ impl Front {
         if transport == Transport::StreamableHttp && batch::is_batch(body) {
             return self.answer_batch(request, &parts, &rpc, responder).await;
         }
-        let on_era = |era| {
-            if era == Era::Modern {
-                responder.cancel_on_disconnect();
+        let naming = Naming::default();
+        let own = shard.sessions.as_ref().zip(session.as_ref());
+        let on_era = |era, id: Option<&str>| match (era, own, id) {
+            (Era::Modern, ..) => responder.cancel_on_disconnect(),
+            (Era::Legacy, Some((sessions, session)), Some(id)) => {
+                naming.name(sessions, session, id);
             }
+            (Era::Legacy, ..) => {}
         };
-        let mut answered = gateway::answer(&parts, &rpc, &on_era).await;
+        let answering = gateway::answer(&parts, &rpc, &on_era);
+        let answered = match own {
+            Some((sessions, session)) => sessions.uncancelled(session, &naming, answering).await,
+            None => Some(answering.await),
+        };
+        let Some(mut answered) = answered else { return write_nothing(responder) };
         if let (Some(agreed), Transport::StreamableHttp) = (answered.handshake, transport)
             && let Err(failure) = self.open_session(agreed, caller, server_id, responder).await
         {
@@ -294,4 +303,12 @@ impl Front {
             (Err(failure), _) => reply::write_failure(responder, None, &failure, true),
         }
     }
+}
+
+/// Answers a request that its client has cancelled: by a stream that ends without an answer, as it would
+/// have if it had begun before.
+fn write_nothing(responder: &mut Responder) {
+    responder.begin(200);
+    responder.lines(reply::EVENTS);
+    responder.finish(&[]);
 }
