@@ -19,6 +19,7 @@ mod meta;
 mod question;
 pub mod rest;
 pub mod stdio;
+mod waiters;
 pub mod watch;
 
 use net::span::Span;

@@ -29,6 +29,8 @@ pub enum Kind {
     ParkedCall,
     /// A session with an upstream that has a handshake, over HTTP.
     UpstreamSession,
+    /// The stream of such a session that belongs to no request.
+    UpstreamStream,
     /// A child process that is an upstream.
     Child,
     /// An upstream that is listened to, for what it says by itself.
@@ -36,7 +38,7 @@ pub enum Kind {
 }
 
 /// Every kind, and what it is called where the counts are shown.
-pub const KINDS: [(Kind, &str); 11] = [
+pub const KINDS: [(Kind, &str); 12] = [
     (Kind::Session, "sessions"),
     (Kind::GetStream, "getStreams"),
     (Kind::Listen, "listens"),
@@ -46,6 +48,7 @@ pub const KINDS: [(Kind, &str); 11] = [
     (Kind::Question, "questions"),
     (Kind::ParkedCall, "parkedCalls"),
     (Kind::UpstreamSession, "upstreamSessions"),
+    (Kind::UpstreamStream, "upstreamStreams"),
     (Kind::Child, "children"),
     (Kind::Watch, "watches"),
 ];

@@ -11,12 +11,15 @@
 
 use std::{cell::Cell, net::SocketAddr, pin::Pin, rc::Rc, time::Duration};
 
-use net::{client::Deadline, tls::Connector};
+use net::{
+    client::{Deadline, Response},
+    tls::Connector,
+};
 use shards::task;
 use storage::record::Era;
 
 use super::{
-    Answer, Event, Outgoing,
+    Answer, Event, Outgoing, Reply,
     discover::plain,
     keyed::{Keyed, KeyedLimits, SessionKey},
     levels,
@@ -28,6 +31,8 @@ use crate::{
 };
 
 pub(crate) mod answer;
+mod aside;
+mod attended;
 mod call;
 pub(super) mod errand;
 mod listen;
@@ -39,7 +44,7 @@ pub(super) mod tests;
 pub(crate) mod wire;
 
 pub(super) use call::Call;
-use call::Envelope;
+use call::{Envelope, Heading};
 use errand::{Cancel, Errands};
 use session::Session;
 use single::Single;
@@ -100,6 +105,14 @@ pub struct Setup {
 /// The leg of one shard to one upstream over streamable HTTP. Clones share it.
 #[derive(Clone)]
 pub struct HttpLeg(Rc<Shared>);
+
+/// What came to a request.
+enum Arrived {
+    /// The reply.
+    Whole(Reply),
+    /// The beginning of a stream that ends with it.
+    Streaming(Response),
+}
 
 struct Shared {
     wire: Rc<Wire>,
@@ -228,10 +241,14 @@ impl Shared {
         session: Option<&Rc<Session>>,
         deadline: Deadline,
     ) -> Result<Answer, Failure> {
-        let mut cancel = session.map(|session| Cancel::new(self, session, call.id()));
+        if let Some(session) = session.filter(|_| call.is_attended()) {
+            return Box::pin(self.attend(call, session, deadline)).await;
+        }
+        let is_deaf = call.asked().is_some();
+        let mut cancel = session.map(|session| Cancel::new(self, session, call.id(), is_deaf));
         let outcome = self.converse(call, session, deadline, &mut cancel).await;
         if let Some(cancel) = cancel {
-            cancel.settle(&outcome);
+            cancel.settle(outcome.as_ref().err());
         }
         outcome
     }
@@ -248,14 +265,32 @@ impl Shared {
             call.write_request(out, path, self.wire.lines(), &envelope);
         };
         let shipment = Shipment::post(&write, call.is_harmless_twice());
+        match self.exchange(call.id(), session, shipment, deadline).await? {
+            Arrived::Whole(reply) => Ok(Answer::Whole(reply)),
+            Arrived::Streaming(response) => {
+                let (session, cancel) = (session.cloned(), cancel.take());
+                let heading = call.heading();
+                let reader = Reader::new(self, session, heading, response, cancel, deadline)?;
+                Box::pin(reader.begin()).await
+            }
+        }
+    }
+
+    /// Sends the request with this id and waits for its answer, or for the beginning of one that
+    /// streams.
+    async fn exchange(
+        &self,
+        id: u64,
+        session: Option<&Rc<Session>>,
+        shipment: Shipment<'_>,
+        deadline: Deadline,
+    ) -> Result<Arrived, Failure> {
         let response = self.wire.ship(shipment, deadline).await?;
         if answer::is_event_stream(&response) {
-            let cancel = cancel.take();
-            let reader = Reader::new(self, session.cloned(), call, response, cancel, deadline)?;
-            return Box::pin(reader.begin()).await;
+            return Ok(Arrived::Streaming(response));
         }
         let has_session = session.is_some_and(|session| session.has_id);
-        answer::read(&self.wire, response, call.id(), has_session).await.map(Answer::Whole)
+        answer::read(&self.wire, response, id, has_session).await.map(Arrived::Whole)
     }
 
     async fn session(
@@ -263,7 +298,7 @@ impl Shared {
         key: &SessionKey,
         deadline: Deadline,
     ) -> Result<Rc<Session>, Failure> {
-        let open = || session::open(self.clone(), key.capabilities, deadline);
+        let open = || session::open(self.clone(), key.clone(), deadline);
         self.single(key)?.get(&self.wire, deadline, open).await
     }
 

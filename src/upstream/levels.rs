@@ -31,6 +31,11 @@ impl LogWish {
         LogWish { place: 1, is_named: false }
     }
 
+    /// Whether the client named it.
+    pub(super) fn is_named(self) -> bool {
+        self.is_named
+    }
+
     /// The level by name.
     pub fn level(self) -> &'static str {
         LEVELS[self.place]

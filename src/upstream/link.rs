@@ -8,18 +8,13 @@
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
-    collections::VecDeque,
     pin::Pin,
     rc::Rc,
     time::Duration,
 };
 
-use ahash::AHashMap;
 use net::client::Deadline;
-use shards::{
-    local::{Bell, Gate},
-    task, time, watch,
-};
+use shards::{local::Gate, task, time, watch};
 use storage::record::Era;
 
 use super::{
@@ -35,6 +30,7 @@ use super::{
     },
     keyed::{Keyed, SessionKey},
     levels::{self, Levels},
+    waiters::{Waiter, Waiters},
     watch::Ear,
 };
 use crate::{
@@ -57,10 +53,6 @@ use socket::Outbox;
 
 /// Most requests that wait for an answer on one connection.
 const PENDING_COUNT_MAX: usize = 10_000;
-
-/// Most notifications that wait for one client; those beyond are dropped, since a client that does
-/// not read must not fill the memory. None of them is promised to arrive.
-const NOTIFICATION_COUNT_MAX: usize = 256;
 
 /// What carries the messages of a leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +80,6 @@ struct Shared {
 /// A connection that is open, and who waits for something on it.
 struct Link {
     wire: Rc<Wire>,
-    key: SessionKey,
     era: Era,
     way_up: WayUp,
     /// Opened to close the connection.
@@ -101,7 +92,7 @@ struct Link {
     ear: RefCell<Option<Rc<Ear>>>,
     /// When something was last heard, by the shard's coarse clock.
     heard_ms: Cell<u64>,
-    waiters: RefCell<AHashMap<u64, Rc<Waiter>>>,
+    waiters: Waiters,
     errands: Rc<Errands>,
     initialize_result: RefCell<Vec<u8>>,
     /// Of log messages; none before the handshake.
@@ -114,18 +105,6 @@ enum WayUp {
     Posts(Rc<str>),
     /// They are put here, for who holds the socket.
     Outbox(Outbox),
-}
-
-/// Who waits for the answer to one request.
-struct Waiter {
-    /// The client's own progress token.
-    token: Option<Vec<u8>>,
-    /// What it can be asked meanwhile; `None` if it is not for the upstream to ask.
-    asked: Option<Capabilities>,
-    /// Whether it hears of log messages.
-    wants_logs: bool,
-    arrived: RefCell<VecDeque<Result<Event, UpstreamFailure>>>,
-    bell: Bell,
 }
 
 impl LinkLeg {
@@ -251,7 +230,7 @@ impl Shared {
 
     /// Where the connection of these clients is.
     fn single(&self, key: &SessionKey) -> Result<Rc<Single<Link>>, Failure> {
-        let place = self.links.place(key, |link| link.waiters.borrow().is_empty());
+        let place = self.links.place(key, |link| link.waiters.count() == 0);
         let place = place.ok_or_else(|| self.wire.all_used())?;
         place.ended.iter().for_each(|link| link.closing.open());
         Ok(place.single)
@@ -285,7 +264,7 @@ impl Shared {
     }
 
     fn drop_link(&self, link: &Rc<Link>) -> Result<(), Failure> {
-        self.single(&link.key)?.lose(link);
+        self.single(link.waiters.key())?.lose(link);
         link.closing.open();
         Ok(())
     }
@@ -359,7 +338,7 @@ impl Link {
 
     /// Notes that the connection has ended, and tells all who wait.
     fn end(&self, failure: UpstreamFailure) {
-        let mut waiters = std::mem::take(&mut *self.waiters.borrow_mut());
+        let mut waiters = self.waiters.take();
         if let WayUp::Outbox(outbox) = &self.way_up {
             let unsent = UpstreamFailure {
                 kind: UpstreamKind::SessionLost,
@@ -367,21 +346,14 @@ impl Link {
                 ..failure.clone()
             };
             for waiter in outbox.close().into_iter().filter_map(|id| waiters.remove(&id)) {
-                waiter.push(Err(unsent.clone()));
+                waiter.push(Err(Failure::Upstream(unsent.clone())));
             }
         }
         for waiter in waiters.values() {
-            waiter.push(Err(failure.clone()));
+            waiter.push(Err(Failure::Upstream(failure.clone())));
         }
         *self.ended.borrow_mut() = Some(failure);
         self.gone.open();
-    }
-}
-
-impl Waiter {
-    fn push(&self, event: Result<Event, UpstreamFailure>) {
-        self.arrived.borrow_mut().push_back(event);
-        self.bell.ring();
     }
 }
 
@@ -403,23 +375,19 @@ impl Ticket {
             let failure = UpstreamFailure { may_have_run: false, ..failure.clone() };
             return Err(Failure::Upstream(failure));
         }
-        let mut waiters = link.waiters.borrow_mut();
-        if waiters.len() >= PENDING_COUNT_MAX {
+        if link.waiters.count() >= PENDING_COUNT_MAX {
             let detail = format!("{PENDING_COUNT_MAX} requests wait for their answers");
             return Err(link.wire.failure(UpstreamKind::Full, detail, false));
         }
-        let (arrived, bell) = Default::default();
-        let (token, asked, wants_logs) = (call.token(), call.asked(), call.wants_logs());
-        let waiter = Rc::new(Waiter { token, asked, wants_logs, arrived, bell });
-        waiters.insert(call.id(), waiter.clone());
+        let waiter = Waiter::new(call);
+        link.waiters.enter(call.id(), waiter.clone());
         let (link, id, since_ms) = (link.clone(), call.id(), watch::clock_ms());
         Ok(Ticket { link, waiter, id, deadline, since_ms, first: None, is_settled: false })
     }
 
     async fn wait(&mut self) -> Result<Event, Failure> {
         loop {
-            let arrived = self.waiter.arrived.borrow_mut().pop_front();
-            match arrived {
+            match self.waiter.pop() {
                 Some(Ok(Event::Reply(reply))) => {
                     self.is_settled = true;
                     return settle(&self.link.wire, reply).map(Event::Reply);
@@ -433,7 +401,7 @@ impl Ticket {
                 }
                 Some(Err(failure)) => {
                     self.is_settled = true;
-                    return Err(Failure::Upstream(failure));
+                    return Err(failure);
                 }
                 None => {}
             }
@@ -459,7 +427,7 @@ impl EventSource for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.link.waiters.borrow_mut().remove(&self.id);
+        self.link.waiters.leave(self.id);
         if !self.is_settled && self.link.ended.borrow().is_none() {
             self.link.run_errand(cancelled(self.id));
         }

@@ -37,9 +37,10 @@ def ask(method: str, path: str, body: dict | None = None) -> dict:
 
 
 async def on_elicitation(context, params) -> ElicitResult:
-    """Says yes to everything."""
+    """Says yes to everything, and the default where there is one."""
     wanted = params.requested_schema.get("properties", {})
-    return ElicitResult(action="accept", content=dict.fromkeys(wanted, True))
+    content = {name: shape.get("default", True) for name, shape in wanted.items()}
+    return ElicitResult(action="accept", content=content)
 
 
 async def everything(client) -> None:
@@ -69,6 +70,8 @@ async def act(client) -> None:
     match SCENARIO:
         case "tools_call":
             await call_each(client, [("add_numbers", {"a": 5, "b": 3})])
+        case "elicitation-sep1034-client-defaults":
+            await call_each(client, [("test_client_elicitation_defaults", {})])
         case "sse-retry":
             await call_each(client, [("test_reconnection", {})])
         case "http-standard-headers":

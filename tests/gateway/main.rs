@@ -7,6 +7,7 @@ mod harness;
 mod agents;
 mod apparatus;
 mod apply;
+mod asides;
 mod audit;
 mod auth;
 mod batches;

@@ -2,16 +2,25 @@
 //! official Python client: they show that the requests which reach an upstream are those of a client that
 //! conforms.
 //!
-//! Left out are `auth/*`, which are about clients that get tokens of an upstream by themselves,
-//! `sep-2640-*` (skills, which no client here has), and `elicitation-sep1034-client-defaults`: its server
-//! asks on the stream that belongs to no request, where the gateway hears no questions.
+//! Left out are `auth/*`, which are about clients that get tokens of an upstream by themselves, and
+//! `sep-2640-*` (skills, which no client here has).
 
 use crate::harness::gateway::Gateway;
 use crate::harness::mcp::{LEGACY, MODERN};
 use crate::harness::tools::tools;
 
 const SCENARIOS: [(&str, &[&str]); 2] = [
-    (LEGACY, &["initialize", "tools_call", "sse-retry", "json-schema-2020-12-preservation"]),
+    (
+        LEGACY,
+        &[
+            "initialize",
+            "tools_call",
+            "sse-retry",
+            // Its server asks on the stream that belongs to no request.
+            "elicitation-sep1034-client-defaults",
+            "json-schema-2020-12-preservation",
+        ],
+    ),
     (
         MODERN,
         &[

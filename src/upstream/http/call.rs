@@ -37,6 +37,17 @@ pub(in crate::upstream) struct Call<'a> {
     own: Option<Edit<'a>>,
 }
 
+/// What is remembered of a call while its answer comes.
+pub(super) struct Heading {
+    pub(super) id: u64,
+    /// The client's own progress token, where the upstream sees our id in its place.
+    pub(super) token: Option<Vec<u8>>,
+    /// What the client can be asked.
+    pub(super) capabilities: Capabilities,
+    /// Whether the request may be executed twice.
+    pub(super) is_harmless_twice: bool,
+}
+
 /// What stands around a request's params in the head.
 pub(in crate::upstream) enum Envelope<'a> {
     /// The headers of the modern era.
@@ -106,9 +117,20 @@ impl<'a> Call<'a> {
         Call { id, outgoing, own }
     }
 
-    /// What the client can be asked meanwhile.
-    pub(in crate::upstream) fn capabilities(&self) -> Capabilities {
-        self.outgoing.capabilities
+    /// What is remembered of it.
+    pub(super) fn heading(&self) -> Heading {
+        Heading {
+            id: self.id,
+            token: self.token(),
+            capabilities: self.outgoing.capabilities,
+            is_harmless_twice: self.is_harmless_twice(),
+        }
+    }
+
+    /// Whether something may come for its client beside its answer.
+    pub(super) fn is_attended(&self) -> bool {
+        let names_level = self.outgoing.log_level.is_some_and(LogWish::is_named);
+        self.asked().is_some_and(|asked| names_level || !asked.is_empty())
     }
 
     /// Whether the client hears of log messages.

@@ -14,10 +14,7 @@ use super::{
     Session, Shared, answer,
     wire::{Shipment, Wire},
 };
-use crate::{
-    failure::{Failure, UpstreamKind},
-    upstream::Answer,
-};
+use crate::failure::{Failure, UpstreamKind};
 
 /// How long an errand may take.
 pub(in crate::upstream) const WITHIN: Duration = Duration::from_secs(5);
@@ -40,15 +37,20 @@ impl Shared {
         message: &[u8],
         deadline: Deadline,
     ) -> Result<(), Failure> {
-        let write = |out: &mut Vec<u8>, path: &str| {
+        let write = self.posting(session, message);
+        post(&self.wire, Shipment::post(&write, true), deadline).await
+    }
+
+    /// Writes the POST of a whole message within a session.
+    pub(super) fn posting(&self, session: &Session, message: &[u8]) -> impl Fn(&mut Vec<u8>, &str) {
+        |out, path| {
             encode::begin_request(out, "POST", path);
             out.extend_from_slice(self.wire.lines());
             out.extend_from_slice(&session.lines);
             encode::content_length(out, message.len());
             encode::end(out);
             out.extend_from_slice(message);
-        };
-        post(&self.wire, Shipment::post(&write, true), deadline).await
+        }
     }
 
     /// Posts a message in a task of its own, if not too many are under way.
@@ -162,23 +164,39 @@ pub(in crate::upstream) async fn post(
 
 /// Tells a legacy upstream that its answer is not wanted any more, when it is dropped: there,
 /// closing the connection does not say so.
-pub(super) struct Cancel(Option<(Rc<Shared>, Rc<Session>, u64)>);
+pub(super) struct Cancel {
+    shared: Rc<Shared>,
+    session: Rc<Session>,
+    id: u64,
+    is_armed: bool,
+    /// Whether the client is told nothing of what comes by the session's own stream, though that may be
+    /// for it.
+    is_deaf: bool,
+}
 
 impl Cancel {
-    pub(super) fn new(shared: &Rc<Shared>, session: &Rc<Session>, id: u64) -> Cancel {
-        Cancel(Some((shared.clone(), session.clone(), id)))
+    pub(super) fn new(
+        shared: &Rc<Shared>,
+        session: &Rc<Session>,
+        id: u64,
+        is_deaf: bool,
+    ) -> Cancel {
+        if is_deaf {
+            session.aside.waiters.deafen();
+        }
+        Cancel { shared: shared.clone(), session: session.clone(), id, is_armed: true, is_deaf }
     }
 
     /// Nothing is to be cancelled: the answer is there, or there will be none.
     pub(super) fn disarm(mut self) {
-        self.0 = None;
+        self.is_armed = false;
     }
 
     /// Cancels if the answer did not come in time; whatever else happened, the upstream is done.
-    pub(super) fn settle(self, outcome: &Result<Answer, Failure>) {
+    pub(super) fn settle(self, failure: Option<&Failure>) {
         let is_late = matches!(
-            outcome,
-            Err(Failure::Upstream(failure))
+            failure,
+            Some(Failure::Upstream(failure))
                 if failure.may_have_run && matches!(failure.kind, UpstreamKind::Timeout(_))
         );
         if !is_late {
@@ -189,8 +207,11 @@ impl Cancel {
 
 impl Drop for Cancel {
     fn drop(&mut self) {
-        if let Some((shared, session, id)) = self.0.take() {
-            shared.run_errand(&session, cancelled(id));
+        if self.is_deaf {
+            self.session.aside.waiters.undeafen();
+        }
+        if self.is_armed {
+            self.shared.run_errand(&self.session, cancelled(self.id));
         }
     }
 }

@@ -41,7 +41,7 @@ const RENEWAL: Duration = Duration::from_secs(10 * 60);
 const RENEWAL_PAUSE: Duration = Duration::from_secs(10);
 
 /// A stream that lasted as long was none of those that an upstream closes at once.
-const STEADY: Duration = Duration::from_secs(10);
+pub(super) const STEADY: Duration = Duration::from_secs(10);
 
 /// To what a stream belongs.
 enum Side<'a> {

@@ -9,13 +9,14 @@ use net::{
 };
 
 use super::{
-    CLIENT_INFO, Call, Envelope, LEGACY_REVISION, Shared, answer, stream::Reader, wire::Shipment,
+    CLIENT_INFO, Call, Envelope, LEGACY_REVISION, Shared, answer, aside::Aside, stream::Reader,
+    wire::Shipment,
 };
 use crate::{
     failure::{Failure, UpstreamKind},
     mcp::Capabilities,
     observe::held::{Hold, Kind},
-    upstream::{Answer, Event, Outcome, Reply, discover::plain, levels::Levels},
+    upstream::{Answer, Event, Outcome, Reply, discover::plain, keyed::SessionKey, levels::Levels},
 };
 
 /// The revisions that have a handshake.
@@ -41,17 +42,25 @@ pub(super) struct Session {
     pub(super) initialize_result: Option<Vec<u8>>,
     /// Of log messages.
     pub(super) levels: Levels,
+    /// What comes by the stream that belongs to no request.
+    pub(super) aside: Rc<Aside>,
     _hold: Hold,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.aside.end();
+    }
 }
 
 /// Shakes hands: `initialize`, then `notifications/initialized`.
 pub(super) async fn open(
     shared: Rc<Shared>,
-    capabilities: Capabilities,
+    key: SessionKey,
     deadline: Deadline,
 ) -> Result<Rc<Session>, Failure> {
     let shared = &shared;
-    let params = initialize_params(capabilities);
+    let params = initialize_params(key.capabilities);
     let outgoing = plain("initialize", params.as_bytes(), deadline.within());
     let call = Call::legacy(shared.id(), &outgoing);
     let envelope = Envelope::Legacy(LEGACY_LINES.as_bytes());
@@ -61,7 +70,7 @@ pub(super) async fn open(
     let response = shared.wire.ship(Shipment::post(&write, true), deadline).await?;
     let id = session_id(shared, &response)?;
     let reply = read_reply(shared, response, &call, deadline).await?;
-    let session = Rc::new(make_session(shared, id, &reply)?);
+    let session = Rc::new(make_session(shared, &key, id, &reply)?);
     if session.initialize_result.is_some() {
         let message = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}";
         shared.post(&session, message, deadline).await?;
@@ -78,7 +87,7 @@ async fn read_reply(
     if !answer::is_event_stream(&response) {
         return answer::read(&shared.wire, response, call.id(), false).await;
     }
-    let reader = Reader::new(shared, None, call, response, None, deadline)?;
+    let reader = Reader::new(shared, None, call.heading(), response, None, deadline)?;
     match reader.begin().await? {
         Answer::Whole(reply) => Ok(reply),
         Answer::Stream(mut stream) => loop {
@@ -99,7 +108,12 @@ fn session_id(shared: &Shared, response: &Response) -> Result<Option<Vec<u8>>, F
     Ok(Some(id.to_vec()))
 }
 
-fn make_session(shared: &Shared, id: Option<Vec<u8>>, reply: &Reply) -> Result<Session, Failure> {
+fn make_session(
+    shared: &Shared,
+    key: &SessionKey,
+    id: Option<Vec<u8>>,
+    reply: &Reply,
+) -> Result<Session, Failure> {
     let mut stream_lines = Vec::new();
     let has_id = id.is_some();
     if let Some(id) = id {
@@ -114,8 +128,8 @@ fn make_session(shared: &Shared, id: Option<Vec<u8>>, reply: &Reply) -> Result<S
     let lines = [LEGACY_LINES.as_bytes(), &stream_lines].concat();
     let initialize_result = revision.map(|_| reply.raw().to_vec());
     let levels = Levels::of_initialize(initialize_result.as_deref().unwrap_or_default());
-    let _hold = Kind::UpstreamSession.hold();
-    Ok(Session { lines, stream_lines, has_id, initialize_result, levels, _hold })
+    let (aside, _hold) = (Aside::new(key), Kind::UpstreamSession.hold());
+    Ok(Session { lines, stream_lines, has_id, initialize_result, levels, aside, _hold })
 }
 
 /// Returns the revision that the upstream chose in its answer to `initialize`; none if it does not

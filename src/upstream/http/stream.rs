@@ -12,19 +12,18 @@ use net::{
 use shards::time;
 
 use super::{
-    Call, Cancel, Session, Shared,
+    Cancel, Heading, Session, Shared,
     answer::{Message, is_event_stream, no_stream, settle},
     is_kind,
     wire::Shipment,
 };
 use crate::{
     failure::{Failure, UpstreamKind},
-    mcp::Capabilities,
     upstream::{Answer, Event, EventSource, Question, Reply, Stream},
 };
 
 /// How often a stream that broke off is asked for its rest without a new event in between.
-const RESUME_COUNT_MAX: u32 = 4;
+pub(super) const RESUME_COUNT_MAX: u32 = 4;
 
 /// The pause before that, if the upstream names none; doubled each time.
 const RESUME_PAUSE: Duration = Duration::from_millis(250);
@@ -39,9 +38,7 @@ const EVENT_ID_SIZE_MAX: usize = 1024;
 pub(super) struct Reader {
     shared: Rc<Shared>,
     session: Option<Rc<Session>>,
-    id: u64,
-    /// The client's own progress token, where the upstream saw our id in its place.
-    token: Option<Vec<u8>>,
+    call: Heading,
     /// None once the reply was read.
     streaming: Option<Streaming>,
     decoder: Decoder,
@@ -55,8 +52,6 @@ pub(super) struct Reader {
     /// What was read to find out that this is a stream.
     first: Option<Event>,
     cancel: Option<Cancel>,
-    /// What the client can be asked.
-    capabilities: Capabilities,
 }
 
 impl Reader {
@@ -64,7 +59,7 @@ impl Reader {
     pub(super) fn new(
         shared: &Rc<Shared>,
         session: Option<Rc<Session>>,
-        call: &Call<'_>,
+        call: Heading,
         response: Response,
         cancel: Option<Cancel>,
         deadline: Deadline,
@@ -75,8 +70,7 @@ impl Reader {
         Ok(Reader {
             shared: shared.clone(),
             session,
-            id: call.id(),
-            token: call.token(),
+            call,
             streaming: Some(streaming),
             decoder: shared.decoder(),
             mark: Mark::default(),
@@ -85,7 +79,6 @@ impl Reader {
             arrived: VecDeque::new(),
             first: None,
             cancel,
-            capabilities: call.capabilities(),
         })
     }
 
@@ -195,7 +188,7 @@ impl Reader {
     fn take(&mut self, message: Vec<u8>) -> Result<Option<Event>, Failure> {
         match self.shared.wire.message(&message)? {
             Message::Reply { id, outcome, span } => {
-                if let Some(id) = id.filter(|id| *id != self.id) {
+                if let Some(id) = id.filter(|id| *id != self.call.id) {
                     return Err(self.shared.wire.wrong_id(&id.to_string()));
                 }
                 self.disarm();
@@ -206,7 +199,8 @@ impl Reader {
                 Ok(Some(Event::Reply(reply)))
             }
             Message::Notification => {
-                Ok(restore_token(message, self.id, self.token.as_deref()).map(Event::Notification))
+                Ok(restore_token(message, self.call.id, self.call.token.as_deref())
+                    .map(Event::Notification))
             }
             // The modern era knows no requests of a server.
             Message::Request { id, method, params } => Ok(self.ask(id, method, params)),
@@ -216,7 +210,7 @@ impl Reader {
     /// A question for the client, if it can be asked; pings are for us, and the rest is refused.
     fn ask(&mut self, id: String, method: String, params: Option<String>) -> Option<Event> {
         let session = self.session.clone()?;
-        let can_be_asked = self.capabilities.allow(&method, params.as_deref().unwrap_or("{}"));
+        let can_be_asked = self.call.capabilities.allow(&method, params.as_deref().unwrap_or("{}"));
         if method == "ping" || !can_be_asked {
             self.shared.answer(&session, &id, method == "ping");
             return None;
@@ -251,7 +245,7 @@ impl EventSource for Reader {
 }
 
 impl Shared {
-    fn decoder(&self) -> Decoder {
+    pub(super) fn decoder(&self) -> Decoder {
         let size_max = self.wire.limits.answer_size_max;
         Decoder::new(SseLimits { line_size_max: size_max, event_size_max: size_max })
     }

@@ -22,6 +22,7 @@ use crate::{
             wire::Wire,
         },
         levels::Levels,
+        waiters::Waiters,
     },
 };
 
@@ -63,7 +64,6 @@ impl Opening {
     pub(super) fn link(self, way_up: WayUp) -> Rc<Link> {
         Rc::new(Link {
             wire: self.wire,
-            key: self.key,
             era: self.era,
             way_up,
             closing: Gate::default(),
@@ -71,7 +71,7 @@ impl Opening {
             gone: Gate::default(),
             ear: RefCell::default(),
             heard_ms: Cell::new(watch::clock_ms()),
-            waiters: RefCell::default(),
+            waiters: Waiters::new(self.key),
             errands: self.errands,
             initialize_result: RefCell::default(),
             levels: OnceCell::new(),
@@ -115,7 +115,7 @@ async fn shake_hands(
 ) -> Result<(), Failure> {
     let id = next_id.get();
     next_id.set(id + 1);
-    let params = initialize_params(link.key.declared());
+    let params = initialize_params(link.waiters.key().declared());
     let outgoing = plain("initialize", params.as_bytes(), deadline.within());
     let reply = ask(link, &Call::legacy(id, &outgoing), deadline).await?;
     let nonsense = |detail: String| {

@@ -65,6 +65,15 @@ impl Served {
         Self::start(command, port, "/mcp")
     }
 
+    /// A server that says what it says by the stream of its session that belongs to no request, of a
+    /// kind that the script upstreams/aside.mjs knows.
+    pub fn aside(kind: &str) -> Self {
+        let port = Port::take();
+        let mut command = tools().node("upstreams/aside.mjs");
+        command.arg(port.number.to_string()).arg(kind);
+        Self::start(command, port, "/mcp")
+    }
+
     /// A server over WebSockets, of a kind that the script upstreams/socket.mjs knows.
     pub fn socket(kind: &str) -> Self {
         let port = Port::take();
