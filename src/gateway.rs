@@ -61,6 +61,7 @@ mod work;
 
 pub use guard::admit_call;
 use guard::{Thing, hold};
+pub use tasks::TASKS_EXTENSION;
 
 /// What the path takes of its shard.
 pub struct Parts<'a, R> {

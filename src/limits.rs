@@ -17,6 +17,9 @@ pub const SESSION_KNOWN_COUNT_MAX: usize = 20_000;
 /// Resources that a session may be subscribed to.
 pub const SESSION_URI_COUNT_MAX: usize = 1000;
 
+/// Tasks that one stream listens to.
+pub const LISTENED_TASK_COUNT_MAX: usize = 100;
+
 /// Changed resources that wait to be told of on a stream.
 pub const UPDATES_WAITING_COUNT_MAX: usize = 1024;
 

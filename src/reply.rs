@@ -44,6 +44,8 @@ pub struct Filter {
     pub resources: bool,
     /// `resourceSubscriptions`.
     pub uris: BTreeSet<String>,
+    /// `taskIds`, of the extension `io.modelcontextprotocol/tasks`.
+    pub tasks: BTreeSet<String>,
 }
 
 impl Filter {
@@ -51,12 +53,16 @@ impl Filter {
     pub fn read(params: &Value) -> Filter {
         let wanted = &params["notifications"];
         let is = |name: &str| wanted[name] == Value::Bool(true);
-        let uris = wanted["resourceSubscriptions"].as_array().into_iter().flatten();
+        let texts = |name: &str| {
+            let all = wanted[name].as_array().into_iter().flatten();
+            all.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
         Filter {
             tools: is("toolsListChanged"),
             prompts: is("promptsListChanged"),
             resources: is("resourcesListChanged"),
-            uris: uris.filter_map(Value::as_str).map(str::to_owned).collect(),
+            uris: texts("resourceSubscriptions"),
+            tasks: texts("taskIds"),
         }
     }
 
@@ -70,9 +76,10 @@ impl Filter {
         let kinds = kinds.into_iter().filter(|(_, is_wanted)| *is_wanted);
         let mut all: Map<String, Value> =
             kinds.map(|(name, _)| (name.to_owned(), Value::Bool(true))).collect();
-        if !self.uris.is_empty() {
-            let uris = self.uris.iter().cloned().map(Value::String).collect();
-            all.insert("resourceSubscriptions".to_owned(), Value::Array(uris));
+        for (name, texts) in [("resourceSubscriptions", &self.uris), ("taskIds", &self.tasks)] {
+            if !texts.is_empty() {
+                all.insert(name.to_owned(), serde_json::json!(texts));
+            }
         }
         Value::Object(all)
     }

@@ -51,6 +51,7 @@ mod replay;
 mod seeds;
 mod sse;
 mod streams;
+mod task_news;
 mod websocket;
 
 use backend::Facts;

@@ -68,7 +68,7 @@ impl<R: Relay> Call<'_, R> {
     }
 
     /// Answers a client that wants to hear of changes (2026-07-28, `subscriptions/listen`): of the
-    /// resources that it names those are honoured that it may read.
+    /// resources that it names those are honoured that it may read, of the tasks its own.
     pub(super) fn listen(&self) -> Result<Reply, Failure> {
         let params = serde_json::from_str(self.params()).unwrap_or_default();
         let mut filter = Filter::read(&params);
@@ -80,6 +80,12 @@ impl<R: Relay> Call<'_, R> {
             self.readable(uri)
                 .is_some_and(|owned| self.request.caller.may(Permission::ResourcesRead, owned))
         });
+        if filter.tasks.len() > limits::LISTENED_TASK_COUNT_MAX {
+            let most = limits::LISTENED_TASK_COUNT_MAX;
+            return Err(wrong_params(format!("taskIds: at most {most} tasks")));
+        }
+        let knows_tasks = !filter.tasks.is_empty() && self.declares_tasks();
+        filter.tasks.retain(|id| knows_tasks && self.ticket_of(id).is_some());
         Ok(Reply::Listen(Box::new(filter)))
     }
 

@@ -24,15 +24,16 @@ use crate::{
 };
 
 /// The extension, as clients declare it.
-const EXTENSION: &str = "io.modelcontextprotocol/tasks";
+pub const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
 /// What a client is told that asks for a task without having said that it knows any.
 fn not_declared() -> Failure {
-    let required = serde_json::json!({"requiredCapabilities": {"extensions": {EXTENSION: {}}}});
+    let required =
+        serde_json::json!({"requiredCapabilities": {"extensions": {TASKS_EXTENSION: {}}}});
     Failure::Protocol(ProtocolError {
         status: 400,
         code: code::MISSING_CAPABILITY,
-        message: format!("The request must declare the extension {EXTENSION}"),
+        message: format!("The request must declare the extension {TASKS_EXTENSION}"),
         data: Some(required.to_string()),
     })
 }
@@ -52,11 +53,7 @@ impl<R: Relay> Call<'_, R> {
             return Err(not_declared());
         }
         let unknown = || Failure::protocol(200, code::INVALID_PARAMS, "Unknown task");
-        let parking = self.parts.parking.ok_or_else(unknown)?;
-        let ticket = TaskTicket::open(&id, parking.sealer()).ok_or_else(unknown)?;
-        if ticket.email != self.request.caller.email || ticket.server_id != self.server_id {
-            return Err(unknown());
-        }
+        let ticket = self.ticket_of(&id).ok_or_else(unknown)?;
         // Whoever may not call the tool any more has no task of it either.
         let catalog = self.parts.catalog;
         let Some((tool, upstream)) = route::tool(catalog, self.seen, &ticket.tool) else {
@@ -95,6 +92,14 @@ impl<R: Relay> Call<'_, R> {
         Translation::None.reply(renamed(reply, &id), &upstream.record.name)
     }
 
+    /// What an id says, if it is that of a task of the caller.
+    pub(super) fn ticket_of(&self, id: &str) -> Option<TaskTicket> {
+        let ticket = TaskTicket::open(id, self.parts.parking?.sealer())?;
+        let is_own =
+            ticket.email == self.request.caller.email && ticket.server_id == self.server_id;
+        is_own.then_some(ticket)
+    }
+
     /// Calls a tool that can be, or must be, a task.
     pub(super) async fn tool_of_tasks(
         &self,
@@ -131,7 +136,9 @@ impl<R: Relay> Call<'_, R> {
         };
         // Hardly a request says anything; the others are known by this alone.
         declared != "{}"
-            && within(declared, "extensions").and_then(|raw| within(&raw, EXTENSION)).is_some()
+            && within(declared, "extensions")
+                .and_then(|raw| within(&raw, TASKS_EXTENSION))
+                .is_some()
     }
 
     /// An answer to a call, with the id of the task that it may have become sealed.

@@ -1,6 +1,6 @@
 //! The stream that GET opens: what the client of a session is told without having asked.
 
-use std::{future::Future, pin::Pin, rc::Rc, time::Duration};
+use std::{collections::BTreeSet, future::Future, pin::Pin, rc::Rc, time::Duration};
 
 use net::{http1::server::BodyStream, jsonrpc, sse};
 use serde_json::json;
@@ -14,6 +14,7 @@ use crate::{
         changes::Identify,
         feed::{Feed, Heard, Lists, News},
         replay::Resumed,
+        task_news::TaskNews,
     },
     session::{EventId, Session, Sessions},
     state::Shard,
@@ -181,6 +182,8 @@ pub struct Listen {
     filter: Filter,
     id: String,
     begun: bool,
+    /// Of the tasks that are listened to, if there are any.
+    tasks: Option<Box<TaskNews>>,
 }
 
 /// What waiting for something to tell such a client ended with.
@@ -207,8 +210,14 @@ impl Listen {
         identify: Identify,
     ) -> Result<Listen, Failure> {
         let listening = shard.listeners.listen(None);
+        let listener = listening.listener();
+        let follow = |ids: &BTreeSet<String>| {
+            let ids = ids.iter().cloned();
+            Box::new(TaskNews::follow(shard, server_id, ids, &identify, &listener))
+        };
+        let tasks = Some(&filter.tasks).filter(|ids| !ids.is_empty()).map(follow);
         let feed = Feed::new(shard, listening, identify, server_id).ok_or_else(gone)?;
-        Ok(Listen { feed, filter, id: id.to_owned(), begun: false })
+        Ok(Listen { feed, filter, id: id.to_owned(), begun: false, tasks })
     }
 
     /// Waits for something to tell, for `patience` at most. Dropping the future loses nothing.
@@ -219,6 +228,12 @@ impl Listen {
             return Told::Messages(vec![first]);
         }
         loop {
+            let tasks = self.tasks.iter().flat_map(|tasks| tasks.take());
+            let tasks: Vec<_> =
+                tasks.map(|members| self.message("notifications/tasks", &members)).collect();
+            if !tasks.is_empty() {
+                return Told::Messages(tasks);
+            }
             match self.feed.wait(patience, &self.filter.uris).await {
                 Heard::End => return Told::End(self.result()),
                 Heard::Silence => return Told::Silence,

@@ -67,6 +67,11 @@ impl Listening {
     pub fn id(&self) -> u64 {
         self.id
     }
+
+    /// The end at which it hears, for who tells it something else.
+    pub fn listener(&self) -> Rc<Listener> {
+        self.listener.clone()
+    }
 }
 
 impl std::ops::Deref for Listening {

@@ -9,6 +9,7 @@ use crate::harness::gateway::Gateway;
 use crate::harness::mcp::{Client, LEGACY, MODERN, envelope};
 use crate::harness::tools::tools;
 use crate::harness::upstreams::{Served, everything_stdio};
+use crate::tasks::TaskStream;
 
 const TOOL: &str = "up-simulate-research-query";
 const RELATED: &str = "io.modelcontextprotocol/related-task";
@@ -208,5 +209,20 @@ fn the_official_client_of_the_revision_runs_tasks_through_the_gateway() {
         assert!(text.contains("comedy"), "{label}: {text}");
         assert_eq!(seen["cancelled"], json!(["cancelled", "cancelled"]), "{label}: {seen}");
         assert_eq!(seen["refused"], -32602, "{label}: {seen}");
+    }
+}
+
+#[test]
+fn what_becomes_of_one_is_told_to_a_modern_client_that_listens_to_it() {
+    let (_upstream, gateways) = gateways();
+    for (label, gateway) in &gateways {
+        let modern = Client::modern(gateway, "/mcp");
+        let created = ask(&modern, "tools/call", call(false), declared(true));
+        let id = created["result"]["taskId"].as_str().expect(label).to_owned();
+        let (mut stream, promised) = TaskStream::open(gateway, "/mcp", &[&id], true);
+        assert_eq!(promised, json!({"taskIds": [id]}), "{label}");
+        let ended = stream.read_until("completed");
+        assert_eq!(ended["taskId"], id, "{label}");
+        assert_report(label, &ended["result"], "Stage 1");
     }
 }

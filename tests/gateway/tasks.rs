@@ -8,6 +8,7 @@ use crate::harness::gateway::Gateway;
 use crate::harness::mcp::{Client, MODERN, envelope};
 use crate::harness::tools::tools;
 use crate::harness::upstreams::Served;
+use crate::harness::wire::{Wire, request};
 
 /// The scenarios of the official suite; none of them is scored there, and that of notifications, which
 /// no server must send, checks nothing without them.
@@ -60,6 +61,84 @@ fn ask(client: &Client<'_>, method: &str, mut params: Value, declares: bool) -> 
     let name = params["taskId"].as_str().or(params["name"].as_str()).unwrap_or("").to_owned();
     let headers = [("Mcp-Method", method), ("Mcp-Name", name.as_str())];
     client.post(&envelope(method, &params), &headers).json()
+}
+
+/// A stream that listens to tasks, and the messages that came by it.
+pub struct TaskStream(Wire);
+
+impl TaskStream {
+    /// Listens as the administrator to tasks with these ids, declaring that it knows them or not; and
+    /// gives back those that are promised.
+    pub fn open(gateway: &Gateway, path: &str, ids: &[&str], declares: bool) -> (Self, Value) {
+        let extensions = json!({"io.modelcontextprotocol/tasks": {}});
+        let declared = if declares { json!({"extensions": extensions}) } else { json!({}) };
+        let meta = json!({
+            "io.modelcontextprotocol/protocolVersion": MODERN,
+            "io.modelcontextprotocol/clientCapabilities": declared,
+        });
+        let params = json!({"notifications": {"taskIds": ids}, "_meta": meta});
+        let body = envelope("subscriptions/listen", &params).to_string();
+        let bearer = format!("Bearer {}", gateway.token());
+        let headers = [
+            ("Authorization", bearer.as_str()),
+            ("Accept", "application/json, text/event-stream"),
+            ("Content-Type", "application/json"),
+            ("MCP-Protocol-Version", MODERN),
+            ("Mcp-Method", "subscriptions/listen"),
+        ];
+        let mut wire = gateway.wire();
+        wire.send(request("POST", path, &headers, body.as_bytes()));
+        assert_eq!(wire.head().expect("an answer").status, 200);
+        let mut stream = TaskStream(wire);
+        let first = stream.next();
+        assert_eq!(first["method"], "notifications/subscriptions/acknowledged");
+        let promised = first["params"]["notifications"].clone();
+        (stream, promised)
+    }
+
+    fn next(&mut self) -> Value {
+        let text = String::from_utf8(self.0.chunk().expect("an event")).expect("text");
+        let data = text.lines().find_map(|line| line.strip_prefix("data: ")).expect("data");
+        serde_json::from_str(data).expect("JSON")
+    }
+
+    /// Reads on until a task is told to be like this; returns what is told of it.
+    pub fn read_until(&mut self, status: &str) -> Value {
+        loop {
+            let message = self.next();
+            assert_eq!(message["method"], "notifications/tasks", "{message}");
+            let id = &message["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"];
+            assert_eq!(id, "test-1", "{message}");
+            if message["params"]["status"] == status {
+                return message["params"].clone();
+            }
+        }
+    }
+}
+
+#[test]
+fn what_becomes_of_a_task_is_told_to_who_listens_to_it() {
+    let upstream = Served::tasks();
+    let gateway = Gateway::start();
+    gateway.add(&upstream.registration("tasks"));
+    let client = Client::modern(&gateway, "/mcp");
+    let call = json!({"name": "tasks-confirm-delete", "arguments": {}});
+    let created = ask(&client, "tools/call", call, true);
+    let id = created["result"]["taskId"].as_str().expect("a task").to_owned();
+    // Of others nothing is promised, nor to who knows no tasks.
+    let ids = [&*id, "nothing of ours"];
+    assert_eq!(TaskStream::open(&gateway, "/mcp", &ids, false).1, json!({}));
+    let (mut stream, promised) = TaskStream::open(&gateway, "/mcp", &ids, true);
+    assert_eq!(promised, json!({"taskIds": [id]}));
+    let asked = stream.read_until("input_required");
+    assert_eq!(asked["taskId"], id, "{asked}");
+    assert!(asked.get("resultType").is_none(), "{asked}");
+    let keys: Vec<_> = asked["inputRequests"].as_object().expect("requests").keys().collect();
+    let word = json!({"action": "accept", "content": {"confirm": true}});
+    let update = json!({"taskId": id, "inputResponses": {keys[0].as_str(): word}});
+    ask(&client, "tasks/update", update, true);
+    let ended = stream.read_until("completed");
+    assert_eq!(ended["result"]["content"][0]["text"], "answered: accept", "{ended}");
 }
 
 #[test]

@@ -188,8 +188,10 @@ pub(in crate::upstream) fn shake_hands(seen: &Seen, to: &mut StdStream, id: &str
     true
 }
 
+/// A request of a client that can be asked nothing.
 pub(in crate::upstream) fn call<'a>(method: &'a str, params: &'a str) -> Outgoing<'a> {
-    discover::plain(method, params.as_bytes(), AGES)
+    let plain = discover::plain(method, params.as_bytes(), AGES);
+    Outgoing { capabilities: Capabilities::NONE, ..plain }
 }
 
 pub(in crate::upstream) fn value(reply: &Reply) -> Value {
@@ -279,7 +281,8 @@ fn opens_one_session_for_all_who_come_at_once() {
             }
         });
         let leg = fake.leg(Era::Legacy);
-        let ask = |leg: HttpLeg| async move { leg.request(&call("tools/list", "{}")).await };
+        let plain = || discover::plain("tools/list", b"{}", AGES);
+        let ask = |leg: HttpLeg| async move { leg.request(&plain()).await };
         let tasks: Vec<_> = (0..5).map(|_| task::spawn(ask(leg.clone()))).collect();
         for task in tasks {
             whole(task.join().await.expect("no panic"));
