@@ -66,7 +66,10 @@ fn assert_seen(label: &str, seen: &Value, version: &str) {
         seen["progress"].as_array().expect("a list").iter().filter_map(Value::as_f64).collect();
     assert_eq!(progress, [0.0, 50.0, 100.0], "{label}: {seen}");
     let logs = ["Tool execution started", "Tool processing data", "Tool execution completed"];
-    assert_eq!(seen["logs"], json!(logs), "{label}: {seen}");
+    // A server may log what belongs to no call as well.
+    let heard = seen["logs"].as_array().expect("a list").iter().filter_map(Value::as_str);
+    let heard: Vec<_> = heard.filter(|text| text.starts_with("Tool ")).collect();
+    assert_eq!(heard, logs, "{label}: {seen}");
     assert_eq!(seen["cancelled"], true, "{label}: {seen}");
 }
 
