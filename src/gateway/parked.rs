@@ -82,7 +82,8 @@ impl<R: Relay> Call<'_, R> {
 
     /// What a call is, for who comes back to it.
     pub(super) fn call_id(&self, upstream: &Upstream, name: &str) -> String {
-        format!("{} {} {name}", self.message.method(), upstream.record.id)
+        let (method, server_id) = (self.message.method(), self.server_id);
+        format!("{method} {} {server_id} {name}", upstream.record.id)
     }
 
     /// The rest of a parked call, if that is what the client came back for.

@@ -24,6 +24,9 @@ use crate::{
 /// How long opening a watch may take, and each request on it.
 pub(in crate::upstream) const WITHIN: Duration = Duration::from_secs(30);
 
+/// How long a request that stays open may wait: as good as for ever.
+pub(in crate::upstream) const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// How often a session that is watched is asked for a sign of life: only so is it noticed that the
 /// upstream forgot it, and many forget those that are not used.
 const PULSE: Duration = Duration::from_secs(120);

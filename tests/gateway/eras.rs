@@ -215,7 +215,7 @@ fn the_state_of_an_upstream_is_good_for_the_request_of_its_caller_alone() {
     let gateway = Gateway::start();
     let mut registration = upstream.registration("up");
     registration["protocol"] = "modern".into();
-    gateway.add(&registration);
+    let added = gateway.add(&registration);
     let tool = "up-test-input-required-result-request-state";
     let owner = Client::modern(&gateway, "/mcp");
     let asked = round(&owner, tool, json!({}))["result"].clone();
@@ -230,6 +230,8 @@ fn the_state_of_an_upstream_is_good_for_the_request_of_its_caller_alone() {
     });
     let token = gateway.token_with(&["-d", &claims.to_string()]);
     let stranger = Client::modern_with(&gateway, "/mcp", Some(&token));
+    let server = gateway.open_server(&[&added]);
+    let by_server = Client::modern(&gateway, &server);
     let mut forged = state.clone();
     let middle = forged.len() / 2;
     let other = if &forged[middle..=middle] == "A" { "B" } else { "A" };
@@ -238,6 +240,7 @@ fn the_state_of_an_upstream_is_good_for_the_request_of_its_caller_alone() {
     for (client, tool, state) in [
         (&stranger, tool, state.as_str()),
         (&owner, elsewhere, state.as_str()),
+        (&by_server, "test_input_required_result_request_state", state.as_str()),
         (&owner, tool, forged.as_str()),
         (&owner, tool, "asked-once"),
     ] {

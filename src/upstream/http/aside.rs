@@ -28,7 +28,7 @@ use crate::{
     upstream::{
         keyed::SessionKey,
         waiters::Waiters,
-        watch::{First, Pace, WITHIN, first_of},
+        watch::{AGES, First, Pace, first_of},
     },
 };
 
@@ -153,7 +153,8 @@ impl Source {
         let (mut mark, mut count) = (Mark::default(), 0);
         loop {
             let Some((shared, session)) = self.upgrade() else { return Gone::ForNow };
-            let followed = shared.follow(&session, &mark.id, Deadline::after(WITHIN)).await;
+            // Some begin to answer when they have something to say.
+            let followed = shared.follow(&session, &mark.id, Deadline::after(AGES)).await;
             drop((shared, session));
             let streaming = match followed {
                 Ok(streaming) => streaming,

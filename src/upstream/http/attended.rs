@@ -1,7 +1,7 @@
 //! A call during which more is listened to than its answer: what the upstream says by the stream of the
 //! session.
 
-use std::{pin::Pin, rc::Rc, time::Duration};
+use std::{pin::Pin, rc::Rc};
 
 use net::client::Deadline;
 use shards::{
@@ -12,11 +12,8 @@ use shards::{
 use super::{Arrived, Call, Cancel, Heading, Session, Shared, stream::Reader, wire::Shipment};
 use crate::{
     failure::{Failure, UpstreamKind},
-    upstream::{Answer, Event, EventSource, Stream, waiters::Waiter},
+    upstream::{Answer, Event, EventSource, Stream, waiters::Waiter, watch::AGES},
 };
-
-/// As good as no limit: who waits has one.
-const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl Shared {
     /// Calls as [`Shared::call`] does, and gives the client what the upstream says meanwhile.
@@ -61,6 +58,7 @@ impl Shared {
         let write = self.posting(session, body);
         let mut cancel = Some(Cancel::new(self, session, heading.id, false));
         let shipment = Shipment::post(&write, heading.is_harmless_twice);
+        // Who waits has a limit.
         let deadline = Deadline::after(AGES);
         let arrived = self.exchange(heading.id, Some(session), shipment, deadline).await;
         let reader = match arrived {

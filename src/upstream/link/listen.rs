@@ -1,6 +1,6 @@
 //! Listening to what an upstream says by itself: it comes by the one connection that there is.
 
-use std::{rc::Rc, time::Duration};
+use std::rc::Rc;
 
 use net::client::Deadline;
 use storage::record::Era;
@@ -14,14 +14,11 @@ use crate::{
         http::Call,
         keyed::SessionKey,
         watch::{
-            Deaf, Ear, First, Told, WITHIN, attend, can_subscribe, first_of, knows_none,
+            AGES, Deaf, Ear, First, Told, WITHIN, attend, can_subscribe, first_of, knows_none,
             listen_params,
         },
     },
 };
-
-/// How long a request that stays open may wait: as good as for ever.
-const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl LinkLeg {
     /// Listens to what the upstream says by itself, until its connection ends. The leg should serve

@@ -1,6 +1,6 @@
 //! Listening to what children say by themselves. None is started for that.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 use shards::{local::Bell, mailbox::oneshot, time};
 use storage::record::Era;
@@ -15,12 +15,9 @@ use crate::{
     failure::Failure,
     upstream::{
         discover::plain,
-        watch::{Ear, First, Told, WITHIN, attend, first_of, listen_params},
+        watch::{AGES, Ear, First, Told, WITHIN, attend, first_of, listen_params},
     },
 };
-
-/// How long a request that stays open may wait: as good as for ever.
-const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Who listens to the children of a shard, by upstream.
 #[derive(Default)]
