@@ -164,9 +164,8 @@ pub async fn answer<'a, R: Relay>(
     let modern = era == Era::Modern;
     let outcome = match message.kind() {
         MessageKind::Request => {
-            let watch = audit::Watch::begin(parts.trail);
-            let outcome = handle(parts, request, &message, era).await;
-            watch.end(parts, request, &message, outcome)
+            let watch = audit::Watch::begin(parts, request, &message);
+            watch.end(handle(parts, request, &message, era).await)
         }
         MessageKind::Response if modern => {
             Err(Failure::protocol(400, code::INVALID_REQUEST, "A client sends no responses here"))

@@ -20,11 +20,16 @@ use crate::{
     settings::AuditCalls,
 };
 
-/// A call that may have to be told of.
-pub struct Watch {
+/// A call that may have to be told of. Dropped before its end, its client has left, or cancelled it:
+/// it may have been executed, so that is told of too.
+pub struct Watch<'a, R> {
+    parts: &'a Parts<'a, R>,
+    request: &'a Request<'a>,
+    message: &'a Message<'a>,
     calls: AuditCalls,
     /// When it began, if all calls are told of: a refusal takes no time.
     begun: Option<Instant>,
+    has_ended: bool,
 }
 
 /// What is called.
@@ -42,21 +47,21 @@ struct Known {
     is_seen: bool,
 }
 
-impl Watch {
+impl<'a, R> Watch<'a, R> {
     /// Begins to watch a call.
-    pub fn begin(trail: &Trail) -> Watch {
-        let calls = trail.calls();
-        Watch { calls, begun: (calls == AuditCalls::All).then(Instant::now) }
+    pub fn begin(
+        parts: &'a Parts<'a, R>,
+        request: &'a Request<'a>,
+        message: &'a Message<'a>,
+    ) -> Watch<'a, R> {
+        let calls = parts.trail.calls();
+        let begun = (calls == AuditCalls::All).then(Instant::now);
+        Watch { parts, request, message, calls, begun, has_ended: false }
     }
 
     /// Tells of what was answered, if that is wanted; of a stream when it has ended.
-    pub fn end<R>(
-        self,
-        parts: &Parts<'_, R>,
-        request: &Request<'_>,
-        message: &Message<'_>,
-        outcome: Result<Reply, Failure>,
-    ) -> Result<Reply, Failure> {
+    pub fn end(mut self, outcome: Result<Reply, Failure>) -> Result<Reply, Failure> {
+        self.has_ended = true;
         let is_wanted = match self.calls {
             AuditCalls::All => true,
             AuditCalls::Denied => outcome.is_err(),
@@ -65,33 +70,49 @@ impl Watch {
         if !is_wanted {
             return outcome;
         }
-        self.tell(parts, request, message, outcome)
+        self.tell(outcome)
     }
 
     #[cold]
-    fn tell<R>(
-        self,
-        parts: &Parts<'_, R>,
-        request: &Request<'_>,
-        message: &Message<'_>,
-        outcome: Result<Reply, Failure>,
-    ) -> Result<Reply, Failure> {
+    fn tell(&self, outcome: Result<Reply, Failure>) -> Result<Reply, Failure> {
+        match self.watched(outcome.as_ref().err()) {
+            Some((watched, is_tool, refusal)) => watched.end(outcome, is_tool, refusal),
+            None => outcome,
+        }
+    }
+
+    /// The entry of a call, whether it is that of a tool, and why it was refused, if it was; nothing if
+    /// it is not to be told of.
+    fn watched(&self, failure: Option<&Failure>) -> Option<(Watched, bool, Option<String>)> {
+        let Watch { parts, request, message, .. } = self;
         let server_id = server_of(request, message);
-        let Some((view, owned)) = endpoint(parts, &server_id) else { return outcome };
-        let Some(target) = Target::of(request, message, view) else { return outcome };
+        let (view, owned) = endpoint(parts, &server_id)?;
+        let target = Target::of(request, message, view)?;
         let known = target.known(parts.catalog, view, request);
         let is_hidden = owned.is_some_and(|owned| !request.caller.sees(owned))
             || known.as_ref().is_some_and(|known| !known.is_seen);
-        let refusal = outcome.as_ref().err().and_then(|failure| refusal(failure, is_hidden));
+        let refusal = failure.and_then(|failure| refusal(failure, is_hidden));
         if self.calls == AuditCalls::Denied && refusal.is_none() {
-            return outcome;
+            return None;
         }
         let mut entry = target.entry(request, known.as_ref());
         entry.server_id = (!server_id.is_empty()).then_some(server_id);
         entry.arguments = parts.trail.arguments(target.arguments);
         entry.allowed = refusal.is_none();
         let watched = Watched { trail: parts.trail.clone(), entry, begun: self.begun };
-        watched.end(outcome, target.entity == "tool", refusal)
+        Some((watched, target.entity == "tool", refusal))
+    }
+}
+
+impl<R> Drop for Watch<'_, R> {
+    fn drop(&mut self) {
+        if !self.has_ended
+            && self.calls == AuditCalls::All
+            && let Some((mut watched, ..)) = self.watched(None)
+        {
+            watched.fail(LEFT);
+            watched.note();
+        }
     }
 }
 
@@ -166,6 +187,9 @@ impl Watched {
     }
 }
 
+/// What is said of a call whose client did not wait for its end.
+const LEFT: &str = "the client left before the answer was whole";
+
 /// An answer that streams, listened to until it has ended.
 struct Listened {
     messages: Box<dyn Messages>,
@@ -199,7 +223,7 @@ impl Messages for Listened {
 impl Drop for Listened {
     fn drop(&mut self) {
         if let Some(mut watched) = self.watched.take() {
-            watched.fail("the client left before the answer was whole");
+            watched.fail(LEFT);
             watched.note();
         }
     }

@@ -13,8 +13,10 @@ use tempfile::TempDir;
 use crate::harness::eventually;
 use crate::harness::faulty::Faulty;
 use crate::harness::gateway::{Gateway, Setup};
-use crate::harness::mcp::Client;
+use crate::harness::mcp::{Client, MODERN, envelope};
 use crate::harness::postgres::{self, Instance, Version};
+use crate::harness::upstreams::Served;
+use crate::harness::wire::request;
 
 /// How long a gateway may take to notice something.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -78,6 +80,54 @@ fn tells_who_called_which_tool_how_and_how_it_ended() {
     assert_eq!(each(&found, "entityName"), ["stream", "stream"]);
     assert_eq!(each(&found, "succeeded"), [true, true]);
     assert_eq!(entries(&gateway, "tool=up-echo").len(), 1);
+}
+
+#[test]
+fn tells_of_calls_whose_clients_did_not_wait_for_their_end() {
+    let gateway = telling_of_calls().start();
+    let upstream = Served::aside("streams");
+    gateway.add(&upstream.registration("up"));
+    let hangs = |count: usize| {
+        eventually("it runs", PATIENCE, || {
+            (upstream.printed().matches("hangs").count() == count).then_some(())
+        });
+    };
+    let mut params = json!({"name": "up-hang", "arguments": {}});
+    let call = envelope("tools/call", &params);
+    let legacy = Client::legacy(&gateway, "/mcp");
+    std::thread::scope(|scope| {
+        scope.spawn(|| legacy.post(&call, &[]));
+        hangs(1);
+        let params = json!({"requestId": call["id"]});
+        let method = "notifications/cancelled";
+        let cancel = json!({"jsonrpc": "2.0", "method": method, "params": params});
+        legacy.post(&cancel, &[]).expect(202);
+    });
+    params["_meta"] = json!({
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let bearer = format!("Bearer {}", gateway.token());
+    let headers = [
+        ("Authorization", bearer.as_str()),
+        ("Accept", "application/json, text/event-stream"),
+        ("Content-Type", "application/json"),
+        ("MCP-Protocol-Version", MODERN),
+        ("Mcp-Method", "tools/call"),
+        ("Mcp-Name", "up-hang"),
+    ];
+    let mut wire = gateway.wire();
+    let body = envelope("tools/call", &params).to_string();
+    wire.send(request("POST", "/mcp", &headers, body.as_bytes()));
+    hangs(2);
+    drop(wire);
+    let found = eventually("both are told of", PATIENCE, || {
+        let found = entries(&gateway, "tool=up-hang");
+        (found.len() == 2).then_some(found)
+    });
+    assert_eq!(each(&found, "succeeded"), [false, false]);
+    let why = "the client left before the answer was whole";
+    assert_eq!(each(&found, "reason"), [why, why]);
 }
 
 #[test]
