@@ -17,6 +17,9 @@ pub const SESSION_KNOWN_COUNT_MAX: usize = 20_000;
 /// Resources that a session may be subscribed to.
 pub const SESSION_URI_COUNT_MAX: usize = 1000;
 
+/// Bytes of messages between shards of which parts are still to come, on each shard and topic.
+pub const PARCELS_SIZE_MAX: usize = 64 << 20;
+
 /// Tasks that one stream listens to.
 pub const LISTENED_TASK_COUNT_MAX: usize = 100;
 

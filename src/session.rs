@@ -11,6 +11,7 @@ mod inlets;
 mod letter;
 mod listener;
 mod log;
+mod parcels;
 pub mod parking;
 pub mod task;
 mod ticket;
@@ -42,6 +43,7 @@ pub use inlets::{Address, Inlet, Inlets, Owner};
 use letter::Letter;
 pub use listener::{Listener, Listeners, Listening};
 pub use log::{Entry, EventId, Log};
+use parcels::Parcels;
 pub use ticket::Ticket;
 pub use uncancelled::Naming;
 pub use wanted::{Wanted, Wants};
@@ -362,8 +364,11 @@ impl Sessions {
                     continue;
                 }
             };
+            let mut parcels = Parcels::default();
             loop {
-                if let BusItem::Message(letter) = inbox.next().await {
+                if let BusItem::Message(part) = inbox.next().await
+                    && let Some(letter) = parcels.take(&part)
+                {
                     self.take_letter(&letter);
                 }
             }

@@ -13,14 +13,11 @@ use storage::{
     shared::{Bus, Reach},
 };
 
-use super::{ID_SIZE_MAX, Letter, lost};
+use super::{ID_SIZE_MAX, Letter, lost, parcels};
 use crate::failure::Failure;
 
 /// What addresses are sealed for.
 const PURPOSE: &str = "mcp-message";
-
-/// Bytes of a letter besides its message, at most.
-const HEAD_SIZE_MAX: usize = 128;
 
 /// Whose a stream is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,8 +107,7 @@ impl Inlets {
     ///
     /// # Errors
     ///
-    /// As [`Inlets::hand`]; [`Failure::TooLarge`] if the bus carries no such message,
-    /// [`Failure::Busy`] if it carries none now.
+    /// As [`Inlets::hand`]; [`Failure::Busy`] if the bus carries nothing now.
     pub(super) async fn send(
         &self,
         bus: &Bus,
@@ -123,11 +119,9 @@ impl Inlets {
         if node == bus.node_id() && *shard == bus.shard_index() {
             return self.hand(key, message.to_vec(), ip);
         }
-        let size_max = storage::shared::VALUE_SIZE_MAX - HEAD_SIZE_MAX;
-        if message.len() > size_max {
-            return Err(Failure::TooLarge { bytes_max: size_max as u64 });
-        }
-        match bus.send(node, *shard, &Letter::Message { key, ip, message }.write()).await {
+        let letter = Letter::Message { key, ip, message }.write();
+        let send = async |part: &[u8]| bus.send(node, *shard, part).await;
+        match parcels::send(&letter, send).await {
             Ok(Reach::Nobody) => Err(lost()),
             Ok(Reach::Somebody | Reach::Unknown) => Ok(()),
             Err(error) => Err(Failure::Busy(format!("The stream cannot be reached: {error}"))),

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use storage::shared::{Bus, State, StateError, Subscription};
+use storage::shared::{Bus, State, StateError, Subscription, VALUE_SIZE_MAX};
 
 use crate::limits;
+
+/// Bytes of a message that one item of the shared state takes, at most: the rest is for its head.
+const PART_SIZE_MAX: usize = VALUE_SIZE_MAX - 64;
 
 /// The log of one stream: numbered messages in the shared state, the last of which says that it is.
 pub struct Log {
@@ -52,19 +55,57 @@ impl std::fmt::Display for EventId {
 }
 
 impl Entry {
-    fn write(&self) -> Vec<u8> {
-        let end = if self.is_last { "last" } else { "more" };
-        let mut bytes = format!("{} {end}\n", self.number).into_bytes();
-        bytes.extend_from_slice(&self.message);
-        bytes
+    /// What is kept of it: as many items as it takes.
+    fn write(&self) -> impl Iterator<Item = Vec<u8>> {
+        let Entry { number, is_last, message } = self;
+        let count = message.len().div_ceil(PART_SIZE_MAX).max(1);
+        (0..count).map(move |index| {
+            let end = if *is_last { "last" } else { "more" };
+            let mut item = format!("{number} {index} {count} {end}\n").into_bytes();
+            let rest = &message[index * PART_SIZE_MAX..];
+            item.extend_from_slice(&rest[..rest.len().min(PART_SIZE_MAX)]);
+            item
+        })
     }
 
-    /// Reads what was written.
-    pub fn read(bytes: &[u8]) -> Option<Entry> {
-        let line_end = memchr::memchr(b'\n', bytes)?;
-        let (number, end) = std::str::from_utf8(&bytes[..line_end]).ok()?.split_once(' ')?;
-        let message = bytes[line_end + 1..].to_vec();
-        Some(Entry { number: number.parse().ok()?, is_last: end == "last", message })
+    /// Reads the entries that these items are, in their order; one of which items are gone is left out.
+    fn read_all(items: &[Vec<u8>]) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        // The entry that is read, and how many items it has had.
+        let mut open: Option<(Entry, usize)> = None;
+        for Item { number, index, count, is_last, bytes } in items.iter().filter_map(Item::read) {
+            if index == 0 {
+                open = Some((Entry { number, is_last, message: Vec::new() }, 0));
+            }
+            let fits = |(entry, had): &&mut (Entry, usize)| entry.number == number && *had == index;
+            let Some((entry, had)) = open.as_mut().filter(fits) else { continue };
+            entry.message.extend_from_slice(bytes);
+            *had += 1;
+            if *had == count {
+                entries.extend(open.take().map(|(entry, _)| entry));
+            }
+        }
+        entries
+    }
+}
+
+/// A part of an entry, as it is kept.
+struct Item<'a> {
+    number: u64,
+    index: usize,
+    count: usize,
+    is_last: bool,
+    bytes: &'a [u8],
+}
+
+impl Item<'_> {
+    fn read(item: &Vec<u8>) -> Option<Item<'_>> {
+        let line_end = memchr::memchr(b'\n', item)?;
+        let head = std::str::from_utf8(&item[..line_end]).ok()?;
+        let [number, index, count, end] = head.split(' ').collect::<Vec<_>>().try_into().ok()?;
+        let (index, count) = (index.parse().ok()?, count.parse().ok()?);
+        let bytes = &item[line_end + 1..];
+        Some(Item { number: number.parse().ok()?, index, count, is_last: end == "last", bytes })
     }
 }
 
@@ -86,9 +127,11 @@ impl Log {
     ///
     /// [`StateError`] if it was not kept: whoever comes back for it will not find it.
     pub async fn push(&self, entry: &Entry) -> Result<(), StateError> {
-        let bytes = entry.write();
-        self.state.push(&self.key, &bytes, limits::LOG_COUNT_MAX, self.ttl).await?;
-        self.bus.publish(&self.key, &bytes).await.map(drop)
+        for item in entry.write() {
+            self.state.push(&self.key, &item, limits::LOG_COUNT_MAX, self.ttl).await?;
+        }
+        // Who follows reads what is kept.
+        self.bus.publish(&self.key, entry.number.to_string().as_bytes()).await.map(drop)
     }
 
     /// The messages behind the one with this number.
@@ -98,7 +141,7 @@ impl Log {
     /// [`StateError`] if the shared state cannot be asked.
     pub async fn after(&self, number: u64) -> Result<Vec<Entry>, StateError> {
         let kept = self.state.range(&self.key, limits::LOG_COUNT_MAX).await?;
-        let entries = kept.iter().filter_map(|bytes| Entry::read(bytes));
+        let entries = Entry::read_all(&kept).into_iter();
         Ok(entries.filter(|entry| entry.number > number).collect())
     }
 
@@ -116,12 +159,25 @@ impl Log {
 mod tests {
     use super::*;
 
+    fn entry(number: u64, size: usize) -> Entry {
+        let message = (0..size).map(|at| (at % 251) as u8).collect();
+        Entry { number, is_last: number == 4, message }
+    }
+
     #[test]
-    fn an_entry_is_read_as_it_was_written() {
-        let entry = Entry { number: 7, is_last: true, message: b"{\"a\":\"\\n\"}".to_vec() };
-        assert_eq!(Entry::read(&entry.write()), Some(entry));
-        assert_eq!(Entry::read(b"x more\n{}"), None);
-        assert_eq!(Entry::read(b""), None);
+    fn entries_of_any_size_are_read_as_they_were_written() {
+        let sizes = [7, 2 * PART_SIZE_MAX + 1, 0, PART_SIZE_MAX];
+        let entries: Vec<_> =
+            { sizes.iter().zip(1..) }.map(|(size, at)| entry(at, *size)).collect();
+        let items: Vec<_> = entries.iter().flat_map(Entry::write).collect();
+        assert!(items.iter().all(|item| item.len() <= VALUE_SIZE_MAX));
+        assert_eq!(items.len(), 6);
+        assert!(Entry::read_all(&items) == entries);
+        // The log keeps only so many items: an entry that has lost one is not there.
+        assert!(Entry::read_all(&items[2..]) == entries[2..]);
+        // Nor is one that is still being written.
+        assert!(Entry::read_all(&items[..3]) == entries[..1]);
+        assert!(Entry::read_all(&[b"x 0 1 more\n{}".to_vec(), Vec::new()]).is_empty());
     }
 
     #[test]

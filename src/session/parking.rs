@@ -19,9 +19,10 @@ use shards::{mailbox, time};
 use storage::{
     record::new_id,
     seal::Sealer,
-    shared::{Bus, BusItem},
+    shared::{Bus, BusItem, Reach, StateError},
 };
 
+use super::parcels::{self, Parcels};
 use crate::{
     failure::Failure,
     limits,
@@ -208,9 +209,8 @@ impl Parking {
         }
         let responses = responses.to_owned();
         let letter = Letter::Resume { number, secret, round, responses, ear: own };
-        let reach = self.bus.publish(&topic(&node, shard), &write(&letter)).await;
-        match reach {
-            Ok(storage::shared::Reach::Nobody) => Ok(None),
+        match post(&self.bus, &node, shard, &letter).await {
+            Ok(Reach::Nobody) => Ok(None),
             Ok(_) => Ok(Some(hearing)),
             Err(error) => Err(Failure::Busy(format!("The call cannot be reached: {error}"))),
         }
@@ -228,8 +228,10 @@ impl Parking {
                     continue;
                 }
             };
+            let mut parcels = Parcels::default();
             loop {
-                if let BusItem::Message(bytes) = letters.next().await
+                if let BusItem::Message(part) = letters.next().await
+                    && let Some(bytes) = parcels.take(&part)
                     && let Ok(letter) = serde_json::from_slice(&bytes)
                 {
                     self.take_letter(letter);
@@ -315,8 +317,8 @@ impl Ear {
     }
 
     async fn send(&self, told: Told) {
-        let letter = write(&Letter::Told { ear: self.number, told });
-        if let Err(error) = self.bus.publish(&topic(&self.node, self.shard), &letter).await {
+        let letter = Letter::Told { ear: self.number, told };
+        if let Err(error) = post(&self.bus, &self.node, self.shard, &letter).await {
             tracing::debug!(%error, "what became of a parked call was not told");
         }
     }
@@ -345,6 +347,8 @@ fn topic(node: &str, shard: usize) -> String {
     format!("parked:{node}:{shard}")
 }
 
-fn write(letter: &Letter) -> Vec<u8> {
-    serde_json::to_vec(letter).expect("letters are plain texts and numbers")
+async fn post(bus: &Bus, node: &str, shard: usize, letter: &Letter) -> Result<Reach, StateError> {
+    let letter = serde_json::to_vec(letter).expect("letters are plain texts and numbers");
+    let topic = topic(node, shard);
+    parcels::send(&letter, async |part: &[u8]| bus.publish(&topic, part).await).await
 }

@@ -165,7 +165,7 @@ fn a_message_that_comes_to_another_node_reaches_its_stream() {
     let redis = Redis::start();
     let start = || {
         let setup = Gateway::setup().set("DATABASE_URL", &url).set("CACHE_TYPE", "redis");
-        setup.set("REDIS_URL", redis.url()).start()
+        setup.set("REDIS_URL", redis.url()).set("VALIDATION_MAX_RPC_PARAM_SIZE", 4 << 20).start()
     };
     let (one, other) = (start(), start());
     let mut stream = Stream::open(&one, one.token(), "/sse");
@@ -180,9 +180,13 @@ fn a_message_that_comes_to_another_node_reaches_its_stream() {
         taken.expect(202);
         assert_eq!(stream.message()["result"]["tools"], json!([]));
     }
-    // A message that the bus carries no more is refused rather than lost.
-    let large = json!({"_meta": {"x": "x".repeat(1 << 20)}});
-    stream.post_as(&other, other.token(), &envelope("ping", &large)).expect(413);
+    // A large one comes in parts.
+    let large = json!({"name": "nothing", "arguments": {"x": "x".repeat(3 << 20)}});
+    for gateway in [&other, &one, &other] {
+        stream.post_as(gateway, gateway.token(), &envelope("tools/call", &large)).expect(202);
+        let answer = stream.message();
+        assert_eq!(answer["error"]["message"], "Unknown tool: nothing", "{answer}");
+    }
 }
 
 #[test]
