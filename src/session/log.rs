@@ -73,7 +73,9 @@ impl Entry {
         let mut entries = Vec::new();
         // The entry that is read, and how many items it has had.
         let mut open: Option<(Entry, usize)> = None;
-        for Item { number, index, count, is_last, bytes } in items.iter().filter_map(Item::read) {
+        for Item { number, index, count, is_last, bytes } in
+            items.iter().filter_map(|item| Item::read(item))
+        {
             if index == 0 {
                 open = Some((Entry { number, is_last, message: Vec::new() }, 0));
             }
@@ -99,7 +101,7 @@ struct Item<'a> {
 }
 
 impl Item<'_> {
-    fn read(item: &Vec<u8>) -> Option<Item<'_>> {
+    fn read(item: &[u8]) -> Option<Item<'_>> {
         let line_end = memchr::memchr(b'\n', item)?;
         let head = std::str::from_utf8(&item[..line_end]).ok()?;
         let [number, index, count, end] = head.split(' ').collect::<Vec<_>>().try_into().ok()?;

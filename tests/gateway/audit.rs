@@ -13,10 +13,9 @@ use tempfile::TempDir;
 use crate::harness::eventually;
 use crate::harness::faulty::Faulty;
 use crate::harness::gateway::{Gateway, Setup};
-use crate::harness::mcp::{Client, MODERN, envelope};
+use crate::harness::mcp::{Client, envelope, modern_request};
 use crate::harness::postgres::{self, Instance, Version};
 use crate::harness::upstreams::Served;
-use crate::harness::wire::request;
 
 /// How long a gateway may take to notice something.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -92,7 +91,7 @@ fn tells_of_calls_whose_clients_did_not_wait_for_their_end() {
             (upstream.printed().matches("hangs").count() == count).then_some(())
         });
     };
-    let mut params = json!({"name": "up-hang", "arguments": {}});
+    let params = json!({"name": "up-hang", "arguments": {}});
     let call = envelope("tools/call", &params);
     let legacy = Client::legacy(&gateway, "/mcp");
     std::thread::scope(|scope| {
@@ -103,22 +102,8 @@ fn tells_of_calls_whose_clients_did_not_wait_for_their_end() {
         let cancel = json!({"jsonrpc": "2.0", "method": method, "params": params});
         legacy.post(&cancel, &[]).expect(202);
     });
-    params["_meta"] = json!({
-        "io.modelcontextprotocol/protocolVersion": MODERN,
-        "io.modelcontextprotocol/clientCapabilities": {},
-    });
-    let bearer = format!("Bearer {}", gateway.token());
-    let headers = [
-        ("Authorization", bearer.as_str()),
-        ("Accept", "application/json, text/event-stream"),
-        ("Content-Type", "application/json"),
-        ("MCP-Protocol-Version", MODERN),
-        ("Mcp-Method", "tools/call"),
-        ("Mcp-Name", "up-hang"),
-    ];
     let mut wire = gateway.wire();
-    let body = envelope("tools/call", &params).to_string();
-    wire.send(request("POST", "/mcp", &headers, body.as_bytes()));
+    wire.send(modern_request(&gateway, "/mcp", "tools/call", params));
     hangs(2);
     drop(wire);
     let found = eventually("both are told of", PATIENCE, || {

@@ -9,9 +9,8 @@ use tempfile::TempDir;
 use crate::harness::eventually;
 use crate::harness::faulty::Faulty;
 use crate::harness::gateway::{Gateway, Setup};
-use crate::harness::mcp::{Client, MODERN, envelope};
+use crate::harness::mcp::{Client, modern_request};
 use crate::harness::postgres::{self, Instance, Version};
-use crate::harness::wire::request;
 
 /// How long a gateway may take to notice something.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -246,23 +245,10 @@ fn tells_what_is_held_open_and_what_was_refused() {
     let count = |kind: &str, which: &str| {
         gateway.get("/metrics").expect(200).json()["held"][kind][which].clone()
     };
-    let bearer = format!("Bearer {}", gateway.token());
     let listen = || {
-        let meta = json!({
-            "io.modelcontextprotocol/protocolVersion": MODERN,
-            "io.modelcontextprotocol/clientCapabilities": {},
-        });
-        let params = json!({"notifications": {"toolsListChanged": true}, "_meta": meta});
-        let body = envelope("subscriptions/listen", &params).to_string();
-        let headers = [
-            ("Authorization", bearer.as_str()),
-            ("Accept", "application/json, text/event-stream"),
-            ("Content-Type", "application/json"),
-            ("MCP-Protocol-Version", MODERN),
-            ("Mcp-Method", "subscriptions/listen"),
-        ];
+        let params = json!({"notifications": {"toolsListChanged": true}});
         let mut wire = gateway.wire();
-        wire.send(request("POST", "/mcp", &headers, body.as_bytes()));
+        wire.send(modern_request(&gateway, "/mcp", "subscriptions/listen", params));
         let status = wire.head().expect("an answer").status;
         (wire, status)
     };

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::harness::faulty::Faulty;
 use crate::harness::gateway::Gateway;
-use crate::harness::mcp::{LEGACY, MODERN, envelope};
+use crate::harness::mcp::{LEGACY, envelope, modern_request};
 use crate::harness::wire::{Answer, Wire, request};
 
 /// A client that shook hands, and whose requests come by connections of their own.
@@ -197,26 +197,12 @@ fn a_client_without_a_handshake_listens_to_what_it_names() {
     let gateway = Gateway::start();
     let note = json!({"name": "note", "uri": "note://one", "content": "x"});
     gateway.post("/resources", &json!({"resource": note, "visibility": "public"})).expect(200);
-    let meta = json!({
-        "io.modelcontextprotocol/protocolVersion": MODERN,
-        "io.modelcontextprotocol/clientCapabilities": {},
-    });
     let wanted = json!({
         "toolsListChanged": true, "resourceSubscriptions": ["note://one", "note://nowhere"],
     });
-    let params = json!({"notifications": wanted, "_meta": meta});
-    let body =
-        json!({"jsonrpc": "2.0", "id": 7, "method": "subscriptions/listen", "params": params});
-    let bearer = format!("Bearer {}", gateway.token());
-    let headers = [
-        ("Authorization", bearer.as_str()),
-        ("Accept", "application/json, text/event-stream"),
-        ("Content-Type", "application/json"),
-        ("MCP-Protocol-Version", MODERN),
-        ("Mcp-Method", "subscriptions/listen"),
-    ];
+    let params = json!({"notifications": wanted});
     let mut wire = gateway.wire();
-    wire.send(request("POST", "/mcp", &headers, body.to_string().as_bytes()));
+    wire.send(modern_request(&gateway, "/mcp", "subscriptions/listen", params));
     assert_eq!(wire.head().expect("an answer").status, 200);
     let first = text(&mut wire);
     let data = first.lines().find_map(|line| line.strip_prefix("data: ")).expect("data");
@@ -227,7 +213,7 @@ fn a_client_without_a_handshake_listens_to_what_it_names() {
         json!({"toolsListChanged": true, "resourceSubscriptions": ["note://one"]})
     );
     let id = "io.modelcontextprotocol/subscriptionId";
-    assert_eq!(first["params"]["_meta"][id], 7);
+    assert_eq!(first["params"]["_meta"][id], "test-1");
     let found = gateway.get("/resources").expect(200).json();
     let target = format!("/resources/{}", found[0]["id"].as_str().expect("an id"));
     let change = json!({"content": "y"});

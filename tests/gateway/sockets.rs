@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::harness::eventually;
 use crate::harness::gateway::Gateway;
-use crate::harness::mcp::{Client, envelope};
+use crate::harness::mcp::{Client, modern_request};
 use crate::harness::tools::tools;
 use crate::harness::upstreams::Served;
 
@@ -157,21 +157,8 @@ fn a_server_of_the_stateless_revision_is_spoken_to_in_its_own_words() {
     assert_eq!(count(&upstream, "\"initialize\""), 0, "{}", upstream.printed());
     // A client that leaves cancels its call.
     let mut wire = gateway.wire();
-    let params = json!({"name": "up-count", "arguments": {"hang": true}, "_meta": {
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientCapabilities": {},
-    }});
-    let bearer = format!("Bearer {}", gateway.token());
-    let headers = [
-        ("Authorization", bearer.as_str()),
-        ("Accept", "application/json, text/event-stream"),
-        ("Content-Type", "application/json"),
-        ("MCP-Protocol-Version", "2026-07-28"),
-        ("Mcp-Method", "tools/call"),
-        ("Mcp-Name", "up-count"),
-    ];
-    let body = envelope("tools/call", &params).to_string();
-    wire.send(crate::harness::wire::request("POST", "/mcp", &headers, body.as_bytes()));
+    let params = json!({"name": "up-count", "arguments": {"hang": true}});
+    wire.send(modern_request(&gateway, "/mcp", "tools/call", params));
     wait_for_print(&upstream, "\"hang\":true");
     drop(wire);
     wait_for_print(&upstream, "notifications/cancelled");

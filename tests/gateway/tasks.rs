@@ -5,10 +5,10 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::harness::gateway::Gateway;
-use crate::harness::mcp::{Client, MODERN, envelope};
+use crate::harness::mcp::{Client, MODERN, envelope, modern_request};
 use crate::harness::tools::tools;
 use crate::harness::upstreams::Served;
-use crate::harness::wire::{Wire, request};
+use crate::harness::wire::Wire;
 
 /// The scenarios of the official suite; none of them is scored there, and that of notifications, which
 /// no server must send, checks nothing without them.
@@ -72,22 +72,10 @@ impl TaskStream {
     pub fn open(gateway: &Gateway, path: &str, ids: &[&str], declares: bool) -> (Self, Value) {
         let extensions = json!({"io.modelcontextprotocol/tasks": {}});
         let declared = if declares { json!({"extensions": extensions}) } else { json!({}) };
-        let meta = json!({
-            "io.modelcontextprotocol/protocolVersion": MODERN,
-            "io.modelcontextprotocol/clientCapabilities": declared,
-        });
+        let meta = json!({"io.modelcontextprotocol/clientCapabilities": declared});
         let params = json!({"notifications": {"taskIds": ids}, "_meta": meta});
-        let body = envelope("subscriptions/listen", &params).to_string();
-        let bearer = format!("Bearer {}", gateway.token());
-        let headers = [
-            ("Authorization", bearer.as_str()),
-            ("Accept", "application/json, text/event-stream"),
-            ("Content-Type", "application/json"),
-            ("MCP-Protocol-Version", MODERN),
-            ("Mcp-Method", "subscriptions/listen"),
-        ];
         let mut wire = gateway.wire();
-        wire.send(request("POST", path, &headers, body.as_bytes()));
+        wire.send(modern_request(gateway, path, "subscriptions/listen", params));
         assert_eq!(wire.head().expect("an answer").status, 200);
         let mut stream = TaskStream(wire);
         let first = stream.next();

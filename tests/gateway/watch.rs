@@ -8,10 +8,10 @@ use tempfile::TempDir;
 use crate::harness::eventually;
 use crate::harness::faulty::{Era, Faulty, Mood};
 use crate::harness::gateway::{Gateway, Setup};
-use crate::harness::mcp::{MODERN, envelope};
+use crate::harness::mcp::{envelope, modern_request};
 use crate::harness::tools::tools;
 use crate::harness::upstreams::{Served, everything_stdio};
-use crate::harness::wire::{Wire, request};
+use crate::harness::wire::Wire;
 use crate::sessions::Client;
 
 const LEGACY_ERA: Era = Era::Legacy { forgotten: 404 };
@@ -145,25 +145,10 @@ fn wait_for_subscribers(upstream: &Faulty, era: Era, count: usize) {
 
 /// What a client without a handshake hears of tools and of these resources, once it is acknowledged.
 fn listen(gateway: &Gateway, uris: &[&str]) -> Heard {
-    let meta = json!({
-        "io.modelcontextprotocol/protocolVersion": MODERN,
-        "io.modelcontextprotocol/clientCapabilities": {},
-    });
     let wanted = json!({ "toolsListChanged": true, "resourceSubscriptions": uris });
-    let params = json!({ "notifications": wanted, "_meta": meta });
-    let body = json!({
-        "jsonrpc": "2.0", "id": 7, "method": "subscriptions/listen", "params": params,
-    });
-    let bearer = format!("Bearer {}", gateway.token());
-    let headers = [
-        ("Authorization", bearer.as_str()),
-        ("Accept", "application/json, text/event-stream"),
-        ("Content-Type", "application/json"),
-        ("MCP-Protocol-Version", MODERN),
-        ("Mcp-Method", "subscriptions/listen"),
-    ];
+    let params = json!({ "notifications": wanted });
     let mut wire = gateway.wire();
-    wire.send(request("POST", "/mcp", &headers, body.to_string().as_bytes()));
+    wire.send(modern_request(gateway, "/mcp", "subscriptions/listen", params));
     assert_eq!(wire.head().expect("an answer").status, 200);
     let mut heard = Heard { wire, text: String::new() };
     heard.until("acknowledged");

@@ -117,6 +117,27 @@ impl<'a> Client<'a> {
     }
 }
 
+/// What a modern client with the administrator's token sends to ask for something, for who reads the
+/// answer as it comes. `params._meta` gets what it lacks.
+pub fn modern_request(gateway: &Gateway, path: &str, method: &str, mut params: Value) -> Vec<u8> {
+    let meta = &mut params["_meta"];
+    meta["io.modelcontextprotocol/protocolVersion"] = json!(MODERN);
+    if meta.get("io.modelcontextprotocol/clientCapabilities").is_none() {
+        meta["io.modelcontextprotocol/clientCapabilities"] = json!({});
+    }
+    let bearer = format!("Bearer {}", gateway.token());
+    let mut headers = vec![
+        ("Authorization", bearer.as_str()),
+        ACCEPT,
+        ("Content-Type", "application/json"),
+        ("MCP-Protocol-Version", MODERN),
+        ("Mcp-Method", method),
+    ];
+    headers.extend(params["name"].as_str().map(|name| ("Mcp-Name", name)));
+    let body = envelope(method, &params).to_string();
+    request("POST", path, &headers, body.as_bytes())
+}
+
 /// A JSON-RPC request with an id of its own.
 pub fn envelope(method: &str, params: &Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": "test-1", "method": method, "params": params })
