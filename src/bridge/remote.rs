@@ -60,6 +60,7 @@ fn wire(url: &str, headers: &[(String, String)], within: Duration) -> Result<Wir
         connect_within: CONNECT_WITHIN,
         first_byte_within: within,
         answer_within: within,
+        ping_after: Duration::ZERO,
         answer_size_max: MESSAGE_SIZE_MAX,
         connections_max: CONNECTION_COUNT_MAX,
         waiting_max: CONNECTION_COUNT_MAX,

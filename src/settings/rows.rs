@@ -98,8 +98,8 @@ table! {
             Seconds { min_ms: 0, max: DAY };
         /// Whether the streams of HTTP+SSE show that they live, as `SSE_KEEPALIVE_INTERVAL` says.
         sse_keepalive_on: bool, "SSE_KEEPALIVE_ENABLED", [], "true", Flag;
-        /// How long a WebSocket may be silent before it is pinged. One that is silent as long again is
-        /// ended. 0 for no pings.
+        /// How long a WebSocket, of a client or to an upstream, may be silent before it is pinged. One that
+        /// is silent as long again is ended. 0 for no pings.
         websocket_ping: Duration, "WEBSOCKET_PING_INTERVAL", [], "30",
             Seconds { min_ms: 0, max: DAY };
         /// How deeply the JSON of a request may nest.

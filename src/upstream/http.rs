@@ -77,6 +77,8 @@ pub struct LegLimits {
     pub idle_max: usize,
     /// How long an idle connection is kept; below what servers commonly keep, which is 5 seconds.
     pub idle_within: Duration,
+    /// How long an upstream over a WebSocket may be silent until it is pinged; zero for never.
+    pub ping_after: Duration,
     /// How long a client may take to answer a question of the upstream.
     pub answer_within: Duration,
     /// How many sessions there are on this shard, and how long.

@@ -84,6 +84,7 @@ impl Upstreams {
                 wait_within: upstreams.pool_timeout,
                 idle_max: upstreams.idle_count_max,
                 idle_within: upstreams.idle_timeout,
+                ping_after: settings.http.websocket_ping,
                 answer_within: settings.sessions.answer_timeout,
                 sessions: KeyedLimits {
                     count_max: upstreams.session_count_max,

@@ -165,6 +165,23 @@ fn a_server_of_the_stateless_revision_is_spoken_to_in_its_own_words() {
 }
 
 #[test]
+fn an_upstream_that_gives_no_sign_of_life_is_given_up_long_before_its_calls_time_out() {
+    let upstream = Served::socket("modern");
+    let gateway = Gateway::setup().set("WEBSOCKET_PING_INTERVAL", 1).start();
+    gateway.add(&upstream.registration("up"));
+    let client = Client::modern(&gateway, "/mcp");
+    std::thread::scope(|scope| {
+        let params = json!({"name": "up-count", "arguments": {"hang": true}});
+        let calling = scope.spawn(|| client.ask("tools/call", params));
+        wait_for_print(&upstream, "\"hang\":true");
+        upstream.freeze();
+        let envelope = calling.join().expect("it is answered");
+        let text = envelope["error"]["message"].as_str().expect("an error");
+        assert!(text.contains("it gives no sign of life"), "{envelope}");
+    });
+}
+
+#[test]
 fn a_server_that_is_killed_in_mid_call_comes_back_by_itself() {
     let mut upstream = Served::socket("everything");
     let other = Served::socket("everything");

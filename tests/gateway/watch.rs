@@ -168,7 +168,7 @@ fn a_client_without_a_handshake_hears_of_an_upstream_s_resource() {
         heard.until("resources/updated");
         upstream.say_changed("tools");
         heard.until("tools/list_changed");
-        assert_eq!(heard.count("subscriptionId\":7"), 3, "{}", heard.text);
+        assert_eq!(heard.count("subscriptionId\":\"test-1\""), 3, "{}", heard.text);
     }
 }
 

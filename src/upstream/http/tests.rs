@@ -119,6 +119,7 @@ impl Fake {
                 idle_max: 100,
                 idle_within: AGES,
                 answer_within: Duration::from_secs(5),
+                ping_after: AGES,
                 json_depth_max: 20,
             },
             resolver: Rc::new(move |_, _| Box::pin(async move { Ok(vec![address]) })),

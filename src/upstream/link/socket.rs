@@ -24,16 +24,12 @@ use crate::{
     failure::{Failure, UpstreamFailure, UpstreamKind},
     upstream::{
         http::wire::{Shipment, Wire},
-        watch::{First, Pace, first_of},
+        watch::{AGES, First, Pace, first_of},
     },
 };
 
 /// The subprotocol of MCP.
 const SUBPROTOCOL: &str = "mcp";
-
-/// How long an upstream may be silent until it is asked for a sign of life, and again until it is
-/// given up.
-const PING_AFTER: Duration = Duration::from_secs(30);
 
 /// How long an upstream may take to read what is written to it.
 const WRITE_WITHIN: Duration = Duration::from_secs(30);
@@ -143,6 +139,9 @@ async fn converse(link: &Rc<Link>, socket: &mut Socket<'_>) -> End {
     let WayUp::Outbox(outbox) = &link.way_up else { unreachable!("a socket has an outbox") };
     let fail = |detail: String| Failure::Upstream(broken(link, detail));
     let (mut is_asked, mut pace) = (false, Pace::new());
+    // It is given up when it is silent as long again.
+    let ping_after = Some(link.wire.limits.ping_after).filter(|after| !after.is_zero());
+    let ping_after = ping_after.unwrap_or(AGES);
     loop {
         if let Err(error) = write_all(outbox, socket).await {
             return (fail(format!("its socket cannot be written to: {error}")), None);
@@ -160,7 +159,7 @@ async fn converse(link: &Rc<Link>, socket: &mut Socket<'_>) -> End {
             Err(closing) => return (nonsense(link, closing), Some(closing)),
         }
         let quiet_ms = watch::clock_ms().saturating_sub(link.heard_ms.get());
-        let limit = if is_asked { PING_AFTER * 2 } else { PING_AFTER };
+        let limit = if is_asked { ping_after * 2 } else { ping_after };
         let patience = limit.saturating_sub(Duration::from_millis(quiet_ms));
         let next = first_of(outbox.bell.wait(), socket.receive());
         match link.closing.unless(Box::pin(time::timeout(patience, next))).await {

@@ -220,6 +220,7 @@ fn setup() -> Setup {
             idle_max: 100,
             idle_within: AGES,
             answer_within: Duration::from_secs(5),
+            ping_after: AGES,
             json_depth_max: 20,
         },
         resolver: Rc::new(|host, port| {
