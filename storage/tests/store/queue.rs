@@ -57,9 +57,15 @@ fn closing_waits_for_what_is_queued_and_refuses_what_follows(backend: Backend) {
     let fixture = Fixture::on(backend);
     let store = fixture.open();
     let clone = store.clone();
+    // Another process writes, so that what is queued is surely not done before the close.
+    let other = fixture.lock();
     let mut queued = pin!(clone.apply(registry()));
-    assert!(queued.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    block_on(store.close());
+    let mut closing = pin!(store.close());
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(queued.as_mut().poll(&mut context).is_pending());
+    assert!(closing.as_mut().poll(&mut context).is_pending());
+    drop(other);
+    block_on(closing);
     assert_eq!(block_on(queued).unwrap().sequence, 8);
     assert_eq!(apply(&clone, registry()), Err(StoreError::Closed));
     assert_eq!(block_on(store.load()), Err(StoreError::Closed));
@@ -73,10 +79,13 @@ fn closing_waits_for_what_is_queued_and_refuses_what_follows(backend: Backend) {
 fn a_write_whose_caller_went_away_is_done_all_the_same(backend: Backend) {
     let fixture = Fixture::on(backend);
     let store = fixture.open();
+    // Another process writes, so that the caller surely leaves before its answer.
+    let other = fixture.lock();
     {
         let mut forsaken = pin!(store.apply(registry()));
         assert!(forsaken.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     }
+    drop(other);
     block_on(store.close());
     assert_eq!(block_on(fixture.open().load()).unwrap().sequence, 8);
 }
