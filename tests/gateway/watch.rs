@@ -106,8 +106,7 @@ fn a_resource_that_changed_is_told_to_who_wants_to_know_on_every_node() {
         for client in &clients {
             subscribe(client, "resources/subscribe", "talk://a");
         }
-        upstream.wait_for_subscriptions(&["talk://a"]);
-        wait_for_subscribers(&upstream, era, 2);
+        upstream.wait_for_hearers("talk://a", 2);
         upstream.say_updated("talk://b");
         upstream.say_updated("talk://a");
         for heard in &mut streams {
@@ -121,25 +120,6 @@ fn a_resource_that_changed_is_told_to_who_wants_to_know_on_every_node() {
             client.ask("DELETE", &[], "").answer().expect(204);
         }
         upstream.wait_for_subscriptions(&[]);
-    }
-}
-
-/// Waits until both nodes have asked to be told.
-fn wait_for_subscribers(upstream: &Faulty, era: Era, count: usize) {
-    let asked = |upstream: &Faulty| match era {
-        Era::Modern => {
-            let listens = upstream.seen().into_iter().filter(|seen| {
-                let wanted = &seen.body["params"]["notifications"]["resourceSubscriptions"];
-                wanted.as_array().is_some_and(|uris| !uris.is_empty())
-            });
-            listens.count()
-        }
-        Era::Legacy { .. } => upstream.count("resources/subscribe"),
-    };
-    eventually("both nodes ask", PATIENCE, || (asked(upstream) >= count).then_some(()));
-    if era == Era::Modern {
-        // The former subscription of each is closed once the newer is open.
-        upstream.wait_for_listeners(count);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the upstream says by itself, to those who listen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 
@@ -18,6 +18,13 @@ pub struct Listener {
     session: String,
     /// The resources that a request of the other era named.
     uris: BTreeSet<String>,
+}
+
+impl Listener {
+    /// Whether it is told that this resource changed, with these subscriptions of sessions.
+    fn hears_of(&self, uri: &str, subscribed: &HashSet<(String, String)>) -> bool {
+        self.uris.contains(uri) || subscribed.contains(&(self.session.clone(), uri.to_owned()))
+    }
 }
 
 impl Faulty {
@@ -42,6 +49,14 @@ impl Faulty {
         });
     }
 
+    /// Waits until as many as `count` who listen would hear that this resource changed.
+    pub fn wait_for_hearers(&self, uri: &str, count: usize) {
+        self.wait(&format!("{count} would hear of {uri}"), |state| {
+            let hearing = |listener: &&Listener| listener.hears_of(uri, &state.subscribed);
+            state.listeners.iter().filter(hearing).count() == count
+        });
+    }
+
     /// Says that a list changed: of `tools`, `prompts` or `resources`.
     pub fn say_changed(&self, list: &str) {
         let method = format!("notifications/{list}/list_changed");
@@ -54,10 +69,7 @@ impl Faulty {
             "jsonrpc": "2.0", "method": "notifications/resources/updated", "params": { "uri": uri },
         });
         let subscribed = self.shared.state().subscribed.clone();
-        self.say(&message, |listener| {
-            listener.uris.contains(uri)
-                || subscribed.contains(&(listener.session.clone(), uri.to_owned()))
-        });
+        self.say(&message, |listener| listener.hears_of(uri, &subscribed));
     }
 
     /// Closes the streams of all who listen.
