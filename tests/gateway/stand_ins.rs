@@ -12,7 +12,7 @@ impl Image {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let utils = folder.path().join("app/mcpgateway/utils");
         std::fs::create_dir_all(&utils).expect("a folder in it");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/stand-ins");
+        let source = Path::new("deploy/stand-ins");
         for name in ["db_isready.py", "redis_isready.py"] {
             std::fs::copy(source.join(name), utils.join(name)).expect("a copy");
         }
@@ -26,7 +26,7 @@ impl Image {
     /// An image without Python, as the slim one is.
     fn without_python() -> Image {
         let image = Image::new();
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/stand-ins/python3");
+        let source = Path::new("deploy/stand-ins/python3");
         std::fs::copy(source, image.0.path().join("bin/python3")).expect("a copy");
         image
     }

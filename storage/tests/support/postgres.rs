@@ -251,8 +251,9 @@ fn programs(version: Version, folder: &Path) -> PathBuf {
 
 /// The package with PostgreSQL 18, as tests/tools/install installs it.
 fn embedded() -> PathBuf {
-    // The tests of the store and those of the whole gateway use this file.
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // The tests of the store and those of the whole gateway use this file, and each run in the
+    // folder of their package.
+    let package = std::env::current_dir().unwrap();
     let install = package.ancestors().map(|folder| folder.join("tests/tools/install"));
     let install = install.into_iter().find(|path| path.exists()).expect("it is in the checkout");
     let output = Command::new(install).stderr(Stdio::inherit()).output().unwrap();

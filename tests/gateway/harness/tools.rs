@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 /// Where the installed tools are.
 pub struct Tools {
@@ -14,7 +14,11 @@ pub struct Tools {
 
 /// The repository's `tests` folder.
 pub fn tests_folder() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests"))
+    static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
+        // Tests run in the folder of their package.
+        std::env::current_dir().expect("a folder").join("tests")
+    });
+    &FOLDER
 }
 
 /// Gives the tools, installing them when the lock files changed since the last time.
