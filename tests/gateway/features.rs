@@ -233,13 +233,13 @@ fn rust_clients_without_a_handshake_hear_what_happens_and_answer() {
     }
 }
 
-/// One command of the Inspector's command line.
-fn inspect(url: &str, era: &str, arguments: &[&str]) -> Value {
+/// One command of the Inspector's command line, to what `reach` names.
+fn inspect(reach: &[&str], era: &str, arguments: &[&str]) -> Value {
     let home = tempfile::TempDir::new().expect("a temporary folder");
     let program = "@modelcontextprotocol/inspector/clients/launcher/build/index.js";
     let mut command = tools().node(tools().package_file(program));
-    command.env("HOME", home.path()).args(["--cli", url, "--transport", "http"]);
-    let output = command.args(["--protocol-era", era]).args(arguments).output();
+    command.env("HOME", home.path()).arg("--cli").args(reach).args(["--protocol-era", era]);
+    let output = command.args(arguments).output();
     let output = output.expect("the Inspector starts");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{era} {arguments:?}: {error}");
@@ -247,13 +247,27 @@ fn inspect(url: &str, era: &str, arguments: &[&str]) -> Value {
 }
 
 #[test]
-fn the_inspector_lists_calls_and_reads_in_every_era() {
+fn the_inspector_lists_calls_and_reads_in_every_era_over_all_that_it_speaks() {
     let upstream = Served::conformance();
     let gateway = Gateway::start();
     let added = gateway.add(&upstream.registration("ref"));
-    let url = gateway.url(&gateway.open_server(&[&added]));
-    for era in ["legacy", "auto", "modern"] {
-        let ask = |arguments: &[&str]| inspect(&url, era, arguments);
+    let endpoint = gateway.open_server(&[&added]);
+    let url = gateway.url(&endpoint);
+    let events = gateway.url(&endpoint.replace("/mcp", "/sse"));
+    let named = format!("MCP_SERVER_URL={url}");
+    let http = [url.as_str(), "--transport", "http"];
+    let sse = [events.as_str(), "--transport", "sse"];
+    let stdio = [env!("CARGO_BIN_EXE_ringway"), "stdio", "--transport", "stdio", "-e", &named];
+    let ways: [(&[&str], &str); 6] = [
+        (&http, "legacy"),
+        (&http, "auto"),
+        (&http, "modern"),
+        (&sse, "legacy"),
+        (&stdio, "legacy"),
+        (&stdio, "modern"),
+    ];
+    for (reach, era) in ways {
+        let ask = |arguments: &[&str]| inspect(reach, era, arguments);
         let listed = ask(&["--method", "tools/list"]);
         assert!(names(&listed["tools"], "name").contains(&"test_simple_text".to_owned()));
         let called = ask(&["--method", "tools/call", "--tool-name", "test_simple_text"]);
