@@ -315,6 +315,7 @@ fn url_field(fields: &mut Fields, rules: &Rules) -> Option<String> {
         false => text.clone(),
     };
     if let Err(problem) = check_url(&checked, rules.url_length_max) {
+        let problem = problem.replace(SCHEMES, "http://, https://, ws:// or wss://");
         // A password in a URL is a secret too.
         if text.contains('@') {
             fields.hidden_error("url", problem);
@@ -324,6 +325,9 @@ fn url_field(fields: &mut Fields, rules: &Rules) -> Option<String> {
     }
     Some(text)
 }
+
+/// How a URL of anything but a gateway begins.
+const SCHEMES: &str = "http:// or https://";
 
 fn is_socket_url(text: &str) -> bool {
     let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
@@ -348,7 +352,7 @@ pub fn check_url(text: &str, length_max: usize) -> Result<(), String> {
     let url = Url::parse(text)
         .map_err(|error| format!("URL cannot be read: {error}; write http://host:port/path"))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("URL must begin with http:// or https://, not {}:", url.scheme()));
+        return Err(format!("URL must begin with {SCHEMES}, not {}:", url.scheme()));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("URL must not contain credentials; use the auth_ fields".to_owned());
