@@ -58,6 +58,9 @@ use crate::{
 /// The topic on which shards tell of what became of sessions.
 const TOPIC: &str = "sessions";
 
+/// The inbox of a shard for what concerns its sessions.
+const INBOX: &str = "sessions";
+
 /// How long a session is taken to live since the shared state was last asked.
 const TRUST: Duration = Duration::from_secs(30);
 
@@ -356,7 +359,7 @@ impl Sessions {
     /// Hears what came to other shards and is for this one, as long as the shard runs.
     pub async fn hear_letters(self: Rc<Self>) {
         loop {
-            let mut inbox = match self.bus.inbox().await {
+            let mut inbox = match self.bus.inbox(INBOX).await {
                 Ok(inbox) => inbox,
                 Err(error) => {
                     tracing::debug!(%error, "the inbox of this shard is not open");

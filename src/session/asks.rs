@@ -11,7 +11,7 @@ use net::jsonrpc;
 use shards::mailbox::oneshot;
 use storage::{record::new_id, shared::Bus};
 
-use super::{Letter, parcels};
+use super::{INBOX, Letter, parcels};
 use crate::{
     failure::Failure,
     limits,
@@ -123,7 +123,7 @@ impl Asks {
             return self.settle(number, secret, key, word);
         }
         let letter = Letter::Answer { number, secret, key, word }.write();
-        let send = async |part: &[u8]| self.bus.send(node, shard, part).await;
+        let send = async |part: &[u8]| self.bus.send(INBOX, node, shard, part).await;
         if let Err(error) = parcels::send(&letter, send).await {
             tracing::debug!(%error, "the answer of a client was lost");
         }

@@ -13,7 +13,7 @@ use storage::{
     shared::{Bus, Reach},
 };
 
-use super::{ID_SIZE_MAX, Letter, lost, parcels};
+use super::{ID_SIZE_MAX, INBOX, Letter, lost, parcels};
 use crate::failure::Failure;
 
 /// What addresses are sealed for.
@@ -120,7 +120,7 @@ impl Inlets {
             return self.hand(key, message.to_vec(), ip);
         }
         let letter = Letter::Message { key, ip, message }.write();
-        let send = async |part: &[u8]| bus.send(node, *shard, part).await;
+        let send = async |part: &[u8]| bus.send(INBOX, node, *shard, part).await;
         match parcels::send(&letter, send).await {
             Ok(Reach::Nobody) => Err(lost()),
             Ok(Reach::Somebody | Reach::Unknown) => Ok(()),

@@ -35,6 +35,9 @@ const PURPOSE: &str = "mcp-request-state";
 /// What ours begin with; those of upstreams are handed on as they are.
 const PREFIX: &str = "ringway1.";
 
+/// The inbox of a shard for what concerns its parked calls.
+const INBOX: &str = "parked";
+
 /// How long to wait before subscribing again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -218,9 +221,8 @@ impl Parking {
 
     /// Hears of calls that are parked here and answered elsewhere, as long as the shard runs.
     pub async fn hear(self: Rc<Self>) {
-        let topic = topic(self.bus.node_id(), self.bus.shard_index());
         loop {
-            let mut letters = match self.bus.subscribe(&topic).await {
+            let mut letters = match self.bus.inbox(INBOX).await {
                 Ok(letters) => letters,
                 Err(error) => {
                     tracing::debug!(%error, "not subscribed to the answers for parked calls");
@@ -343,12 +345,7 @@ pub fn gone() -> Told {
     Told::Error(serde_json::json!({"code": -32602, "message": text}).to_string())
 }
 
-fn topic(node: &str, shard: usize) -> String {
-    format!("parked:{node}:{shard}")
-}
-
 async fn post(bus: &Bus, node: &str, shard: usize, letter: &Letter) -> Result<Reach, StateError> {
     let letter = serde_json::to_vec(letter).expect("letters are plain texts and numbers");
-    let topic = topic(node, shard);
-    parcels::send(&letter, async |part: &[u8]| bus.publish(&topic, part).await).await
+    parcels::send(&letter, async |part: &[u8]| bus.send(INBOX, node, shard, part).await).await
 }

@@ -49,6 +49,8 @@ pub struct Shared {
 struct Handle {
     backend: Backend,
     fanout: Arc<Fanout>,
+    /// What the shards of the process have in common.
+    common: Arc<options::Common>,
     counters: Arc<Counters>,
     node_id: String,
     shard_index: usize,
@@ -72,6 +74,7 @@ impl Shared {
         let (backend, fanout) = match options.cache_type {
             CacheType::Redis => redis::Redis::start(options, shard_index)
                 .map(|redis| (redis.fanout(), redis))
+                .inspect(|(fanout, _)| options.common.note(shard_index, fanout))
                 .map(|(fanout, redis)| (Backend::Redis(redis), fanout))?,
             CacheType::Memory | CacheType::Database | CacheType::None => {
                 let (memory, fanout) = options.in_process();
@@ -80,7 +83,8 @@ impl Shared {
         };
         let counters = options.counters.clone();
         let node_id = options.node_id.clone();
-        let handle = Rc::new(Handle { backend, fanout, counters, node_id, shard_index });
+        let common = options.common.clone();
+        let handle = Rc::new(Handle { backend, fanout, common, counters, node_id, shard_index });
         Ok(Shared { state: State(handle.clone()), bus: Bus(handle) })
     }
 

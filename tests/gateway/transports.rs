@@ -168,8 +168,12 @@ fn a_message_that_comes_to_another_node_reaches_its_stream() {
         setup.set("REDIS_URL", redis.url()).set("VALIDATION_MAX_RPC_PARAM_SIZE", 4 << 20).start()
     };
     let (one, other) = (start(), start());
+    // What comes to the stream's own node needs no Redis, whichever shard it comes to.
     let mut stream = Stream::open(&one, one.token(), "/sse");
     stream.shake_hands();
+    eventually("it is seen by the other", Duration::from_secs(30), || {
+        one.printed().contains("seen by the other nodes").then_some(())
+    });
     for gateway in [&other, &one, &other] {
         let list = envelope("tools/list", &json!({}));
         // A shard that has no connection to Redis yet says so.

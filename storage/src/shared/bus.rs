@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::{
     Backend, Handle, StateError,
     fanout::Subscription,
+    nodes::beat_key,
     state::{check_key, check_value},
 };
 
@@ -70,27 +71,47 @@ impl Bus {
         }
     }
 
-    /// Sends `payload` to the inbox of a shard.
+    /// Sends `payload` to the inbox of a shard for this `purpose`. Shards of this node get it within
+    /// the process, whether Redis is there or not.
     ///
     /// # Errors
     ///
-    /// [`StateError`].
+    /// [`StateError`]: it is [`StateError::Away`] also if another node lives and does not listen
+    /// now, as while it connects to Redis anew.
     pub async fn send(
         &self,
+        purpose: &str,
         node_id: &str,
         shard_index: usize,
         payload: &[u8],
     ) -> Result<Reach, StateError> {
-        self.publish(&inbox_topic(node_id, shard_index), payload).await
+        let topic = inbox_topic(purpose, node_id, shard_index);
+        let Backend::Redis(redis) = &self.0.backend else {
+            return self.publish(&topic, payload).await;
+        };
+        if node_id == self.0.node_id {
+            check_value(payload)?;
+            let fanout = self.0.common.fanout_of(shard_index);
+            self.0.counters.published.add();
+            return Ok(match fanout.map_or(0, |fanout| fanout.deliver(&topic, payload)) {
+                0 => Reach::Nobody,
+                _ => Reach::Somebody,
+            });
+        }
+        let reach = self.publish(&topic, payload).await?;
+        if reach == Reach::Nobody && redis.get(&beat_key(node_id)).await?.is_some() {
+            return Err(StateError::Away { reason: format!("node {node_id} does not listen now") });
+        }
+        Ok(reach)
     }
 
-    /// Opens the inbox of this shard.
+    /// Opens an inbox of this shard.
     ///
     /// # Errors
     ///
     /// As [`Bus::subscribe`].
-    pub async fn inbox(&self) -> Result<Subscription, StateError> {
-        self.subscribe(&inbox_topic(&self.0.node_id, self.0.shard_index)).await
+    pub async fn inbox(&self, purpose: &str) -> Result<Subscription, StateError> {
+        self.subscribe(&inbox_topic(purpose, &self.0.node_id, self.0.shard_index)).await
     }
 
     /// Returns the id of this node.
@@ -104,6 +125,6 @@ impl Bus {
     }
 }
 
-fn inbox_topic(node_id: &str, shard_index: usize) -> String {
-    format!("node:{node_id}:{shard_index}")
+fn inbox_topic(purpose: &str, node_id: &str, shard_index: usize) -> String {
+    format!("node:{node_id}:{shard_index}:{purpose}")
 }

@@ -259,7 +259,7 @@ impl Nodes {
     }
 }
 
-fn beat_key(id: &str) -> String {
+pub(super) fn beat_key(id: &str) -> String {
     format!("node:{id}:beat")
 }
 

@@ -1,8 +1,9 @@
 //! How state and bus are set up: which backend, its bounds and times.
 
 use std::{
+    collections::HashMap,
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Duration,
 };
 
@@ -74,6 +75,24 @@ pub(super) struct Common {
     pub cluster: ClusterSlot,
     memory: OnceLock<Arc<Memory>>,
     fanout: OnceLock<Arc<Fanout>>,
+    /// The topics of each shard that is connected to Redis.
+    fanouts: Mutex<HashMap<usize, Weak<Fanout>>>,
+}
+
+impl Common {
+    /// Makes the topics of a shard known to the others of the process.
+    pub fn note(&self, shard_index: usize, fanout: &Arc<Fanout>) {
+        self.lock_fanouts().insert(shard_index, Arc::downgrade(fanout));
+    }
+
+    /// The topics of a shard with Redis.
+    pub fn fanout_of(&self, shard_index: usize) -> Option<Arc<Fanout>> {
+        self.lock_fanouts().get(&shard_index).and_then(Weak::upgrade)
+    }
+
+    fn lock_fanouts(&self) -> MutexGuard<'_, HashMap<usize, Weak<Fanout>>> {
+        self.fanouts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The bounds of what is kept in memory.

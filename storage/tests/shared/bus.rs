@@ -55,15 +55,26 @@ fn a_topic_that_is_left_and_joined_again_at_once_is_heard() {
 #[test]
 fn a_direct_message_reaches_the_shard_that_it_is_for_and_no_other() {
     everywhere(|Pair { one, two, .. }| async move {
-        let mut first = one.bus.inbox().await.unwrap();
-        let mut second = two.bus.inbox().await.unwrap();
+        let mut first = one.bus.inbox("x").await.unwrap();
+        let mut second = two.bus.inbox("x").await.unwrap();
         let (id, shard) = (two.bus.node_id().to_owned(), two.bus.shard_index());
-        assert_eq!(one.bus.send(&id, shard, b"for two").await, Ok(Reach::Somebody));
+        assert_eq!(one.bus.send("x", &id, shard, b"for two").await, Ok(Reach::Somebody));
         assert_eq!(next(&mut second).await, message("for two"));
-        assert_eq!(one.bus.send(&id, shard + 1, b"x").await, Ok(Reach::Nobody));
-        assert_eq!(two.bus.send(one.bus.node_id(), 0, b"for one").await, Ok(Reach::Somebody));
+        assert_eq!(one.bus.send("x", &id, shard + 1, b"x").await, Ok(Reach::Nobody));
+        assert_eq!(two.bus.send("x", one.bus.node_id(), 0, b"for one").await, Ok(Reach::Somebody));
         assert_eq!(next(&mut first).await, message("for one"));
         assert_eq!((first.try_next(), second.try_next()), (None, None));
+    });
+}
+
+#[test]
+fn an_inbox_of_another_purpose_is_another() {
+    everywhere(|Pair { one, two, .. }| async move {
+        let mut letters = two.bus.inbox("letters").await.unwrap();
+        let (id, shard) = (two.bus.node_id().to_owned(), two.bus.shard_index());
+        assert_eq!(one.bus.send("bills", &id, shard, b"x").await, Ok(Reach::Nobody));
+        assert_eq!(one.bus.send("letters", &id, shard, b"y").await, Ok(Reach::Somebody));
+        assert_eq!(next(&mut letters).await, message("y"));
     });
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use shards::Driver;
-use storage::shared::{BusItem, Shared, StateError, VALUE_SIZE_MAX};
+use storage::shared::{BusItem, NodeInfo, Nodes, Reach, Shared, StateError, VALUE_SIZE_MAX};
 
 use crate::{
     harness::{LONG, eventually, is_away, message, next, on_shard, options, started, with_server},
@@ -168,6 +168,54 @@ fn a_server_whose_memory_is_full_says_so_and_still_answers_reads() {
         assert_eq!(shared.state.increment("n", 1, LONG).await, Err(full));
         assert_eq!(shared.state.get("k").await, Ok(None));
         assert!(shared.is_up());
+        drop(server);
+    });
+}
+
+#[test]
+fn shards_of_one_process_reach_each_other_while_the_server_is_away() {
+    with_server(&[], |server, options| async move {
+        let one = started(&options, 0).await;
+        let two = started(&options, 1).await;
+        let mut inbox = two.bus.inbox("x").await.unwrap();
+        let id = one.bus.node_id().to_owned();
+        assert_eq!(one.bus.send("x", &id, 1, b"before").await, Ok(Reach::Somebody));
+        assert_eq!(next(&mut inbox).await, message("before"));
+        drop(server);
+        eventually("it is noticed", async || !one.is_up() && !two.is_up()).await;
+        assert_eq!(one.bus.send("x", &id, 1, b"meanwhile").await, Ok(Reach::Somebody));
+        assert_eq!(next(&mut inbox).await, message("meanwhile"));
+        // One that begins now is reached too.
+        let mut own = one.bus.inbox("x").await.unwrap();
+        assert_eq!(two.bus.send("x", &id, 0, b"back").await, Ok(Reach::Somebody));
+        assert_eq!(next(&mut own).await, message("back"));
+        assert_eq!(one.bus.send("x", &id, 2, b"x").await, Ok(Reach::Nobody));
+        assert!(is_away(&one.bus.send("x", &"b".repeat(32), 1, b"x").await));
+        drop((two, inbox));
+        assert_eq!(one.bus.send("x", &id, 1, b"x").await, Ok(Reach::Nobody));
+    });
+}
+
+#[test]
+fn a_node_that_lives_and_does_not_listen_is_away_and_not_gone() {
+    with_server(&[], |server, options| async move {
+        let one = started(&options, 0).await;
+        let mut other = options.clone();
+        other.node_id = "b".repeat(32);
+        let two = started(&other, 0).await;
+        let own = NodeInfo {
+            id: other.node_id.clone(),
+            started_at: 1,
+            address: "here".to_owned(),
+            shard_count: 1,
+        };
+        let nodes = Nodes::new(two.state.clone(), own, Duration::from_secs(60));
+        assert_eq!(one.bus.send("x", &other.node_id, 0, b"x").await, Ok(Reach::Nobody));
+        nodes.beat().await.unwrap();
+        assert!(is_away(&one.bus.send("x", &other.node_id, 0, b"x").await));
+        let mut inbox = two.bus.inbox("x").await.unwrap();
+        assert_eq!(one.bus.send("x", &other.node_id, 0, b"y").await, Ok(Reach::Somebody));
+        assert_eq!(next(&mut inbox).await, message("y"));
         drop(server);
     });
 }
