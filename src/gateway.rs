@@ -308,6 +308,7 @@ impl<'a, R: Relay> Call<'a, R> {
             lens: lens(caller, permission, &self.seen.view.circles),
             missed: self.missed(),
             uris: &uris,
+            server: &self.parts.options.server,
             shows: is_filtered.then_some(&shows as Shows<'_>),
         };
         self.parts.pages.get(&request, self.seen.view).map(Reply::Page)
@@ -340,10 +341,15 @@ impl<'a, R: Relay> Call<'a, R> {
         permit(self.request.caller, permission, owned)
     }
 
-    fn describe(&self, result: impl Fn(mcp::Offer) -> String) -> Reply {
-        let app_name = &self.parts.options.app_name;
-        let offer = mcp::Offer::of(self.parts.catalog, self.seen, app_name);
-        Reply::Result(result(offer).into_bytes())
+    /// What lies between the client and an upstream, for the content of a resource if it is a `read`.
+    fn translation(&self, modern_upstream: bool, read: bool) -> stream::Translation {
+        let server = &self.parts.options.server;
+        stream::Translation::between(self.era, modern_upstream, read, server)
+    }
+
+    fn describe(&self, result: impl Fn(mcp::Offer) -> Vec<u8>) -> Reply {
+        let server = self.parts.options.server.clone();
+        Reply::Result(result(mcp::Offer::of(self.parts.catalog, self.seen, server)))
     }
 
     /// Whether a method that there is not is the name of a tool, which plain JSON-RPC clients may
@@ -539,7 +545,7 @@ impl<'a, R: Relay> Call<'a, R> {
         let moved = self.parts.relay.moved(upstream);
         let upstream = moved.as_ref().unwrap_or(upstream);
         let modern_upstream = sending::is_modern(upstream);
-        let mut translation = stream::Translation::between(self.era, modern_upstream, cached);
+        let mut translation = self.translation(modern_upstream, cached);
         let name = &upstream.record.name;
         let meters = self.parts.meters;
         let mut parker = None;

@@ -5,6 +5,7 @@ mod capabilities;
 mod era;
 mod handshake;
 mod pages;
+mod server_info;
 mod translate;
 mod verdict;
 
@@ -15,6 +16,7 @@ pub use era::{
 };
 pub use handshake::{Offer, discover, initialize};
 pub use pages::{Kind, Lens, Page, PageRequest, Pages, Shows, Uris};
+pub use server_info::ServerInfo;
 pub use translate::{complete_result, strip_in_place, strip_modern};
 pub use verdict::is_error;
 

@@ -127,7 +127,7 @@ impl<R: Relay> Call<'_, R> {
         // Who asks in the way of before has said so in the call itself.
         let member = if self.era == Era::Modern { "\"task\":{}," } else { "" };
         let mut work = Work::new(self.parts.relay.hold(upstream)?, &outgoing, member, ttl);
-        let translation = Translation::between(self.era, false, false);
+        let translation = self.translation(false, false);
         let translation = translation.asking(outgoing.capabilities);
         let name = &upstream.record.name;
         if let Some(reply) = work.begin().await? {
@@ -156,7 +156,7 @@ impl<R: Relay> Call<'_, R> {
         task::spawn_if_running(follow(work.clone(), source, upstream, translation));
         task::spawn_if_running(attend(work, parking.clone(), place));
         Ok(Reply::Result(match self.era {
-            Era::Modern => shown.in_extension(&id, "task").into_bytes(),
+            Era::Modern => self.parts.options.server.signed(&shown.in_extension(&id, "task")),
             Era::Legacy => format!("{{\"task\":{}}}", shown.in_legacy(&id)).into_bytes(),
         }))
     }
@@ -187,9 +187,10 @@ impl<R: Relay> Call<'_, R> {
             let text = format!("The task has ended: it is {}", shown.status);
             return Err(Failure::protocol(200, code::INVALID_PARAMS, text));
         }
+        let server = &self.parts.options.server;
         Ok(Reply::Result(match modern {
-            true if is_get => shown.in_extension(id, "complete").into_bytes(),
-            true => b"{\"resultType\":\"complete\"}".to_vec(),
+            true if is_get => server.signed(&shown.in_extension(id, "complete")),
+            true => server.signed("{\"resultType\":\"complete\"}"),
             false => shown.in_legacy(id).into_bytes(),
         }))
     }

@@ -103,8 +103,8 @@ impl<R: Relay> Call<'_, R> {
             return Reply::Result(result);
         }
         let raw = String::from_utf8(result).expect("our own results are text");
-        let mut out = Vec::with_capacity(raw.len() + 32);
-        mcp::complete_result(&mut out, &raw, cached);
+        let mut out = Vec::with_capacity(raw.len() + 128);
+        mcp::complete_result(&mut out, &raw, cached, &self.parts.options.server);
         Reply::Result(out)
     }
 }

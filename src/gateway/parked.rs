@@ -21,7 +21,7 @@ use super::{
 use crate::{
     catalog::Upstream,
     failure::{Failure, UpstreamKind},
-    mcp::{Capabilities, Era},
+    mcp::{Capabilities, Era, ServerInfo},
     reply::Reply,
     session::{
         Word,
@@ -39,6 +39,7 @@ pub struct Parker {
     email: String,
     call: String,
     within: Duration,
+    server: ServerInfo,
 }
 
 impl<R: Relay> Call<'_, R> {
@@ -77,6 +78,7 @@ impl<R: Relay> Call<'_, R> {
             email: self.request.caller.email.clone(),
             call: self.call_id(upstream, name),
             within: self.parts.options.answer_within,
+            server: self.parts.options.server.clone(),
         })
     }
 
@@ -132,7 +134,7 @@ impl Parker {
         translation: Translation,
     ) -> Result<Vec<u8>, Failure> {
         let place = self.parking.take(&self.email, &self.call)?;
-        let result = input_required(&place, 0, &question);
+        let result = input_required(&place, 0, &question, &self.server);
         let attendant = Attendant {
             parking: self.parking,
             place,
@@ -141,6 +143,7 @@ impl Parker {
             translation,
             within: self.within,
             round: 0,
+            server: self.server,
         };
         task::spawn_if_running(attendant.attend(question));
         Ok(result.into_bytes())
@@ -150,14 +153,15 @@ impl Parker {
 /// The name of the one question that a result of ours asks.
 const KEY: &str = "question";
 
-fn input_required(place: &Place, round: u64, question: &Question) -> String {
+fn input_required(place: &Place, round: u64, question: &Question, server: &ServerInfo) -> String {
     let method = json!(question.method);
     let params = urls::without_id(&question.params);
     let params = params.as_deref().unwrap_or(&question.params);
     format!(
         "{{\"resultType\":\"input_required\",\"inputRequests\":{{\"{KEY}\":{{\"method\":{method},\
-         \"params\":{params}}}}},\"requestState\":{}}}",
+         \"params\":{params}}}}},\"requestState\":{},\"_meta\":{{{}}}}}",
         json!(place.state(round)),
+        server.member(),
     )
 }
 
@@ -170,6 +174,7 @@ struct Attendant {
     translation: Translation,
     within: Duration,
     round: u64,
+    server: ServerInfo,
 }
 
 impl Attendant {
@@ -184,7 +189,7 @@ impl Attendant {
                 continue;
             }
             let Some(word) = answer_in(&resume.responses) else {
-                let again = input_required(&self.place, self.round, &asked);
+                let again = input_required(&self.place, self.round, &asked, &self.server);
                 resume.ear.tell(&self.parking, Told::Result(again)).await;
                 question = Some(asked);
                 continue;
@@ -206,7 +211,7 @@ impl Attendant {
                 }
                 Ok(Event::Question(question)) => {
                     self.round += 1;
-                    let asks = input_required(&self.place, self.round, &question);
+                    let asks = input_required(&self.place, self.round, &question, &self.server);
                     resume.ear.tell(&self.parking, Told::Result(asks)).await;
                     return Some(question);
                 }

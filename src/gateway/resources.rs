@@ -7,8 +7,7 @@ use shards::time;
 use storage::record::{Entity, Ownership};
 
 use super::{
-    Call, absent, discreet, guard::Thing, needed, permit, quoted, rounds, sending,
-    stream::Translation, text_of, unknown,
+    Call, absent, discreet, guard::Thing, needed, permit, quoted, rounds, sending, text_of, unknown,
 };
 use crate::{
     auth::access::Object,
@@ -123,7 +122,7 @@ impl<R: Relay> Call<'_, R> {
         }
         let execution = self.begin(Entity::Resource, "");
         self.parts.meters.end(&execution, true);
-        let translation = Translation::between(self.era, sending::is_modern(upstream), true);
+        let translation = self.translation(sending::is_modern(upstream), true);
         Some(translation.reply(reply, &upstream.record.name))
     }
 

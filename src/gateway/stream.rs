@@ -10,7 +10,7 @@ use shards::{local::Gate, task, time};
 use crate::{
     failure::{Failure, UpstreamKind},
     gateway::{parked::Parker, relayed, succeeded, urls},
-    mcp::{self, Capabilities, Era, LEVELS},
+    mcp::{self, Capabilities, Era, LEVELS, ServerInfo},
     observe::{
         held::{Hold, Kind},
         meters::{LongExecution, Meters},
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How results differ between the client's era and the upstream's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Translation {
     /// Not at all.
     None,
@@ -31,6 +31,8 @@ pub enum Translation {
         cached: bool,
         /// The client can send its user to a URL.
         can_go: bool,
+        /// What it says it is from.
+        server: ServerInfo,
     },
     /// A modern result for a legacy client.
     Strip {
@@ -41,29 +43,34 @@ pub enum Translation {
 
 impl Translation {
     /// What lies between a client and an upstream, for the content of a resource if it is a `read`.
-    pub fn between(client: Era, modern_upstream: bool, read: bool) -> Translation {
+    pub fn between(
+        client: Era,
+        modern_upstream: bool,
+        read: bool,
+        server: &ServerInfo,
+    ) -> Translation {
         match (client, modern_upstream) {
-            (Era::Modern, false) => Translation::Complete { cached: read, can_go: false },
+            (Era::Modern, false) => {
+                Translation::Complete { cached: read, can_go: false, server: server.clone() }
+            }
             (Era::Legacy, true) => Translation::Strip { read },
             _ => Translation::None,
         }
     }
 
     /// The same for a client that can be asked this.
-    pub fn asking(self, declared: Capabilities) -> Translation {
-        match self {
-            Translation::Complete { cached, .. } => {
-                Translation::Complete { cached, can_go: declared.has(Capabilities::URLS) }
-            }
-            other => other,
+    pub fn asking(mut self, declared: Capabilities) -> Translation {
+        if let Translation::Complete { can_go, .. } = &mut self {
+            *can_go = declared.has(Capabilities::URLS);
         }
+        self
     }
 
     /// Translates a whole answer.
-    pub fn reply(self, mut reply: UpstreamReply, upstream: &str) -> Result<Reply, Failure> {
+    pub fn reply(&self, mut reply: UpstreamReply, upstream: &str) -> Result<Reply, Failure> {
         if reply.outcome == Outcome::Error {
-            if let Translation::Complete { can_go, .. } = self
-                && let Some(demanded) = urls::demanded(&reply, can_go)
+            if let Translation::Complete { can_go, server, .. } = self
+                && let Some(demanded) = urls::demanded(&reply, *can_go, server)
             {
                 return demanded.map(relayed);
             }
@@ -86,10 +93,12 @@ impl Translation {
         }
     }
 
-    fn write_result(self, out: &mut Vec<u8>, raw: &str, upstream: &str) -> Result<(), Failure> {
+    fn write_result(&self, out: &mut Vec<u8>, raw: &str, upstream: &str) -> Result<(), Failure> {
         match self {
             Translation::None => out.extend_from_slice(raw.as_bytes()),
-            Translation::Complete { cached, .. } => mcp::complete_result(out, raw, cached),
+            Translation::Complete { cached, server, .. } => {
+                mcp::complete_result(out, raw, *cached, server);
+            }
             Translation::Strip { .. } => {
                 if let Some(other) = mcp::strip_modern(out, raw) {
                     let detail = format!(
@@ -104,7 +113,7 @@ impl Translation {
     }
 
     /// Some codes mean the same and are numbered otherwise.
-    fn error(self, reply: UpstreamReply) -> Reply {
+    fn error(&self, reply: UpstreamReply) -> Reply {
         let raw = raw_text(&reply);
         let code = jsonrpc::ErrorParts::parse(raw).map_or(0, |parts| parts.code);
         let renumbered = match (self, code) {
@@ -351,7 +360,8 @@ impl Messages for Relay {
                         if let Some(parker) = self.asked.parker.take()
                             && let Some(source) = self.source.take()
                         {
-                            let (upstream, translation) = (&self.upstream, self.translation);
+                            let (upstream, translation) =
+                                (&self.upstream, self.translation.clone());
                             break parker
                                 .park(source, question, upstream, translation)
                                 .map(Reply::Result);

@@ -157,7 +157,7 @@ impl World {
             options: Options {
                 task_within: Duration::from_secs(60),
                 answer_within: Duration::from_secs(5),
-                app_name: "Ringway".to_owned(),
+                server: crate::mcp::ServerInfo::named("Ringway"),
                 envelope: EnvelopeLimits::default(),
                 params_size_max: 10_000,
                 page_count_max: 2,
@@ -228,6 +228,12 @@ impl World {
         self.ask(&request("", Transport::StreamableHttp, &headers, body))
     }
 
+    /// How the members of a result begin that is completed for a client of the stateless revision.
+    fn completed(&self, members: &str) -> String {
+        let server = self.options.server.member();
+        format!(r#""resultType":"complete","_meta":{{{server}}},{members}"#)
+    }
+
     fn sent(&self) -> (String, String, String) {
         self.relay.sent.borrow_mut().pop().expect("something was sent")
     }
@@ -288,7 +294,8 @@ fn completes_a_legacy_result_for_a_modern_client_and_strips_a_modern_one_for_a_l
         r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"old-echo",{META}}}}}"#
     );
     let got = world.modern("old-echo", &[], &body);
-    assert_eq!(got, r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","content":[]}}"#);
+    let completed = world.completed(r#""content":[]"#);
+    assert_eq!(got, format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{{completed}}}}}"#));
 }
 
 #[test]
@@ -492,7 +499,7 @@ fn tells_of_wrong_arguments_in_the_way_that_the_revision_reads() {
     assert_eq!(got, expected);
     let body = body.replace(r#"{"name""#, &format!(r#"{{{META},"name""#));
     let got = world.modern("new-where", &[("Mcp-Param-Region", "5")], &body);
-    assert!(got.contains(r#""resultType":"complete","content":[{"#), "{got}");
+    assert!(got.contains(&world.completed(r#""content":[{"#)), "{got}");
     assert!(got.contains(sentence) && got.contains(r#""isError":true"#), "{got}");
     assert!(world.relay.sent.borrow().is_empty(), "the upstream is not asked");
 }
@@ -571,8 +578,8 @@ fn calls_a_rest_tool_and_answers_in_the_client_s_era() {
     assert_eq!((&*host, &*tool_id, &*arguments), ("api.example.com", "9", r#"{"n": 2}"#));
     let body = DOUBLE.replace(r#""params":{"#, &format!(r#""params":{{{META},"#));
     let got = world.modern("double", &[], &body);
-    let expected = result.replacen('{', r#"{"resultType":"complete","#, 1);
-    assert_eq!(got, format!(r#"{{"jsonrpc":"2.0","id":1,"result":{expected}}}"#));
+    let expected = world.completed(&result[1..]);
+    assert_eq!(got, format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{{expected}}}"#));
     let unknown = world.legacy("s", DOUBLE);
     assert_eq!(unknown, "1 200 -32602 Unknown tool: double", "a server that did not choose it");
 }

@@ -8,7 +8,7 @@ use storage::record::new_id;
 
 use crate::{
     failure::{Failure, ProtocolError},
-    mcp::code,
+    mcp::{ServerInfo, code},
     upstream::{Outcome, Reply},
 };
 
@@ -42,7 +42,11 @@ pub fn with_id(params: &str) -> Option<String> {
 /// # Errors
 ///
 /// Code -32021, if the client `can_go` nowhere.
-pub fn demanded(reply: &Reply, can_go: bool) -> Option<Result<Reply, Failure>> {
+pub fn demanded(
+    reply: &Reply,
+    can_go: bool,
+    server: &ServerInfo,
+) -> Option<Result<Reply, Failure>> {
     let raw = std::str::from_utf8(reply.raw()).ok().filter(|_| reply.outcome == Outcome::Error)?;
     let error = jsonrpc::ErrorParts::parse(raw).ok().filter(|error| error.code == URL_REQUIRED)?;
     if !can_go {
@@ -64,8 +68,8 @@ pub fn demanded(reply: &Reply, can_go: bool) -> Option<Result<Reply, Failure>> {
     });
     let requests = requests.collect::<Vec<_>>().join(",");
     let bytes = format!("{{\"resultType\":\"input_required\",\"inputRequests\":{{{requests}}}}}");
-    let (span, bytes) = (Span::new(0, bytes.len()), bytes.into_bytes());
-    Some(Ok(Reply { bytes, span, outcome: Outcome::Result }))
+    let bytes = server.signed(&bytes);
+    Some(Ok(Reply { span: Span::new(0, bytes.len()), bytes, outcome: Outcome::Result }))
 }
 
 #[cfg(test)]
@@ -95,16 +99,18 @@ mod tests {
     fn a_demand_becomes_questions_to_who_can_go_somewhere() {
         let data = r#"{"elicitations":[{"mode":"url","url":"https://a","elicitationId":"1"},
             {"mode":"url","url":"https://b","message":"m"}]}"#;
-        let reply = demanded(&error(-32042, data), true).unwrap().unwrap();
+        let server = ServerInfo::named("g");
+        let reply = demanded(&error(-32042, data), true, &server).unwrap().unwrap();
         let result: Value = serde_json::from_slice(reply.raw()).unwrap();
         assert_eq!(result["resultType"], "input_required");
         let first = json!({"mode": "url", "url": "https://a"});
         assert_eq!(result["inputRequests"]["url-1"]["params"], first);
         assert_eq!(result["inputRequests"]["url-2"]["method"], "elicitation/create");
-        let failure = demanded(&error(-32042, data), false).unwrap().err().unwrap();
+        let failure = demanded(&error(-32042, data), false, &server).unwrap().err().unwrap();
         assert_eq!(failure.code(), -32021);
-        assert!(demanded(&error(-32602, data), true).is_none());
-        let text = demanded(&error(-32042, "7"), true).unwrap().unwrap();
-        assert_eq!(text.raw(), br#"{"resultType":"input_required","inputRequests":{}}"#);
+        assert!(demanded(&error(-32602, data), true, &server).is_none());
+        let text = demanded(&error(-32042, "7"), true, &server).unwrap().unwrap();
+        let expected = server.signed(r#"{"resultType":"input_required","inputRequests":{}}"#);
+        assert_eq!(text.raw(), expected);
     }
 }

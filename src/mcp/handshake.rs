@@ -6,7 +6,7 @@ use storage::record::{Era, Gateway};
 
 use crate::{
     catalog::{Catalog, Seen},
-    mcp::{LEGACY, MODERN},
+    mcp::{LEGACY, MODERN, ServerInfo},
 };
 
 /// What an endpoint offers, in the words of the handshake.
@@ -15,7 +15,7 @@ pub struct Offer {
     /// The extensions of upstreams of the stateless revision, which are relayed as they are.
     extensions: Map<String, Value>,
     instructions: Option<String>,
-    server_info: Value,
+    server: ServerInfo,
 }
 
 /// The longest instructions that are handed on, in bytes: they stand in the model's context.
@@ -24,7 +24,7 @@ const INSTRUCTIONS_SIZE_MAX: usize = 16 * 1024;
 impl Offer {
     /// Sums up an endpoint: capabilities are those that its upstreams have and the gateway can
     /// deliver; instructions are theirs, under their names if there are several.
-    pub fn of(catalog: &Catalog, seen: Seen<'_>, app_name: &str) -> Offer {
+    pub fn of(catalog: &Catalog, seen: Seen<'_>, server: ServerInfo) -> Offer {
         let mut upstream_ids: Vec<&str> = Vec::new();
         for id in seen.upstream_ids() {
             if let Err(place) = upstream_ids.binary_search(&id) {
@@ -62,12 +62,7 @@ impl Offer {
         let instructions = texts.collect::<Vec<_>>().join("\n\n");
         let instructions = Some(instructions)
             .filter(|text| !text.is_empty() && text.len() <= INSTRUCTIONS_SIZE_MAX);
-        Offer {
-            capabilities,
-            extensions,
-            instructions,
-            server_info: json!({"name": app_name, "version": env!("CARGO_PKG_VERSION")}),
-        }
+        Offer { capabilities, extensions, instructions, server }
     }
 
     /// The same for a client that has a stream by which it can be told of changes; `subscribes` says
@@ -122,28 +117,29 @@ fn extensions_of(record: &Gateway) -> Option<Map<String, Value>> {
 
 /// The result of `initialize`: the client's revision if it is one with a handshake, else the
 /// newest of them.
-pub fn initialize(offer: &Offer, requested: Option<&str>) -> String {
+pub fn initialize(offer: &Offer, requested: Option<&str>) -> Vec<u8> {
     let known = LEGACY.into_iter().find(|version| Some(*version) == requested);
-    offer.with_instructions(json!({
+    let result = offer.with_instructions(json!({
         "protocolVersion": known.unwrap_or(LEGACY[0]),
         "capabilities": offer.capabilities,
-        "serverInfo": offer.server_info,
-    }))
+        "serverInfo": offer.server.value(),
+    }));
+    result.into_bytes()
 }
 
 /// The result of `server/discover`. Only stateless revisions are listed: a legacy one could not be
 /// used in the `_meta` of a request.
-pub fn discover(offer: &Offer) -> String {
+pub fn discover(offer: &Offer) -> Vec<u8> {
     let mut capabilities = offer.capabilities.clone();
     if !offer.extensions.is_empty() {
         capabilities.insert("extensions".to_owned(), offer.extensions.clone().into());
     }
-    offer.with_instructions(json!({
+    let result = offer.with_instructions(json!({
         "resultType": "complete",
         "supportedVersions": [MODERN],
         "capabilities": capabilities,
         "ttlMs": 0,
         "cacheScope": "private",
-        "_meta": {"io.modelcontextprotocol/serverInfo": offer.server_info},
-    }))
+    }));
+    offer.server.signed(&result)
 }

@@ -15,7 +15,7 @@ use crate::{
     catalog::{Others, PromptEntry, ResourceEntry, ToolEntry, View},
     failure::Failure,
     limits,
-    mcp::{Era, code},
+    mcp::{Era, ServerInfo, code},
 };
 
 /// Which list.
@@ -58,6 +58,8 @@ pub struct PageRequest<'a> {
     pub uris: &'a dyn Uris,
     /// What shows a tool besides; a page that is picked like that is nobody else's, and not kept.
     pub shows: Option<Shows<'a>>,
+    /// What a page for a client of the stateless revision says it is from.
+    pub server: &'a ServerInfo,
 }
 
 /// How an endpoint writes URIs that would lead to another owner if they were left as they are.
@@ -255,13 +257,16 @@ fn render(
         out.extend_from_slice(b",\"nextCursor\":");
         jsonrpc::write_string(&mut out, &URL_SAFE_NO_PAD.encode(last.as_bytes()));
     }
-    if let Some(missed) = &request.missed {
-        out.extend_from_slice(format!(",\"_meta\":{{\"{MISSED}\":{missed}}}").as_bytes());
-    }
     if request.era == Era::Modern {
         out.extend_from_slice(
             b",\"resultType\":\"complete\",\"ttlMs\":0,\"cacheScope\":\"private\"",
         );
+    }
+    let missed = request.missed.as_ref().map(|missed| format!("\"{MISSED}\":{missed}"));
+    let server = (request.era == Era::Modern).then(|| request.server.member());
+    let meta: Vec<&str> = missed.as_deref().into_iter().chain(server).collect();
+    if !meta.is_empty() {
+        out.extend_from_slice(format!(",\"_meta\":{{{}}}", meta.join(",")).as_bytes());
     }
     out.push(b'}');
     Ok(out)

@@ -5,18 +5,17 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 use net::{Span, jsonrpc};
 
+use super::ServerInfo;
+
 /// Appends a legacy upstream's raw result for a modern client: `resultType` is required there,
-/// and `cached` results say how long they hold.
-pub fn complete_result(out: &mut Vec<u8>, raw: &str, cached: bool) {
-    let rest = raw.trim_start().strip_prefix('{').unwrap_or("}");
+/// `cached` results say how long they hold, and each names the server that it is from.
+pub fn complete_result(out: &mut Vec<u8>, raw: &str, cached: bool, server: &ServerInfo) {
     out.extend_from_slice(b"{\"resultType\":\"complete\"");
     if cached {
         out.extend_from_slice(b",\"ttlMs\":0,\"cacheScope\":\"private\"");
     }
-    if !rest.trim_start().starts_with('}') {
-        out.push(b',');
-    }
-    out.extend_from_slice(rest.as_bytes());
+    out.push(b',');
+    server.sign(out, raw);
 }
 
 /// Appends a modern upstream's raw result for a legacy client, without the members that only the
@@ -136,10 +135,14 @@ mod tests {
 
     #[test]
     fn completes_a_result_and_leaves_its_own_bytes_alone() {
-        let got = written(|out| complete_result(out, "{ \"content\" : [1.0] }", false));
-        assert_eq!(got, "{\"resultType\":\"complete\", \"content\" : [1.0] }");
-        let got = written(|out| complete_result(out, "{ }", true));
-        assert_eq!(got, "{\"resultType\":\"complete\",\"ttlMs\":0,\"cacheScope\":\"private\" }");
+        let server = ServerInfo::named("g");
+        let meta = format!(r#""_meta":{{{}}}"#, server.member());
+        let raw = r#"{ "content" : [1.0] }"#;
+        let got = written(|out| complete_result(out, raw, false, &server));
+        assert_eq!(got, format!(r#"{{"resultType":"complete",{meta}, "content" : [1.0] }}"#));
+        let got = written(|out| complete_result(out, "{ }", true, &server));
+        let cached = r#""resultType":"complete","ttlMs":0,"cacheScope":"private""#;
+        assert_eq!(got, format!("{{{cached},{meta} }}"));
     }
 
     #[test]

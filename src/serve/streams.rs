@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     failure::Failure,
-    mcp::LEGACY,
+    mcp::{LEGACY, ServerInfo},
     observe::held::{Hold, Kind},
     reply::Filter,
     serve::{
@@ -184,6 +184,7 @@ pub struct Listen {
     begun: bool,
     /// Of the tasks that are listened to, if there are any.
     tasks: Option<Box<TaskNews>>,
+    server: ServerInfo,
 }
 
 /// What waiting for something to tell such a client ended with.
@@ -217,7 +218,8 @@ impl Listen {
         };
         let tasks = Some(&filter.tasks).filter(|ids| !ids.is_empty()).map(follow);
         let feed = Feed::new(shard, listening, identify, server_id).ok_or_else(gone)?;
-        Ok(Listen { feed, filter, id: id.to_owned(), begun: false, tasks })
+        let server = shard.options.server.clone();
+        Ok(Listen { feed, filter, id: id.to_owned(), begun: false, tasks, server })
     }
 
     /// Waits for something to tell, for `patience` at most. Dropping the future loses nothing.
@@ -275,8 +277,10 @@ impl Listen {
 
     fn result(&self) -> Vec<u8> {
         let id = &self.id;
-        let result =
-            format!("{{\"resultType\":\"complete\",\"_meta\":{{\"{SUBSCRIPTION}\":{id}}}}}");
+        let server = self.server.member();
+        let result = format!(
+            "{{\"resultType\":\"complete\",\"_meta\":{{\"{SUBSCRIPTION}\":{id},{server}}}}}"
+        );
         let mut message = Vec::new();
         jsonrpc::result(&mut message, id, &result);
         message

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use net::jsonrpc::EnvelopeLimits;
 
-use crate::settings::Settings;
+use crate::{mcp::ServerInfo, settings::Settings};
 
 /// What the operator chose, as far as the path obeys it.
 pub struct Options {
-    /// The name that clients are told.
-    pub app_name: String,
+    /// What clients are told that this is.
+    pub server: ServerInfo,
     /// Bounds of an envelope.
     pub envelope: EnvelopeLimits,
     /// Bytes of `params`.
@@ -32,7 +32,7 @@ impl Options {
     /// Picks them out of the settings.
     pub fn of(settings: &Settings) -> Options {
         Options {
-            app_name: settings.catalog.app_name.clone(),
+            server: ServerInfo::named(&settings.catalog.app_name),
             envelope: EnvelopeLimits {
                 depth_max: settings.http.json_depth_max,
                 ..EnvelopeLimits::default()

@@ -116,7 +116,11 @@ fn an_upstream_that_changes_its_era_is_followed() {
     };
     let works = |envelope: &Value| envelope["result"]["structuredContent"] == json!({"a": 1});
     for client in &clients {
-        assert!(works(&call(client)));
+        let envelope = call(client);
+        assert!(works(&envelope), "{envelope}");
+        // To a client of the stateless revision, an answer without a server is the gateway's.
+        let server = &envelope["result"]["_meta"]["io.modelcontextprotocol/serverInfo"];
+        assert_eq!(server["name"] == "Ringway", client.version() == MODERN, "{envelope}");
     }
     upstream.speak(Era::Modern);
     // The first call that fails is repeated in the other era: it was not executed.
@@ -124,6 +128,8 @@ fn an_upstream_that_changes_its_era_is_followed() {
         let envelope = call(client);
         assert!(works(&envelope), "{envelope}");
         assert_eq!(envelope["result"].get("resultType").is_some(), client.version() == MODERN);
+        // The upstream says nothing of itself, and nothing is said for it.
+        assert_eq!(envelope["result"]["_meta"], Value::Null);
     }
     wait_for_revision(&gateway, &added, MODERN);
     upstream.speak(LEGACY_ERA);

@@ -158,6 +158,11 @@ fn discovers_lists_and_calls_without_a_session_in_the_modern_era() {
     assert_eq!(list["resultType"], "complete");
     assert!(list["ttlMs"].is_u64() && list["cacheScope"].is_string(), "{list}");
     assert!(names(&list["tools"], "name").contains(&"up-echo".to_owned()));
+    for result in [&discovered, &list] {
+        let server = &result["_meta"]["io.modelcontextprotocol/serverInfo"];
+        assert_eq!(server["name"], "Ringway", "{result}");
+        assert!(server["version"].is_string(), "{result}");
+    }
     let result =
         client.result("tools/call", json!({ "name": "up-echo", "arguments": { "a": [1] } }));
     assert_eq!(result["structuredContent"], json!({ "a": [1] }));
