@@ -175,8 +175,7 @@ pub async fn answer<'a, R: Relay>(
             Ok(Reply::Accepted)
         }
         MessageKind::Response => {
-            session::answered(parts, request, &message).await;
-            Ok(Reply::Accepted)
+            session::answered(parts, request, &message).await.map(|()| Reply::Accepted)
         }
     };
     let is_handshake = !modern && outcome.is_ok() && message.method() == "initialize";

@@ -42,15 +42,24 @@ pub async fn notified<R>(parts: &Parts<'_, R>, request: &Request<'_>, message: &
 }
 
 /// Takes the answer of a client to a question of an upstream.
-pub async fn answered<R>(parts: &Parts<'_, R>, request: &Request<'_>, message: &Message<'_>) {
-    let (Some(sessions), Some(session)) = (parts.sessions, request.session) else { return };
+///
+/// # Errors
+///
+/// As [`Asks::answer`](crate::session::Asks::answer).
+pub async fn answered<R>(
+    parts: &Parts<'_, R>,
+    request: &Request<'_>,
+    message: &Message<'_>,
+) -> Result<(), Failure> {
+    let (Some(sessions), Some(session)) = (parts.sessions, request.session) else { return Ok(()) };
     let word = match (message.result(), message.error()) {
         (Some(raw), _) => Word::Result(raw.to_owned()),
         (None, Some(raw)) => Word::Error(raw.to_owned()),
-        (None, None) => return,
+        (None, None) => return Ok(()),
     };
-    if let Some(id) = message.id() {
-        sessions.asks.answer(&session.ticket.key, id, word).await;
+    match message.id() {
+        Some(id) => sessions.asks.answer(&session.ticket.key, id, word).await,
+        None => Ok(()),
     }
 }
 

@@ -21,8 +21,9 @@ use shards::{
 use storage::{record::new_id, shared::BusItem};
 
 use crate::{
+    failure::Failure,
     limits,
-    mcp::LEGACY,
+    mcp::{LEGACY, code},
     reply::{self, Messages},
     session::{Call, Entry, EventId, Log, Session, Sessions},
     state::Shard,
@@ -57,6 +58,7 @@ pub fn play(
     let stream_id = new_id();
     let player = Player {
         log: sessions.log(session, &stream_id),
+        id: id.to_owned(),
         call: Sessions::begin_call(sessions, session, id),
         session: session.clone(),
         pipe: pipe.clone(),
@@ -73,6 +75,8 @@ pub fn play(
 /// Makes the messages.
 struct Player {
     log: Log,
+    /// The raw id of the request.
+    id: String,
     call: Call,
     session: Rc<Session>,
     pipe: Rc<Pipe>,
@@ -80,6 +84,9 @@ struct Player {
 
 impl Player {
     async fn run(self, mut messages: Box<dyn Messages>) {
+        if let Err(error) = self.log.sign(&self.id).await {
+            tracing::debug!(%error, "who makes a stream was not noted");
+        }
         let mut number = 0;
         loop {
             let mut message = Vec::new();
@@ -181,6 +188,11 @@ pub struct Resumed {
     silence: Duration,
     /// How long nothing may come until nothing is expected any more.
     patience: Duration,
+    /// How long the node that makes the messages was not there.
+    orphaned: Duration,
+    /// How long it must not be there until it is given up: it may just be unknown to a Redis that
+    /// was started anew.
+    orphaned_max: Duration,
 }
 
 impl Resumed {
@@ -198,6 +210,8 @@ impl Resumed {
             keepalive: shard.settings.http.sse_keepalive,
             silence: Duration::ZERO,
             patience: shard.settings.sessions.message_ttl,
+            orphaned: Duration::ZERO,
+            orphaned_max: shard.settings.cache.node_heartbeat * 2,
         })
     }
 
@@ -214,16 +228,39 @@ impl Resumed {
         true
     }
 
-    async fn wait(&mut self) {
+    /// Waits for more; false if nothing came for a while.
+    async fn wait(&mut self) -> bool {
         let heard = async {
             match &mut self.heard {
                 Some(heard) => matches!(heard.next().await, BusItem::Message(_) | BusItem::Lost),
                 None => std::future::pending().await,
             }
         };
-        if time::timeout(LOOK_WITHIN, heard).await.is_err() {
+        let came = time::timeout(LOOK_WITHIN, heard).await.is_ok();
+        if !came {
             self.silence += LOOK_WITHIN;
         }
+        came
+    }
+
+    /// Appends the end of a stream whose node is gone, if it is.
+    async fn give_up(&mut self, out: &mut Vec<u8>) -> bool {
+        let orphan = self.log.orphan().await.ok().flatten();
+        let Some(id) = orphan else {
+            self.orphaned = Duration::ZERO;
+            return false;
+        };
+        self.orphaned += LOOK_WITHIN;
+        if self.orphaned <= self.orphaned_max {
+            return false;
+        }
+        let text = "The node that worked on this request is gone, and its result with it; send the \
+                    request again if it may be done twice";
+        let failure = Failure::protocol(200, code::INTERNAL, text);
+        let message = reply::error_message(Some(&id), &failure);
+        let number = self.id.number + 1;
+        encode(out, &self.id.stream_id, &Entry { number, is_last: true, message });
+        true
     }
 }
 
@@ -242,7 +279,9 @@ impl BodyStream for Resumed {
                 if is_over || self.silence >= self.patience {
                     return false;
                 }
-                self.wait().await;
+                if !self.wait().await && self.give_up(out).await {
+                    return false;
+                }
                 let is_due = !self.keepalive.is_zero()
                     && self.silence.as_secs() > 0
                     && self.silence.as_secs().is_multiple_of(self.keepalive.as_secs().max(1));

@@ -115,17 +115,23 @@ impl Asks {
 
     /// Takes an answer of the client of the session `key`: `id` is its raw id. What answers nothing
     /// that this client was asked changes nothing.
-    pub async fn answer(&self, key: &str, id: &str, word: Word) {
-        let Ok(id) = jsonrpc::unescape(id) else { return };
-        let Some(address) = Address::parse(&id) else { return };
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Busy`] if it cannot be delivered now.
+    pub async fn answer(&self, key: &str, id: &str, word: Word) -> Result<(), Failure> {
+        let Ok(id) = jsonrpc::unescape(id) else { return Ok(()) };
+        let Some(address) = Address::parse(&id) else { return Ok(()) };
         let Address { node, shard, number, secret } = address;
         if node == self.bus.node_id() && shard == self.bus.shard_index() {
-            return self.settle(number, secret, key, word);
+            self.settle(number, secret, key, word);
+            return Ok(());
         }
         let letter = Letter::Answer { number, secret, key, word }.write();
         let send = async |part: &[u8]| self.bus.send(INBOX, node, shard, part).await;
-        if let Err(error) = parcels::send(&letter, send).await {
-            tracing::debug!(%error, "the answer of a client was lost");
+        match parcels::send(&letter, send).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failure::Busy(format!("Who asked cannot be reached: {error}"))),
         }
     }
 

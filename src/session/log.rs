@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use storage::shared::{Bus, State, StateError, Subscription, VALUE_SIZE_MAX};
 
 use crate::limits;
@@ -15,6 +16,13 @@ pub struct Log {
     bus: Bus,
     key: String,
     ttl: Duration,
+}
+
+/// Who makes the messages of a stream, which are the answer to a request.
+#[derive(Serialize, Deserialize)]
+struct Maker {
+    node: String,
+    request_id: String,
 }
 
 /// A message of a stream.
@@ -121,6 +129,40 @@ impl Log {
     ) -> Log {
         let key = format!("stream:{session}:{stream_id}");
         Log { state: state.clone(), bus: bus.clone(), key, ttl }
+    }
+
+    /// Notes that this node makes the messages, and for which request (its raw id), for who comes back
+    /// when it is gone. Without other nodes nobody could.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`] if that was not noted.
+    pub async fn sign(&self, request_id: &str) -> Result<(), StateError> {
+        if !self.state.is_distributed() {
+            return Ok(());
+        }
+        let node = self.bus.node_id().to_owned();
+        let maker = Maker { node, request_id: request_id.to_owned() };
+        let maker = serde_json::to_vec(&maker).expect("it is plain texts");
+        self.state.set(&self.maker_key(), &maker, self.ttl).await
+    }
+
+    /// The raw id of the request that nobody works on any more, since its node is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`] if that is not known.
+    pub async fn orphan(&self) -> Result<Option<String>, StateError> {
+        let maker = self.state.get(&self.maker_key()).await?;
+        let maker = maker.and_then(|text| serde_json::from_slice::<Maker>(&text).ok());
+        Ok(match maker {
+            Some(maker) if !self.bus.is_alive(&maker.node).await? => Some(maker.request_id),
+            _ => None,
+        })
+    }
+
+    fn maker_key(&self) -> String {
+        format!("{}:maker", self.key)
     }
 
     /// Keeps a message, and tells whoever follows.

@@ -41,6 +41,13 @@ const INBOX: &str = "parked";
 /// How long to wait before subscribing again.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// How often somebody who waits looks whether the node of the call is still there.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often in a row it is not there before it is given up: right after Redis lost its data, no
+/// node is.
+const MISSING_COUNT_MAX: usize = 3;
+
 /// What a `requestState` of ours says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
@@ -113,6 +120,8 @@ pub struct Hearing {
     parking: Rc<Parking>,
     number: u64,
     told: mailbox::Receiver<Told>,
+    /// The node of the call.
+    node: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -203,7 +212,8 @@ impl Parking {
         let (sender, told) = mailbox::channel(limits::STREAM_WAITING_COUNT_MAX);
         let ear = self.number();
         self.ears.borrow_mut().insert(ear, sender);
-        let hearing = Hearing { parking: self.clone(), number: ear, told };
+        let hearing =
+            Hearing { parking: self.clone(), number: ear, told, node: ticket.node.clone() };
         let Ticket { node, shard, number, secret, round, .. } = ticket.clone();
         let own = (self.bus.node_id().to_owned(), self.bus.shard_index(), ear);
         if node == own.0 && shard == own.1 {
@@ -327,9 +337,22 @@ impl Ear {
 }
 
 impl Hearing {
-    /// Waits for what is told next.
+    /// Waits for what is told next: that the call is gone, if its node is.
     pub async fn next(&mut self) -> Told {
-        self.told.next().await.unwrap_or_else(gone)
+        let mut missing_count = 0;
+        loop {
+            match time::timeout(LOOK_WITHIN, self.told.next()).await {
+                Ok(told) => return told.unwrap_or_else(gone),
+                // What is not known now is looked at again.
+                Err(time::Elapsed) => match self.parking.bus.is_alive(&self.node).await {
+                    Ok(false) => missing_count += 1,
+                    Ok(true) | Err(_) => missing_count = 0,
+                },
+            }
+            if missing_count == MISSING_COUNT_MAX {
+                return gone();
+            }
+        }
     }
 }
 

@@ -36,6 +36,7 @@ mod openapi;
 mod outages;
 mod own;
 mod payloads;
+mod pods;
 mod policy;
 mod protocol;
 mod real;

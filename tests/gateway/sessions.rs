@@ -18,9 +18,15 @@ pub struct Client<'a> {
 
 impl<'a> Client<'a> {
     pub fn open(gateway: &'a Gateway, token: &str) -> Client<'a> {
+        Client::able(gateway, token, &json!({}))
+    }
+
+    /// One that can be asked this.
+    pub fn able(gateway: &'a Gateway, token: &str, capabilities: &Value) -> Client<'a> {
         let mut client = Client { gateway, token: token.to_owned(), session: String::new() };
         let info = json!({"name": "test", "version": "1"});
-        let params = json!({"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": info});
+        let params =
+            json!({"protocolVersion": LEGACY, "capabilities": capabilities, "clientInfo": info});
         let answer = client.post(&envelope("initialize", &params)).expect(200);
         client.session = answer.header("mcp-session-id").expect("an id").to_owned();
         assert!(client.session.bytes().all(|byte| (0x21..=0x7e).contains(&byte)));

@@ -86,9 +86,9 @@ impl Bus {
         payload: &[u8],
     ) -> Result<Reach, StateError> {
         let topic = inbox_topic(purpose, node_id, shard_index);
-        let Backend::Redis(redis) = &self.0.backend else {
+        if let Backend::Memory(_) = &self.0.backend {
             return self.publish(&topic, payload).await;
-        };
+        }
         if node_id == self.0.node_id {
             check_value(payload)?;
             let fanout = self.0.common.fanout_of(shard_index);
@@ -99,10 +99,24 @@ impl Bus {
             });
         }
         let reach = self.publish(&topic, payload).await?;
-        if reach == Reach::Nobody && redis.get(&beat_key(node_id)).await?.is_some() {
+        if reach == Reach::Nobody && self.is_alive(node_id).await? {
             return Err(StateError::Away { reason: format!("node {node_id} does not listen now") });
         }
         Ok(reach)
+    }
+
+    /// Returns whether a node lives: whether it is this one, or has a heartbeat. Right after Redis lost
+    /// its data no other node has one, for as long as it takes until the next.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`] if that is not known.
+    pub async fn is_alive(&self, node_id: &str) -> Result<bool, StateError> {
+        match &self.0.backend {
+            _ if node_id == self.0.node_id => Ok(true),
+            Backend::Memory(_) => Ok(false),
+            Backend::Redis(redis) => Ok(redis.get(&beat_key(node_id)).await?.is_some()),
+        }
     }
 
     /// Opens an inbox of this shard.

@@ -37,6 +37,11 @@ pub const TTL_MIN: Duration = Duration::from_millis(1);
 pub struct State(pub(super) Rc<Handle>);
 
 impl State {
+    /// Returns whether other nodes share it.
+    pub fn is_distributed(&self) -> bool {
+        matches!(self.0.backend, Backend::Redis(_))
+    }
+
     /// Returns the value of `key`.
     ///
     /// # Errors

@@ -157,8 +157,11 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         if let Lock::Postgres(child) = self {
-            // Its end of input is psql's end, and that of its transaction.
-            drop(child.stdin.take());
+            // Its end of input is psql's end. Without the word before, the server would notice only
+            // some time later.
+            let mut input = child.stdin.take().unwrap();
+            input.write_all(b"ROLLBACK;\n").unwrap();
+            drop(input);
             child.wait().unwrap();
         }
     }
