@@ -232,7 +232,7 @@ fn what_changed_while_a_client_had_no_pod_is_told_when_it_is_back() {
     stream.until("id: ");
     let last = stream.last_id();
     pods.one.signal(Signal::KILL);
-    stream.rest();
+    drop(stream);
     let tool = json!({"name": "fresh", "url": "http://127.0.0.1:9/", "request_type": "GET"});
     pods.other.post("/tools", &json!({"tool": tool, "visibility": "public"})).expect(200);
     let mut stream = Events::of(moved.ask("GET", &[("Last-Event-ID", &last)], ""));
